@@ -1,0 +1,22 @@
+//! A durable, partitioned, replayable log.
+//!
+//! What it is: [`EventLog`], the one trait behind which everything above appends and reads; [`EmbeddedLog`], its
+//! implementation on local disk (one write-ahead log shared by all partitions, group commit without a timer,
+//! per-partition segments that are byte-compatible with Kafka's); and the record-batch format ([`record`]).
+//!
+//! What it is not: a server. The Kafka protocol is `broker`'s; streams of domain events are `eventstore`'s.
+//!
+//! What must hold:
+//! - a record acknowledged with [`Acks::Durable`] survives the death of the process and of the machine's power;
+//! - no reader sees a record before it is on disk (the high watermark moves after `fdatasync`);
+//! - arrival times do not decrease along a partition;
+//! - after a failed `fdatasync` nothing is acknowledged any more until the log is opened again.
+
+mod log;
+pub mod record;
+
+pub use log::{
+    Acks, Appended, Bounds, CommittedOffset, Error, EventLog, ReadResult, Result, StoredBatch, TimedOffset, Topic,
+    TopicSettings, TopicSpec,
+};
+pub use record::{Compression, Header, Record, RecordBatchBuilder};

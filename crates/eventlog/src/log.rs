@@ -1,0 +1,303 @@
+//! The log as everything above sees it: the trait, its words, and its errors.
+//!
+//! Two implementations are meant: [`EmbeddedLog`](crate::EmbeddedLog) on local disk, and a Kafka cluster. Nothing
+//! above this crate may know which one it has.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::{Offset, TopicName, TopicPartition};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// `Result` with the log's own [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A durable, partitioned, replayable log.
+#[async_trait]
+pub trait EventLog: Send + Sync + 'static {
+    /// Creates a topic; durable when it returns.
+    async fn create_topic(&self, spec: TopicSpec) -> Result<Arc<Topic>>;
+
+    /// Deletes a topic with its records and the offsets committed for it.
+    async fn delete_topic(&self, name: &TopicName) -> Result<()>;
+
+    /// Looks up a topic.
+    fn topic(&self, name: &str) -> Option<Arc<Topic>>;
+
+    /// All topics, by name.
+    fn topics(&self) -> Vec<Arc<Topic>>;
+
+    /// Appends one or more complete record batches (v2, as a producer sent them) to a partition, in order and as a
+    /// whole, and returns when `acks` is satisfied. Only base offset and leader epoch are changed.
+    async fn append(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended>;
+
+    /// Reads whole batches from the one that contains `from`, up to the high watermark: as many as fit in
+    /// `bytes_max`, but at least one when there is one. At the high watermark the answer is empty.
+    async fn read(&self, partition: &TopicPartition, from: Offset, bytes_max: usize) -> Result<ReadResult>;
+
+    /// Where a partition begins and ends.
+    fn bounds(&self, partition: &TopicPartition) -> Result<Bounds>;
+
+    /// The high watermark of a partition, as it moves. The sender goes away when the topic is deleted.
+    fn watch(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>>;
+
+    /// The first record whose timestamp is at or after `timestamp_ms`; `None` when there is none.
+    async fn offset_at_time(&self, partition: &TopicPartition, timestamp_ms: i64) -> Result<Option<TimedOffset>>;
+
+    /// A producer id that was never given out before.
+    async fn new_producer_id(&self) -> Result<i64>;
+
+    /// Stores a consumer group's offsets; durable when it returns.
+    async fn commit_offsets(&self, group: &str, offsets: Vec<(TopicPartition, CommittedOffset)>) -> Result<()>;
+
+    /// The offsets that a group committed; empty for an unknown group.
+    fn committed_offsets(&self, group: &str) -> BTreeMap<TopicPartition, CommittedOffset>;
+
+    /// The groups that have committed offsets.
+    fn groups(&self) -> Vec<String>;
+
+    /// Forgets a group's offsets.
+    async fn delete_group(&self, group: &str) -> Result<()>;
+}
+
+/// A topic to create.
+#[derive(Clone, Debug)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions, at least 1.
+    pub partitions: i32,
+    /// Its settings.
+    pub settings: TopicSettings,
+}
+
+impl TopicSpec {
+    /// A topic with the default settings.
+    pub fn new(name: TopicName, partitions: i32) -> Self {
+        Self { name, partitions, settings: TopicSettings::default() }
+    }
+}
+
+/// What may be set for a topic. Kafka's names are in the comments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// Records older than this may be deleted (`retention.ms`); `None` keeps them for ever.
+    pub retention_ms: Option<i64>,
+    /// The oldest records beyond this size a partition may be deleted (`retention.bytes`); `None` is no limit.
+    pub retention_bytes: Option<i64>,
+    /// The largest record batch accepted, in bytes (`max.message.bytes`).
+    pub message_bytes_max: u32,
+}
+
+impl Default for TopicSettings {
+    fn default() -> Self {
+        Self { retention_ms: None, retention_bytes: None, message_bytes_max: 1_048_588 }
+    }
+}
+
+/// A topic that exists.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id, never zero and never reused.
+    pub id: Uuid,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Its settings.
+    pub settings: TopicSettings,
+}
+
+impl Topic {
+    /// Its partitions, in order.
+    pub fn topic_partitions(&self) -> impl Iterator<Item = TopicPartition> + '_ {
+        (0..self.partitions).map(|partition| TopicPartition::new(self.name.clone(), partition))
+    }
+}
+
+/// When an append returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    /// As soon as it is queued (Kafka's `acks=0`): the offset in the answer is not meaningful.
+    Queued,
+    /// When it is in the page cache (`acks=1`).
+    Written,
+    /// When it is on disk (`acks=all`).
+    Durable,
+}
+
+/// The answer to an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of the first record.
+    pub base_offset: Offset,
+    /// The offset after the last record.
+    pub next_offset: Offset,
+    /// When the log received it, in milliseconds since the epoch.
+    pub arrival_time_ms: i64,
+    /// Where the partition begins.
+    pub log_start_offset: Offset,
+    /// Whether this was a repetition of an idempotent producer's batch that had been stored before.
+    pub duplicate: bool,
+}
+
+/// Where a partition begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first offset that can be read.
+    pub log_start_offset: Offset,
+    /// The offset after the last record that can be read.
+    pub high_watermark: Offset,
+}
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub struct ReadResult {
+    /// Whole batches, in order; the first may begin before the offset asked for.
+    pub batches: Vec<StoredBatch>,
+    /// The partition's bounds at the time of the read.
+    pub bounds: Bounds,
+}
+
+/// One record batch as it is stored, with the time at which it arrived.
+#[derive(Clone, Debug)]
+pub struct StoredBatch {
+    /// The whole batch: header and (perhaps compressed) records.
+    pub bytes: Bytes,
+    /// When the log received it, in milliseconds since the epoch; not decreasing along a partition.
+    pub arrival_time_ms: i64,
+}
+
+/// An offset found by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOffset {
+    /// The record's offset.
+    pub offset: Offset,
+    /// The record's timestamp.
+    pub timestamp_ms: i64,
+}
+
+/// What a consumer group committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next offset to read.
+    pub offset: Offset,
+    /// The leader epoch the consumer saw; -1 when it did not say.
+    pub leader_epoch: i32,
+    /// The consumer's own note.
+    pub metadata: String,
+}
+
+/// What can go wrong, in detail; mapped once to [`model::Error`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The topic or partition does not exist.
+    #[error("topic or partition {0} does not exist")]
+    UnknownPartition(String),
+    /// The topic exists already.
+    #[error("topic {0} exists already")]
+    TopicExists(TopicName),
+    /// A topic needs between 1 and the limit of partitions.
+    #[error("a topic cannot have {0} partitions")]
+    PartitionCount(i32),
+    /// The offset lies outside the partition.
+    #[error("offset {offset} of {partition} is outside {start}..={end}")]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset asked for.
+        offset: Offset,
+        /// The first readable offset.
+        start: Offset,
+        /// The high watermark.
+        end: Offset,
+    },
+    /// The bytes are not a valid record batch.
+    #[error("invalid record batch for {partition}: {reason}")]
+    InvalidBatch {
+        /// The partition.
+        partition: TopicPartition,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The batch is larger than the topic allows.
+    #[error("a batch of {bytes} bytes for {partition} is over the limit of {bytes_max}")]
+    BatchTooLarge {
+        /// The partition.
+        partition: TopicPartition,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// An idempotent producer skipped a sequence number.
+    #[error("producer {producer_id} sent sequence {sequence} to {partition}, expected {expected}")]
+    OutOfOrderSequence {
+        /// The partition.
+        partition: TopicPartition,
+        /// The producer.
+        producer_id: i64,
+        /// What it sent.
+        sequence: i32,
+        /// What was expected.
+        expected: i32,
+    },
+    /// A newer incarnation of the producer has taken over.
+    #[error("producer {producer_id} with epoch {epoch} was fenced by epoch {current}")]
+    ProducerFenced {
+        /// The producer.
+        producer_id: i64,
+        /// Its epoch.
+        epoch: i16,
+        /// The newest epoch seen.
+        current: i16,
+    },
+    /// The log is closed, or stopped after a failed write.
+    #[error("the log does not take writes: {0}")]
+    Stopped(String),
+    /// Another process holds the data directory.
+    #[error("the data directory {0} is in use by another process")]
+    DirectoryInUse(String),
+    /// Stored bytes failed a check.
+    #[error("{file} is damaged at byte {position}: {reason}")]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// Where in it.
+        position: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file system failed.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        doing: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl From<Error> for model::Error {
+    fn from(error: Error) -> Self {
+        use model::ErrorKind as Kind;
+        let (kind, hint) = match &error {
+            Error::UnknownPartition(_) => (Kind::NotFound, Some("create the topic first")),
+            Error::TopicExists(_) => (Kind::Conflict, Some("choose another name, or delete the topic first")),
+            Error::ProducerFenced { .. } | Error::OutOfOrderSequence { .. } => (Kind::Conflict, None),
+            Error::PartitionCount(_) | Error::OffsetOutOfRange { .. } => (Kind::Invalid, None),
+            Error::InvalidBatch { .. } | Error::BatchTooLarge { .. } => (Kind::Invalid, None),
+            Error::Stopped(_) => (Kind::Unavailable, Some("see the server's log; restart it to recover")),
+            Error::DirectoryInUse(_) => (Kind::Conflict, Some("stop the other process, or choose another directory")),
+            Error::Corrupt { .. } => (Kind::Corrupt, Some("keep a copy of the file before anything else")),
+            Error::Io { .. } => (Kind::Internal, None),
+        };
+        let mapped = Self::new(kind, error.to_string());
+        match hint {
+            Some(hint) => mapped.with_hint(hint),
+            None => mapped,
+        }
+    }
+}

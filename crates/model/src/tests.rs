@@ -1,0 +1,73 @@
+//! Tests of the words.
+
+use crate::{Epoch, ErrorKind, Metrics, Positions, TopicName, TopicPartition, metrics::CATALOGUE};
+
+fn partition(text: &str) -> TopicPartition {
+    text.parse().unwrap()
+}
+
+#[test]
+fn topic_names_follow_kafkas_rule() {
+    for legal in ["flights", "a.b-c_9", &"x".repeat(249)] {
+        assert!(TopicName::new(legal).is_ok(), "{legal}");
+    }
+    for illegal in ["", ".", "..", "a/b", "a b", "é", &"x".repeat(250)] {
+        assert_eq!(TopicName::new(illegal).unwrap_err().kind(), ErrorKind::Invalid, "{illegal}");
+    }
+}
+
+#[test]
+fn positions_survive_a_round_trip_through_text() {
+    for text in ["", "flights/0:12", "a/0:1,a/1:2,b.c/10:9223372036854775807"] {
+        let positions: Positions = text.parse().unwrap();
+        assert_eq!(positions.to_string(), text);
+    }
+    for wrong in ["flights", "flights/0", "flights/0:-1", "flights/-1:1", "flights/x:1", "/0:1", "a/0:1;b/0:2"] {
+        assert!(wrong.parse::<Positions>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn positions_cover_what_they_have_read() {
+    let served: Positions = "a/0:5,a/1:7".parse().unwrap();
+    for (demanded, covered) in [("", true), ("a/0:5", true), ("a/0:6", false), ("a/1:7,a/0:1", true), ("b/0:1", false)]
+    {
+        assert_eq!(served.covers(&demanded.parse().unwrap()), covered, "{demanded}");
+    }
+    assert!(served.covers(&"b/0:0".parse().unwrap()), "an absent entry is the start");
+}
+
+#[test]
+fn advancing_never_goes_back() {
+    let mut positions: Positions = "a/0:5".parse().unwrap();
+    positions.advance(partition("a/0"), 3);
+    assert_eq!(positions.to_string(), "a/0:5");
+    positions.advance_all(&"a/0:9,b/0:1".parse().unwrap());
+    assert_eq!(positions.to_string(), "a/0:9,b/0:1");
+}
+
+#[test]
+fn an_epoch_contains_its_start_and_not_its_end() {
+    let epoch = Epoch::new("a/0:5".parse().unwrap(), "a/0:7,a/1:1".parse().unwrap()).unwrap();
+    let inside: Vec<_> = (4..8).filter(|offset| epoch.contains(&partition("a/0"), *offset)).collect();
+    assert_eq!(inside, [5, 6]);
+    assert!(epoch.contains(&partition("a/1"), 0));
+    assert!(Epoch::new("a/0:5".parse().unwrap(), "a/0:4".parse().unwrap()).is_err());
+}
+
+#[test]
+fn metrics_are_served_with_unit_and_label() {
+    let metrics = Metrics::default();
+    let view = [("view", "v".to_owned())];
+    metrics.view_rows.get_or_create(&view).set(3);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
+    for metric in ["log_appended_records", "log_commit_seconds", "query_seconds"] {
+        assert!(text.contains(&format!("# HELP fourfold_{metric} ")), "{metric} is not served");
+    }
+    assert!(text.contains("fourfold_view_rows{view=\"v\"} 3"), "{text}");
+    let mut names: Vec<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), CATALOGUE.len(), "every metric has a name of its own");
+}
