@@ -232,6 +232,14 @@ pub enum Error {
         /// The limit.
         bytes_max: usize,
     },
+    /// The records inside a stored batch cannot be read.
+    #[error("the batch at offset {base_offset} cannot be read: {reason}")]
+    UnreadableBatch {
+        /// The offset of its first record.
+        base_offset: Offset,
+        /// What is wrong.
+        reason: String,
+    },
     /// An idempotent producer skipped a sequence number.
     #[error("producer {producer_id} sent sequence {sequence} to {partition}, expected {expected}")]
     OutOfOrderSequence {
@@ -289,6 +297,7 @@ impl From<Error> for model::Error {
             Error::ProducerFenced { .. } | Error::OutOfOrderSequence { .. } => (Kind::Conflict, None),
             Error::PartitionCount(_) | Error::OffsetOutOfRange { .. } => (Kind::Invalid, None),
             Error::InvalidBatch { .. } | Error::BatchTooLarge { .. } => (Kind::Invalid, None),
+            Error::UnreadableBatch { .. } => (Kind::Corrupt, Some("its producer sent what no consumer can read")),
             Error::Stopped(_) => (Kind::Unavailable, Some("see the server's log; restart it to recover")),
             Error::DirectoryInUse(_) => (Kind::Conflict, Some("stop the other process, or choose another directory")),
             Error::Corrupt { .. } => (Kind::Corrupt, Some("keep a copy of the file before anything else")),
