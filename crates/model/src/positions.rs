@@ -3,7 +3,7 @@
 //! Read-your-writes, Lambda's merge and rebuild equality all compare these vectors. An entry is the *next offset to
 //! read*, never a count, because compacted and transactional topics have gaps.
 //!
-//! What must hold: an absent entry means 0 (nothing read yet); entries are never negative; the text form
+//! What must hold: an absent entry means 0 (nothing read yet), and 0 is never stored; entries are positive; the text form
 //! `topic/partition:offset,...` is sorted, so that equal Positions are equal text.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -28,8 +28,11 @@ impl Positions {
     /// Moves one partition forward; an older offset changes nothing.
     pub fn advance(&mut self, partition: TopicPartition, next_offset: Offset) {
         debug_assert!(next_offset >= 0, "a position is never negative");
-        let entry = self.0.entry(partition).or_insert(0);
-        *entry = (*entry).max(next_offset);
+        // 0 is what an absent entry means; storing it would make equal Positions unequal.
+        if next_offset > 0 {
+            let entry = self.0.entry(partition).or_insert(next_offset);
+            *entry = (*entry).max(next_offset);
+        }
     }
 
     /// Moves every partition forward to at least `other`.
