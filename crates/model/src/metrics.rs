@@ -95,6 +95,9 @@ catalogue! {
     event_appends: Counter = Counter::default(), "", "Events appended to the event store", "event_write_rate";
     command: Histogram = latency(), "seconds", "Time from a command to its answer", "command_processing_time";
     command_rejections: LabelledCounter = Family::default(), "", "Commands rejected, by rule", "validation_failures";
+    http_connections: Gauge = Gauge::default(), "", "Open HTTP connections", "";
+    http_requests: LabelledCounter = Family::default(), "", "HTTP requests by the status of the answer", "";
+    http_request: Histogram = latency(), "seconds", "Time from an HTTP request to the head of its answer", "";
     query: Histogram = latency(), "seconds", "Time of one SQL query", "query_latency_ms";
     query_failures: Counter = Counter::default(), "", "SQL queries that failed", "";
 }
