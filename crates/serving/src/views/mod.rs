@@ -1,0 +1,22 @@
+//! Views as they are served: keyed rows, the Positions that they reflect, and atomic swaps between versions.
+//!
+//! [`Relation`] is anything with keyed rows and Positions that a query may name; [`View`] is the materialised one;
+//! [`Views`] maps names to the versions that are being served.
+//!
+//! What must hold: a [`Snapshot`] is immutable and costs the same whatever the size of the view; rows and Positions of
+//! one snapshot belong together.
+
+mod registry;
+mod relation;
+mod row_codec;
+mod snapshot;
+mod snapshot_table;
+mod view;
+
+pub use registry::Views;
+pub use relation::Relation;
+pub use snapshot::{BatchRows, Rows, Snapshot};
+pub use view::View;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! [`Views`]: which version of which relation is served under a name.
+//!
+//! What must hold: a name changes from one version to the next in one step, and the version before stays at hand until
+//! it is discarded, so that a rollback is a swap and no rebuild.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use model::{Error, Metrics, Positions, Result};
+use parking_lot::RwLock;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::Relation;
+
+/// The relations that are being served, by name.
+#[derive(Debug)]
+pub struct Views {
+    names: RwLock<BTreeMap<String, Versions>>,
+    /// Counts changes of the map above, so that whoever waits on a version notices that it was replaced.
+    changes: watch::Sender<u64>,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Versions {
+    current: Arc<dyn Relation>,
+    previous: Option<Arc<dyn Relation>>,
+}
+
+impl Views {
+    /// No relation yet.
+    pub fn new(metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self { names: RwLock::default(), changes: watch::Sender::new(0), metrics })
+    }
+
+    /// Serves `relation` under `name` from now on; the version before is kept for [`Views::rollback`] and returned.
+    pub fn publish(&self, name: &str, relation: Arc<dyn Relation>) -> Option<Arc<dyn Relation>> {
+        let previous = {
+            let mut names = self.names.write();
+            let previous = names.remove(name).map(|versions| versions.current);
+            let versions = Versions { current: relation, previous: previous.as_ref().map(Arc::clone) };
+            names.insert(name.to_owned(), versions);
+            previous
+        };
+        self.changed();
+        previous
+    }
+
+    /// The version that is served under `name`.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Relation>> {
+        self.names.read().get(name).map(|versions| Arc::clone(&versions.current))
+    }
+
+    /// The version that was served before, where it was not discarded.
+    pub fn previous(&self, name: &str) -> Option<Arc<dyn Relation>> {
+        self.names.read().get(name).and_then(|versions| versions.previous.as_ref().map(Arc::clone))
+    }
+
+    /// Serves the version before again; the one that was served until now takes its place.
+    ///
+    /// # Errors
+    /// [`NotFound`](model::ErrorKind::NotFound) when there is no such name or no version before.
+    pub fn rollback(&self, name: &str) -> Result<Arc<dyn Relation>> {
+        let restored = {
+            let mut names = self.names.write();
+            let versions = names.get_mut(name).ok_or_else(|| Error::not_found(format!("there is no view {name}")))?;
+            let previous = versions
+                .previous
+                .take()
+                .ok_or_else(|| Error::not_found(format!("view {name} has no version before the one that is served")))?;
+            versions.previous = Some(std::mem::replace(&mut versions.current, Arc::clone(&previous)));
+            previous
+        };
+        self.changed();
+        Ok(restored)
+    }
+
+    /// Gives up the version before, and with it the memory that it holds.
+    pub fn discard_previous(&self, name: &str) -> Option<Arc<dyn Relation>> {
+        self.names.write().get_mut(name).and_then(|versions| versions.previous.take())
+    }
+
+    /// Serves nothing under `name` any more.
+    pub fn remove(&self, name: &str) -> Option<Arc<dyn Relation>> {
+        let removed = self.names.write().remove(name).map(|versions| versions.current);
+        self.metrics.view_rows.remove(&[("view", name.to_owned())]);
+        self.changed();
+        removed
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.names.read().keys().cloned().collect()
+    }
+
+    /// Waits until what is served under `name` reflects everything before `demanded`, as far as it is folded from the
+    /// topics that are demanded, and returns that version. A version that is published meanwhile is waited on instead.
+    ///
+    /// # Errors
+    /// [`NotFound`](model::ErrorKind::NotFound) without such a name, [`Unavailable`](model::ErrorKind::Unavailable)
+    /// after `timeout`.
+    pub async fn wait_for(&self, name: &str, demanded: &Positions, timeout: Duration) -> Result<Arc<dyn Relation>> {
+        let deadline = Instant::now() + timeout;
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.mark_unchanged();
+            let relation = self.get(name).ok_or_else(|| Error::not_found(format!("there is no view {name}")))?;
+            let concerned: Positions =
+                relation.topics().iter().flat_map(|topic| entries_of(demanded, topic.as_str())).collect();
+            if concerned.is_empty() {
+                return Ok(relation);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            tokio::select! {
+                biased;
+                reached = relation.wait_for(&concerned, left) => return reached.map(|()| relation),
+                replaced = timeout_at(deadline, changes.changed()) => match replaced {
+                    // Only the name that is waited for matters, but a needless turn of the loop costs nothing.
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => return relation.wait_for(&concerned, Duration::ZERO).await.map(|()| relation),
+                },
+            }
+        }
+    }
+
+    /// Brings the gauges of the catalogue up to date; called when metrics are about to be read.
+    pub fn refresh_metrics(&self) {
+        for (name, versions) in self.names.read().iter() {
+            if let Some(rows) = versions.current.row_count() {
+                let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+                self.metrics.view_rows.get_or_create(&[("view", name.clone())]).set(rows);
+            }
+        }
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+}
+
+fn entries_of(positions: &Positions, topic: &str) -> Vec<(model::TopicPartition, model::Offset)> {
+    positions.of_topic(topic).iter().map(|(partition, offset)| (partition.clone(), offset)).collect()
+}

@@ -1,0 +1,45 @@
+//! [`Relation`]: what a query may name.
+
+use std::{fmt::Debug, time::Duration};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use model::{Positions, Result, TopicName};
+
+use super::Snapshot;
+
+/// Keyed rows with Positions: a materialised view, or a view that merges layers when it is read.
+#[async_trait]
+pub trait Relation: Debug + Send + Sync {
+    /// The name that queries use.
+    fn name(&self) -> &str;
+
+    /// The columns.
+    fn schema(&self) -> SchemaRef;
+
+    /// The columns that identify a row, as indices into the schema; empty where there is one row at most.
+    fn key_columns(&self) -> &[usize];
+
+    /// The topics that it is folded from: demands on other topics do not concern it.
+    fn topics(&self) -> &[TopicName];
+
+    /// The rows now, where that is known without reading them; for metrics.
+    fn row_count(&self) -> Option<usize> {
+        None
+    }
+
+    /// All rows and the Positions that they reflect, taken in one step.
+    async fn snapshot(&self) -> Result<Snapshot>;
+
+    /// The one row with this key (values in the order of the key columns, cast to their types where that loses
+    /// nothing), in the relation's schema, and the Positions that the answer reflects.
+    async fn get(&self, key: &[ScalarValue]) -> Result<(Option<RecordBatch>, Positions)>;
+
+    /// Waits until everything before `demanded` is reflected.
+    ///
+    /// # Errors
+    /// [`Unavailable`](model::ErrorKind::Unavailable) after `timeout`, naming what was awaited and where the relation
+    /// is.
+    async fn wait_for(&self, demanded: &Positions, timeout: Duration) -> Result<()>;
+}

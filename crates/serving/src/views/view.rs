@@ -1,0 +1,234 @@
+//! [`View`]: keyed rows in memory that one writer changes in whole batches and any number of readers read.
+//!
+//! What must hold: a change and its Positions become visible in one step or not at all; a reader holds the lock only
+//! to copy two pointers, so it never keeps the writer waiting, and what it has read never changes under it.
+
+use std::{ops::Bound, sync::Arc, time::Duration};
+
+use arrow::{
+    array::{Array, Int64Array, RecordBatch},
+    datatypes::SchemaRef,
+};
+use async_trait::async_trait;
+use datafusion::{
+    common::ScalarValue, error::DataFusionError, execution::SendableRecordBatchStream,
+    physical_plan::stream::RecordBatchStreamAdapter,
+};
+use futures::stream;
+use imbl::OrdMap;
+use model::{Error, Positions, Result, TopicName};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use super::{
+    Relation, Rows, Snapshot,
+    row_codec::{RowBytes, RowCodec},
+    snapshot::{projected_schema, same_columns},
+};
+
+/// Rows decoded at a time.
+const BATCH_ROWS: usize = 8192;
+
+/// A materialised view.
+#[derive(Debug)]
+pub struct View {
+    name: String,
+    topics: Vec<TopicName>,
+    codec: Arc<RowCodec>,
+    current: RwLock<Contents>,
+    /// Held while a change is applied: there is one writer.
+    writing: Mutex<()>,
+    reached: watch::Sender<Positions>,
+}
+
+/// Key bytes to the bytes of the other columns; copies share what has not changed.
+type RowMap = OrdMap<RowBytes, RowBytes>;
+
+#[derive(Clone, Debug)]
+struct Contents {
+    rows: RowMap,
+    positions: Positions,
+}
+
+impl View {
+    /// An empty view; `key_columns` are indices into `schema`, `topics` are what it is folded from.
+    ///
+    /// # Errors
+    /// [`Unsupported`](model::ErrorKind::Unsupported) when a column's type cannot be held.
+    pub fn new(name: &str, schema: SchemaRef, key_columns: &[usize], topics: Vec<TopicName>) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            topics,
+            codec: Arc::new(RowCodec::new(schema, key_columns)?),
+            current: RwLock::new(Contents { rows: OrdMap::new(), positions: Positions::new() }),
+            writing: Mutex::new(()),
+            reached: watch::Sender::new(Positions::new()),
+        })
+    }
+
+    /// Applies a change in one step: a positive weight puts the row in place of the one with its key, a negative
+    /// weight removes the row with that key. `positions` say what the view reflects afterwards.
+    ///
+    /// # Errors
+    /// [`Internal`](model::ErrorKind::Internal) when the change is not of this view's schema; nothing is changed then.
+    pub fn apply_rows(&self, rows: &RecordBatch, weights: &Int64Array, positions: &Positions) -> Result<()> {
+        self.check(rows, weights)?;
+        let _one_writer = self.writing.lock();
+        let mut contents = self.current.read().clone();
+        if rows.num_rows() > 0 {
+            let (keys, values) = self.codec.encode(rows)?;
+            let removed = (0..rows.num_rows()).filter(|row| weights.value(*row) < 0);
+            for row in removed {
+                contents.rows.remove(&keys.row(row));
+            }
+            let put = (0..rows.num_rows()).filter(|row| weights.value(*row) > 0);
+            for row in put {
+                contents.rows.insert(keys.row(row), values.row(row));
+            }
+        }
+        contents.positions.advance_all(positions);
+        let reached = contents.positions.clone();
+        let old = std::mem::replace(&mut *self.current.write(), contents);
+        // Freed after the lock: the last owner of many nodes takes a while.
+        drop(old);
+        self.reached.send_replace(reached);
+        Ok(())
+    }
+
+    /// The Positions that the view reflects now.
+    pub fn positions(&self) -> Positions {
+        self.current.read().positions.clone()
+    }
+
+    fn check(&self, rows: &RecordBatch, weights: &Int64Array) -> Result<()> {
+        if !same_columns(&rows.schema(), self.codec.schema()) {
+            let message =
+                format!("a change with the columns {} for view {} with {}", rows.schema(), self.name, self.schema());
+            return Err(Error::internal(message));
+        }
+        if weights.len() != rows.num_rows() || weights.null_count() > 0 {
+            let message =
+                format!("{} weights for {} changed rows of view {}", weights.len(), rows.num_rows(), self.name);
+            return Err(Error::internal(message));
+        }
+        Ok(())
+    }
+
+    fn contents(&self) -> Contents {
+        self.current.read().clone()
+    }
+}
+
+#[async_trait]
+impl Relation for View {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.codec.schema())
+    }
+
+    fn key_columns(&self) -> &[usize] {
+        self.codec.key_columns()
+    }
+
+    fn topics(&self) -> &[TopicName] {
+        &self.topics
+    }
+
+    fn row_count(&self) -> Option<usize> {
+        Some(self.current.read().rows.len())
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        let Contents { rows, positions } = self.contents();
+        Ok(Snapshot::new(Arc::new(ViewRows { codec: Arc::clone(&self.codec), rows }), positions))
+    }
+
+    async fn get(&self, key: &[ScalarValue]) -> Result<(Option<RecordBatch>, Positions)> {
+        let key = self.codec.encode_key(key)?;
+        let (value, positions) = {
+            let current = self.current.read();
+            (current.rows.get(&key).map(Arc::clone), current.positions.clone())
+        };
+        let Some(value) = value else { return Ok((None, positions)) };
+        let row = self.codec.decode([(&*key, &*value)].into_iter(), None, self.codec.schema());
+        let row =
+            row.map_err(|e| Error::internal(format!("cannot decode a row of view {}", self.name)).with_source(e))?;
+        Ok((Some(row), positions))
+    }
+
+    async fn wait_for(&self, demanded: &Positions, timeout: Duration) -> Result<()> {
+        let mut reached = self.reached.subscribe();
+        let arrival = reached.wait_for(|positions| positions.covers(demanded));
+        match tokio::time::timeout(timeout, arrival).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Error::unavailable(format!(
+                "view {} has not reached {demanded} within {} ms, it is at {}",
+                self.name,
+                timeout.as_millis(),
+                describe(&self.positions()),
+            ))
+            .with_hint("try again, or wait longer; a view that does not move at all is shown by its lag")),
+        }
+    }
+}
+
+fn describe(positions: &Positions) -> String {
+    if positions.is_empty() { "the start".to_owned() } else { positions.to_string() }
+}
+
+/// The rows of one version, decoded as they are read.
+#[derive(Debug)]
+struct ViewRows {
+    codec: Arc<RowCodec>,
+    rows: RowMap,
+}
+
+impl Rows for ViewRows {
+    fn schema(&self) -> &SchemaRef {
+        self.codec.schema()
+    }
+
+    fn row_count(&self) -> Option<usize> {
+        Some(self.rows.len())
+    }
+
+    fn stream(&self, projection: Option<&[usize]>) -> Result<SendableRecordBatchStream> {
+        let schema = projected_schema(self.codec.schema(), projection)?;
+        let cursor = Cursor {
+            codec: Arc::clone(&self.codec),
+            rows: self.rows.clone(),
+            projection: projection.map(<[usize]>::to_vec),
+            schema: Arc::clone(&schema),
+            after: None,
+        };
+        let batches = stream::unfold(Some(cursor), |cursor| async { cursor?.next_batch() });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+}
+
+/// A place in the rows of one version.
+struct Cursor {
+    codec: Arc<RowCodec>,
+    rows: RowMap,
+    projection: Option<Vec<usize>>,
+    schema: SchemaRef,
+    /// The last key that was read.
+    after: Option<RowBytes>,
+}
+
+impl Cursor {
+    fn next_batch(mut self) -> Option<(Result<RecordBatch, DataFusionError>, Option<Self>)> {
+        let from = self.after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(Arc::clone(key)));
+        let rows: Vec<(&RowBytes, &RowBytes)> = self.rows.range((from, Bound::Unbounded)).take(BATCH_ROWS).collect();
+        let last = rows.last().map(|(key, _)| Arc::clone(key))?;
+        let bytes = rows.iter().map(|(key, value)| (&***key, &***value));
+        let batch = self.codec.decode(bytes, self.projection.as_deref(), &self.schema).map_err(DataFusionError::from);
+        let ended = rows.len() < BATCH_ROWS || batch.is_err();
+        drop(rows);
+        self.after = Some(last);
+        Some((batch, (!ended).then_some(self)))
+    }
+}
