@@ -1,0 +1,55 @@
+//! The store's settings.
+
+use model::TopicName;
+
+/// How a store behaves. All limits are inclusive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventStoreSettings {
+    /// The topic that holds the events; made with one partition and without retention when it is missing.
+    pub topic: TopicName,
+    /// How many appends may wait for the writer; more of them wait for room.
+    pub queue_requests: usize,
+    /// How many bytes of records the writer puts into one record batch, when several appends wait. One append is
+    /// always one batch, so a larger one makes a larger batch.
+    pub batch_bytes: usize,
+    /// The largest event, data and metadata together, in bytes.
+    pub event_bytes_max: usize,
+    /// The most events in one append.
+    pub events_per_append_max: usize,
+    /// The largest append, in bytes of records.
+    pub append_bytes_max: usize,
+    /// How many of the latest events are remembered by id, so that an append sent twice is done once.
+    pub idempotence_window_events: usize,
+    /// How many of the latest commands are remembered by id, so that a command sent twice is done once.
+    pub idempotence_window_commands: usize,
+    /// The most events in one page of a read.
+    pub page_events_max: usize,
+    /// The most bytes in one page of a read; a page has at least one event.
+    pub page_bytes_max: usize,
+    /// How many bytes are read from the log at once.
+    pub read_bytes: usize,
+    /// How many bytes of record batches are cached for reads of streams.
+    pub cache_bytes: usize,
+    /// How many events may wait in a subscription that is not read.
+    pub subscription_queue_events: usize,
+}
+
+impl Default for EventStoreSettings {
+    fn default() -> Self {
+        Self {
+            topic: TopicName::new("events").expect("a legal name"),
+            queue_requests: 4096,
+            batch_bytes: 1024 * 1024,
+            event_bytes_max: 1024 * 1024,
+            events_per_append_max: 4096,
+            append_bytes_max: 8 * 1024 * 1024,
+            idempotence_window_events: 131_072,
+            idempotence_window_commands: 131_072,
+            page_events_max: 4096,
+            page_bytes_max: 16 * 1024 * 1024,
+            read_bytes: 1024 * 1024,
+            cache_bytes: 16 * 1024 * 1024,
+            subscription_queue_events: 256,
+        }
+    }
+}
