@@ -1,1 +1,30 @@
-//! Placeholder.
+//! A Kafka server over an event log, and a small Kafka client.
+//!
+//! What it is: [`Broker`], a TCP server that speaks Kafka's protocol over any [`EventLog`](eventlog::EventLog) with
+//! the coordinator of classic consumer groups inside; and [`client`], the client that our own command line and demo
+//! use.
+//!
+//! What it is not: storage (that is `eventlog`), nor the protocol's bytes (`kafka-wire`).
+//!
+//! ```text
+//! TCP -> request reader -> connection loop -> requests::* -> EventLog
+//!                              |                  `--------> coordinator (one task, all groups)
+//!                              `-> answers in request order
+//! ```
+//!
+//! What must hold:
+//! - answers leave in the order of their requests; produce requests of one connection overlap, nothing else does;
+//! - with `acks=all` an answer leaves after the log made the records durable;
+//! - connections, requests in flight, their bytes, groups and members are bounded by [`BrokerSettings`].
+
+pub mod client;
+mod connection;
+mod coordinator;
+mod error;
+mod request_reader;
+mod requests;
+mod server;
+mod settings;
+
+pub use server::Broker;
+pub use settings::{BrokerSettings, GroupSettings};

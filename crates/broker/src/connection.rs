@@ -1,0 +1,192 @@
+//! One connection: requests in, answers out, in order.
+//!
+//! What must hold: produce requests overlap with one another (their appends start in the order in which they arrived,
+//! their answers are awaited later), so that one group commit covers many; any other request starts when everything
+//! before it was answered, as in Kafka. A request that may not start yet is held back, and nothing more is read.
+
+use std::{io::IoSlice, net::SocketAddr, sync::Arc};
+
+use bytes::{Buf, Bytes};
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesOrdered, StreamExt};
+use kafka_wire::{Api, Frame, RequestHeader};
+use model::Principal;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use crate::error::ConnectionError;
+use crate::request_reader::{Request, RequestReader};
+use crate::requests::{self, Caller, Services};
+use crate::server::stopped;
+
+/// Answers are gathered up to this size before they are sent.
+const WRITE_BYTES_MAX: usize = 1024 * 1024;
+/// How many pieces one call to the system may take.
+const WRITE_PIECES_MAX: usize = 64;
+
+type PendingAnswer = BoxFuture<'static, Result<Option<Frame>, ConnectionError>>;
+
+/// A request that was read and has not started.
+struct Parked {
+    header: RequestHeader,
+    body: Bytes,
+    permit: OwnedSemaphorePermit,
+}
+
+pub(crate) struct Connection {
+    services: Arc<Services>,
+    caller: Caller,
+    reader: RequestReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    pending: FuturesOrdered<PendingAnswer>,
+    // Whether what is pending is produce requests alone.
+    only_produce_pending: bool,
+    parked: Option<Parked>,
+    stopping: watch::Receiver<bool>,
+    requests: u64,
+}
+
+/// What the loop woke up for.
+enum Event {
+    Answer(Result<Option<Frame>, ConnectionError>),
+    Request(Result<Option<Request>, ConnectionError>),
+    Idle,
+    Stopping,
+}
+
+impl Connection {
+    pub(crate) fn new(services: Arc<Services>, stream: TcpStream, peer: SocketAddr) -> Self {
+        let (read_half, writer) = stream.into_split();
+        let in_flight_bytes = Arc::clone(&services.in_flight_bytes);
+        let reader = RequestReader::new(read_half, in_flight_bytes, &services.settings);
+        let stopping = services.stopping.clone();
+        let caller = Caller { principal: Principal::anonymous(), host: peer.ip().to_string(), rotation: 0 };
+        Self {
+            services,
+            caller,
+            reader,
+            writer,
+            pending: FuturesOrdered::new(),
+            only_produce_pending: true,
+            parked: None,
+            stopping,
+            requests: 0,
+        }
+    }
+
+    /// Serves until the client leaves, fails, or the broker stops.
+    pub(crate) async fn run(mut self) -> Result<(), ConnectionError> {
+        let mut deadline = Instant::now() + self.services.settings.idle_timeout;
+        loop {
+            self.start_parked();
+            match self.next_event(deadline).await {
+                Event::Answer(answer) => self.send(answer?).await?,
+                Event::Request(request) => match request? {
+                    Some(request) => self.park(request)?,
+                    None => return self.finish().await,
+                },
+                Event::Idle => return Err(ConnectionError::Slow("nothing came before the idle timeout")),
+                Event::Stopping => return self.finish().await,
+            }
+            deadline = Instant::now() + self.services.settings.idle_timeout;
+        }
+    }
+
+    async fn next_event(&mut self, deadline: Instant) -> Event {
+        let reads = self.parked.is_none() && self.pending.len() < self.services.settings.in_flight_requests_max;
+        let idle = self.pending.is_empty();
+        tokio::select! {
+            biased;
+            Some(answer) = self.pending.next(), if !idle => Event::Answer(answer),
+            request = self.reader.next(), if reads => Event::Request(request),
+            // A client that waits for an answer may be silent for as long as that takes.
+            () = sleep_until(deadline), if idle => Event::Idle,
+            () = stopped(&mut self.stopping) => Event::Stopping,
+        }
+    }
+
+    fn park(&mut self, request: Request) -> Result<(), ConnectionError> {
+        let (header, body) = RequestHeader::decode(request.bytes)?;
+        self.parked = Some(Parked { header, body, permit: request.permit });
+        Ok(())
+    }
+
+    fn start_parked(&mut self) {
+        let Some(parked) = &self.parked else { return };
+        let is_produce = parked.header.api == Api::Produce;
+        if !self.pending.is_empty() && !(is_produce && self.only_produce_pending) {
+            return;
+        }
+        self.only_produce_pending = is_produce;
+        let Some(Parked { header, body, permit }) = self.parked.take() else { return };
+        self.requests = self.requests.wrapping_add(1);
+        let caller = Caller { rotation: self.requests as usize, ..self.caller.clone() };
+        let answer = requests::answer(Arc::clone(&self.services), caller, header, body);
+        self.pending.push_back(
+            async move {
+                let answer = answer.await;
+                drop(permit);
+                answer
+            }
+            .boxed(),
+        );
+    }
+
+    /// Sends an answer, together with those that are ready behind it.
+    async fn send(&mut self, first: Option<Frame>) -> Result<(), ConnectionError> {
+        let mut pieces: Vec<Bytes> = Vec::new();
+        let mut bytes = 0;
+        let mut gather = |frame: Option<Frame>| {
+            if let Some(frame) = frame {
+                bytes += frame.length();
+                pieces.extend(frame.pieces);
+            }
+            bytes < WRITE_BYTES_MAX
+        };
+        let mut goes_on = gather(first);
+        while goes_on && let Some(Some(answer)) = self.pending.next().now_or_never() {
+            goes_on = gather(answer?);
+        }
+        // The time is for the whole of it, so a client that takes one byte a minute does not hold the connection.
+        let patience = self.services.settings.transfer_timeout;
+        timeout(patience, write_pieces(&mut self.writer, pieces))
+            .await
+            .map_err(|_| ConnectionError::Slow("it does not take its answers"))??;
+        Ok(())
+    }
+
+    /// Reads no more; answers what is in work.
+    async fn finish(mut self) -> Result<(), ConnectionError> {
+        let deadline = Instant::now() + self.services.settings.stop_timeout;
+        while let Ok(Some(answer)) = timeout_at(deadline, self.pending.next()).await {
+            self.send(answer?).await?;
+        }
+        self.writer.shutdown().await?;
+        Ok(())
+    }
+}
+
+/// Writes all pieces, many with one call to the system.
+pub(crate) async fn write_pieces<W: AsyncWrite + Unpin>(writer: &mut W, mut pieces: Vec<Bytes>) -> std::io::Result<()> {
+    let mut first = 0;
+    while first < pieces.len() {
+        let slices: Vec<IoSlice<'_>> =
+            pieces[first..].iter().take(WRITE_PIECES_MAX).map(|piece| IoSlice::new(piece)).collect();
+        let mut written = writer.write_vectored(&slices).await?;
+        if written == 0 && slices.iter().any(|slice| !slice.is_empty()) {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        while let Some(piece) = pieces.get_mut(first) {
+            if written < piece.len() {
+                piece.advance(written);
+                break;
+            }
+            written -= piece.len();
+            first += 1;
+        }
+    }
+    Ok(())
+}

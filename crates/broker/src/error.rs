@@ -1,0 +1,43 @@
+//! The broker's own errors, and the one mapping from the log's errors to Kafka's codes.
+
+use kafka_wire::{ErrorCode, WireError};
+
+/// Why a connection is closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    /// The client sent something that is not a request.
+    #[error("a request of {0} bytes is over the limit of {1}, or its length is negative")]
+    RequestSize(i64, usize),
+    /// The bytes are not a request that is served.
+    #[error("a request is malformed or not served: {0}")]
+    Wire(#[from] WireError),
+    /// The client stopped in the middle of a request, or does not take its answers.
+    #[error("the client was too slow: {0}")]
+    Slow(&'static str),
+    /// An unanswered produce request (`acks=0`) failed: closing is the only way to tell.
+    #[error("a produce request without an answer failed: {0}")]
+    Unanswered(String),
+    /// The broker is stopping.
+    #[error("the broker is stopping")]
+    Stopping,
+    /// The network failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Kafka's code for an error of the log.
+pub(crate) fn error_code(error: &eventlog::Error) -> ErrorCode {
+    use eventlog::Error as Log;
+    match error {
+        Log::UnknownPartition(_) => ErrorCode::UnknownTopicOrPartition,
+        Log::TopicExists(_) => ErrorCode::TopicAlreadyExists,
+        Log::PartitionCount(_) => ErrorCode::InvalidPartitions,
+        Log::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        // Kafka's code for a checksum or framing that does not hold; a producer sends the batch again.
+        Log::InvalidBatch { .. } | Log::UnreadableBatch { .. } => ErrorCode::CorruptMessage,
+        Log::BatchTooLarge { .. } => ErrorCode::MessageTooLarge,
+        Log::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        Log::ProducerFenced { .. } => ErrorCode::InvalidProducerEpoch,
+        Log::Stopped(_) | Log::DirectoryInUse(_) | Log::Corrupt { .. } | Log::Io { .. } => ErrorCode::KafkaStorageError,
+    }
+}

@@ -1,0 +1,108 @@
+//! Requests out of a byte stream.
+//!
+//! What must hold: a request's length is checked, and its bytes are counted against the broker's limit, before room
+//! is made for it; and room is made only as its bytes arrive.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::ConnectionError;
+use crate::settings::BrokerSettings;
+
+const LENGTH_BYTES: usize = 4;
+const READ_BYTES_MIN: usize = 64 * 1024;
+const READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// One request, and its share of the bytes in flight.
+pub(crate) struct Request {
+    pub(crate) bytes: Bytes,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+pub(crate) struct RequestReader<S> {
+    stream: S,
+    buffer: BytesMut,
+    length: Option<usize>,
+    permit: Option<OwnedSemaphorePermit>,
+    in_flight_bytes: Arc<Semaphore>,
+    request_bytes_max: usize,
+    transfer_timeout: Duration,
+    // When the request that has begun must have arrived.
+    deadline: Option<Instant>,
+}
+
+impl<S: AsyncRead + Unpin> RequestReader<S> {
+    pub(crate) fn new(stream: S, in_flight_bytes: Arc<Semaphore>, settings: &BrokerSettings) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            length: None,
+            permit: None,
+            in_flight_bytes,
+            request_bytes_max: settings.request_bytes_max,
+            transfer_timeout: settings.transfer_timeout,
+            deadline: None,
+        }
+    }
+
+    /// The next request; `None` when the client closed the connection between two. May be dropped and called again
+    /// without losing anything.
+    pub(crate) async fn next(&mut self) -> Result<Option<Request>, ConnectionError> {
+        loop {
+            let wanted = match self.request_length()? {
+                None => LENGTH_BYTES,
+                Some(length) => {
+                    if self.permit.is_none() {
+                        let count = u32::try_from(length).unwrap_or(u32::MAX);
+                        let permit = Arc::clone(&self.in_flight_bytes).acquire_many_owned(count).await;
+                        self.permit = Some(permit.map_err(|_| ConnectionError::Stopping)?);
+                        // The time spent waiting for our own limit is not the client's.
+                        self.deadline = None;
+                    }
+                    if self.buffer.len() >= length
+                        && let Some(permit) = self.permit.take()
+                    {
+                        self.length = None;
+                        self.deadline = None;
+                        return Ok(Some(Request { bytes: self.buffer.split_to(length).freeze(), permit }));
+                    }
+                    length - self.buffer.len()
+                }
+            };
+            self.buffer.reserve(wanted.clamp(READ_BYTES_MIN, READ_BYTES_MAX));
+            let begun = self.length.is_some() || !self.buffer.is_empty();
+            let read = self.stream.read_buf(&mut self.buffer);
+            let read = if begun {
+                let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.transfer_timeout);
+                timeout_at(deadline, read).await.map_err(|_| ConnectionError::Slow("a request did not arrive whole"))?
+            } else {
+                read.await
+            };
+            match read? {
+                0 if begun => return Err(ConnectionError::Io(std::io::ErrorKind::UnexpectedEof.into())),
+                0 => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+
+    fn request_length(&mut self) -> Result<Option<usize>, ConnectionError> {
+        if self.length.is_none()
+            && let Some(prefix) = self.buffer.first_chunk::<LENGTH_BYTES>()
+        {
+            let length = i32::from_be_bytes(*prefix);
+            match usize::try_from(length) {
+                Ok(length) if length <= self.request_bytes_max => {
+                    let _ = self.buffer.split_to(LENGTH_BYTES);
+                    self.length = Some(length);
+                }
+                _ => return Err(ConnectionError::RequestSize(length.into(), self.request_bytes_max)),
+            }
+        }
+        Ok(self.length)
+    }
+}

@@ -1,0 +1,123 @@
+//! The listening socket and its connections.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use eventlog::EventLog;
+use model::{Clock, Error, Metrics};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::connection::Connection;
+use crate::coordinator::Coordinator;
+use crate::requests::Services;
+use crate::settings::BrokerSettings;
+
+/// A running Kafka server.
+#[derive(Debug)]
+pub struct Broker {
+    local_addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl Broker {
+    /// Listens and serves until [`stop`](Self::stop).
+    ///
+    /// # Errors
+    /// [`Conflict`](model::ErrorKind::Conflict) when the address cannot be listened on;
+    /// [`Invalid`](model::ErrorKind::Invalid) when the settings contradict one another.
+    pub async fn start(
+        settings: BrokerSettings,
+        log: Arc<dyn EventLog>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> model::Result<Broker> {
+        if settings.in_flight_bytes_max < settings.request_bytes_max {
+            return Err(Error::invalid("the bytes in flight must allow for the largest request")
+                .with_hint("raise in_flight_bytes_max, or lower request_bytes_max"));
+        }
+        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+            Error::conflict(format!("cannot listen for Kafka clients on {}", settings.listen))
+                .with_source(error)
+                .with_hint("choose another port, or stop the program that uses this one")
+        })?;
+        let local_addr = listener
+            .local_addr()
+            .map_err(|error| Error::internal("a listening socket has no address").with_source(error))?;
+        let (stop, stopping) = watch::channel(false);
+        let coordinator = Coordinator::start(settings.groups, stopping.clone());
+        let services = Arc::new(Services::new(settings, local_addr, log, clock, metrics, coordinator, stopping));
+        let accepting = tokio::spawn(accept(listener, services));
+        Ok(Broker { local_addr, stop, accepting })
+    }
+
+    /// The address listened on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops taking requests, answers those in work, closes the connections.
+    pub async fn stop(self) {
+        // Nobody listening any more means that it stopped before.
+        let _ = self.stop.send(true);
+        let _ = self.accepting.await;
+    }
+}
+
+async fn accept(listener: TcpListener, services: Arc<Services>) {
+    let connections_free = Arc::new(Semaphore::new(services.settings.connections_max));
+    let mut connections = JoinSet::new();
+    let mut stopping = services.stopping.clone();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stopping) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => match Arc::clone(&connections_free).try_acquire_owned() {
+                    Ok(permit) => {
+                        let services = Arc::clone(&services);
+                        connections.spawn(async move {
+                            serve(services, stream, peer).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(_) => {
+                        tracing::warn!(%peer, "too many connections, one more was closed");
+                    }
+                },
+                Err(error) => {
+                    // Out of file handles, most likely: wait for some to come back.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    // A connection gives itself this time; a little more is for the way there.
+    if timeout(services.settings.stop_timeout * 2, all).await.is_err() {
+        connections.abort_all();
+    }
+}
+
+async fn serve(services: Arc<Services>, stream: TcpStream, peer: SocketAddr) {
+    // Answers are small and awaited: do not hold them back for more.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "cannot switch off Nagle's algorithm");
+    }
+    let connections = services.metrics.broker_connections.clone();
+    connections.inc();
+    if let Err(error) = Connection::new(services, stream, peer).run().await {
+        tracing::debug!(%peer, %error, "closed a connection");
+    }
+    connections.dec();
+}
+
+/// Returns when the broker is to stop; also when it stopped before.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // The sender gone is a stop as well.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
