@@ -1,0 +1,105 @@
+//! What can go wrong in here, in detail; mapped once to [`model::Error`].
+
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
+use crate::sql::SqlError;
+
+/// `Result` with this crate's own [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The SQL text is wrong.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] eventlog::Error),
+    /// An expression failed on the rows it was given (a division by zero, an overflow, a cast).
+    #[error("cannot evaluate {expression}: {source}")]
+    Evaluate {
+        /// The expression.
+        expression: String,
+        /// Why.
+        source: Box<DataFusionError>,
+    },
+    /// A retraction reached an aggregate that only keeps a compact state for rows that are never taken back.
+    #[error("{aggregate} of group {group} cannot take a row back")]
+    Retraction {
+        /// The aggregate, as written.
+        aggregate: String,
+        /// The group's key.
+        group: String,
+    },
+    /// Rows or states do not have the shape that the plan has.
+    #[error("{what} does not fit the plan: {reason}")]
+    Shape {
+        /// What was given.
+        what: &'static str,
+        /// How it differs.
+        reason: String,
+    },
+    /// Arrow failed.
+    #[error("cannot {doing}: {source}")]
+    Arrow {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: ArrowError,
+    },
+    /// A checkpoint failed a check.
+    #[error("checkpoint {path} is damaged: {reason}")]
+    CheckpointCorrupt {
+        /// The object.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The store of checkpoints failed.
+    #[error("cannot {doing}: {source}")]
+    Storage {
+        /// What was being done, with the path.
+        doing: String,
+        /// Why it failed.
+        source: object_store::Error,
+    },
+    /// Whoever takes a view's changes refused them.
+    #[error(transparent)]
+    Emit(#[from] model::Error),
+    /// A task ended without saying why.
+    #[error("the task of view {0} ended abnormally")]
+    TaskLost(String),
+}
+
+impl Error {
+    pub(crate) fn evaluate(expression: impl Into<String>) -> impl FnOnce(DataFusionError) -> Self {
+        let expression = expression.into();
+        move |source| Self::Evaluate { expression, source: Box::new(source) }
+    }
+
+    pub(crate) fn arrow(doing: &'static str) -> impl FnOnce(ArrowError) -> Self {
+        move |source| Self::Arrow { doing, source }
+    }
+}
+
+impl From<Error> for model::Error {
+    fn from(error: Error) -> Self {
+        use model::ErrorKind as Kind;
+        match error {
+            Error::Sql(error) => error.into(),
+            Error::Log(error) => error.into(),
+            Error::Emit(error) => error,
+            Error::Evaluate { .. } => Self::new(Kind::Invalid, error.to_string())
+                .with_hint("change the view so that its expressions hold for every record, for example with NULLIF"),
+            Error::Retraction { .. } => Self::new(Kind::Unsupported, error.to_string()),
+            Error::CheckpointCorrupt { .. } => Self::new(Kind::Corrupt, error.to_string())
+                .with_hint("keep a copy, then delete the view's checkpoint: the view is rebuilt from the log"),
+            Error::Storage { .. } => Self::new(Kind::Unavailable, error.to_string()),
+            Error::Shape { .. } | Error::Arrow { .. } | Error::TaskLost(_) => {
+                Self::new(Kind::Internal, error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Sources: a topic seen as typed rows.
+//!
+//! What it is: [`SourceDefinition`] (a topic with declared columns), [`SourceDecoder`] (record batches to Arrow rows and
+//! rejected records), [`SourceReader`] (the log as a run of row batches with Positions, bad records written to the
+//! dead-letter topic), [`SourceTable`] (a pinned range of the log as a table for DataFusion).
+//!
+//! What must hold: every row carries where it came from (`_partition`, `_offset`, `_arrival_time`); a record that
+//! cannot be decoded neither stops the reader nor disappears.
+
+mod dead_letter;
+mod decoder;
+mod definition;
+mod json;
+mod metadata;
+mod reader;
+mod table;
+
+pub use dead_letter::{RejectedRecord, dead_letter_topic};
+pub use decoder::{Decoded, SourceDecoder};
+pub use definition::{SourceDefinition, SourceFormat};
+pub use reader::{ReaderSettings, SourceBatch, SourceReader};
+pub use table::SourceTable;
+
+pub(crate) use definition::{ARRIVAL_TIME, KEY, OFFSET, PARTITION};
+
+#[cfg(test)]
+mod tests;

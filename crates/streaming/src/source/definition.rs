@@ -1,0 +1,80 @@
+//! A source: a topic with declared columns.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use model::{TopicName, TopicPartition};
+
+use crate::sql::timestamp_utc;
+
+/// The partition a row came from.
+pub(crate) const PARTITION: &str = "_partition";
+/// The offset a row came from.
+pub(crate) const OFFSET: &str = "_offset";
+/// When the log received the row's record.
+pub(crate) const ARRIVAL_TIME: &str = "_arrival_time";
+/// The record's key.
+pub(crate) const KEY: &str = "_key";
+
+/// How the records of a topic are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// The value is one JSON object.
+    Json,
+    /// A CloudEvent in Kafka's binary mode: attributes in headers, the value one JSON object.
+    Event,
+}
+
+/// A topic with a declared schema.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceDefinition {
+    /// Its name in SQL.
+    pub name: String,
+    /// The declared columns, all of which can be NULL.
+    pub columns: SchemaRef,
+    /// The topic; by default of the source's own name.
+    pub topic: TopicName,
+    /// How many partitions the topic gets when it is created.
+    pub partitions: i32,
+    /// How records are written.
+    pub format: SourceFormat,
+    /// The column that says when an event happened.
+    pub event_time: Option<String>,
+    /// The statement.
+    pub text: String,
+}
+
+impl SourceDefinition {
+    /// Declared columns, then `_partition INT, _offset BIGINT, _arrival_time TIMESTAMPTZ, _key TEXT`, and for events
+    /// also `stream_name TEXT, stream_version BIGINT, event_type TEXT, event_id TEXT, effective_time TIMESTAMPTZ`.
+    pub fn schema(&self) -> SchemaRef {
+        let declared = self.columns.fields().iter().map(Arc::clone);
+        let metadata = self.metadata_fields().into_iter().map(Arc::new);
+        Arc::new(Schema::new(declared.chain(metadata).collect::<Vec<_>>()))
+    }
+
+    /// The columns that the log and the format add.
+    pub fn metadata_fields(&self) -> Vec<Field> {
+        let mut fields = vec![
+            Field::new(PARTITION, DataType::Int32, false),
+            Field::new(OFFSET, DataType::Int64, false),
+            Field::new(ARRIVAL_TIME, timestamp_utc(), false),
+            Field::new(KEY, DataType::Utf8, true),
+        ];
+        if self.format == SourceFormat::Event {
+            fields.extend([
+                Field::new("stream_name", DataType::Utf8, false),
+                Field::new("stream_version", DataType::Int64, true),
+                Field::new("event_type", DataType::Utf8, false),
+                Field::new("event_id", DataType::Utf8, true),
+                Field::new("effective_time", timestamp_utc(), true),
+            ]);
+        }
+        fields
+    }
+
+    /// A partition of the source's topic.
+    pub fn topic_partition(&self, partition: i32) -> TopicPartition {
+        TopicPartition::new(self.topic.clone(), partition)
+    }
+}

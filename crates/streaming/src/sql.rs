@@ -1,0 +1,163 @@
+//! The statements that define sources and views, and the texts that are queries.
+//!
+//! What it is: [`parse`], which splits a text at `;` and reads the statements of our own; sqlparser tokenises, and
+//! checks that a view's query is one.
+//!
+//! What it is not: a planner. Any statement that is not ours comes out as [`Statement::Query`], unread.
+//!
+//! What must hold: a message names what is wrong and its position counts characters of the whole text from 1, so
+//! that psql can point at it; no option is silently ignored.
+
+mod cursor;
+mod error;
+mod options;
+mod source;
+mod types;
+mod view;
+
+pub use error::SqlError;
+pub(crate) use view::parser_error;
+pub use view::{Emit, ViewDefinition, ViewOptions};
+
+pub(crate) use cursor::{byte_of_location, character_at, is_word, tokenize};
+pub(crate) use error::{
+    AMBIGUOUS_COLUMN, DATATYPE_MISMATCH, GROUPING_ERROR, INTERNAL, SYNTAX_ERROR, UNDEFINED_COLUMN, UNDEFINED_FUNCTION,
+    UNDEFINED_TABLE,
+};
+pub(crate) use types::timestamp_utc;
+
+use sqlparser::tokenizer::Token;
+
+use crate::source::SourceDefinition;
+use cursor::{Cursor, PlacedToken};
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Statement {
+    /// `CREATE SOURCE name (columns) WITH (options)`.
+    CreateSource(SourceDefinition),
+    /// `CREATE [OR REPLACE] MATERIALIZED VIEW name [WITH (options)] AS query`.
+    CreateView(ViewDefinition),
+    /// `DROP SOURCE [IF EXISTS] name`.
+    DropSource {
+        /// The source's name.
+        name: String,
+        /// Whether a missing source is no error.
+        if_exists: bool,
+    },
+    /// `DROP MATERIALIZED VIEW [IF EXISTS] name`.
+    DropView {
+        /// The view's name.
+        name: String,
+        /// Whether a missing view is no error.
+        if_exists: bool,
+    },
+    /// `REFRESH MATERIALIZED VIEW name`: rebuild by replay, or run the batch layer now.
+    RefreshView {
+        /// The view's name.
+        name: String,
+    },
+    /// `SHOW SOURCES`, `SHOW VIEWS`, `SHOW TOPICS`.
+    Show(Show),
+    /// `EXPLAIN statement`.
+    Explain(Box<Statement>),
+    /// Anything else, as written.
+    Query(String),
+}
+
+/// What `SHOW` lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// The sources.
+    Sources,
+    /// The materialised views.
+    Views,
+    /// The log's topics.
+    Topics,
+}
+
+/// Reads a text of statements separated by `;`.
+///
+/// # Errors
+/// [`SqlError`] with the position of the first thing that is wrong.
+pub fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
+    let tokens = tokenize(text)?;
+    tokens
+        .split(|placed| placed.token == Token::SemiColon)
+        .filter(|statement| !statement.is_empty())
+        .map(|statement| parse_statement(text, statement))
+        .collect()
+}
+
+fn parse_statement(text: &str, tokens: &[PlacedToken]) -> Result<Statement, SqlError> {
+    let mut cursor = Cursor::new(text, tokens);
+    if cursor.eat(&["create"]) {
+        return parse_create(text, tokens, cursor);
+    }
+    if cursor.eat(&["drop", "source"]) {
+        let (name, if_exists) = drop_target(&mut cursor, "the name of a source")?;
+        return Ok(Statement::DropSource { name, if_exists });
+    }
+    if cursor.eat(&["drop", "materialized", "view"]) {
+        let (name, if_exists) = drop_target(&mut cursor, "the name of a view")?;
+        return Ok(Statement::DropView { name, if_exists });
+    }
+    if cursor.eat(&["refresh", "materialized", "view"]) {
+        let name = cursor.relation_name("the name of a view")?;
+        cursor.expect_end()?;
+        return Ok(Statement::RefreshView { name });
+    }
+    if cursor.eat(&["show"]) {
+        let all = [("sources", Show::Sources), ("views", Show::Views), ("topics", Show::Topics)];
+        cursor.eat(&["materialized"]);
+        if let Some((_, show)) = all.iter().find(|(word, _)| cursor.eat(&[word]) && cursor.rest().is_empty()) {
+            return Ok(Statement::Show(*show));
+        }
+    }
+    // EXPLAIN ANALYZE and EXPLAIN (options) run the query: they are DataFusion's as a whole.
+    if cursor.eat(&["explain"]) && !cursor.eat(&["analyze"]) && cursor.peek() != Some(&Token::LParen) {
+        return match cursor.rest() {
+            [] => Err(cursor.expected("a statement")),
+            rest => Ok(Statement::Explain(Box::new(parse_statement(text, rest)?))),
+        };
+    }
+    Ok(Statement::Query(text_of(text, tokens).to_owned()))
+}
+
+fn parse_create(text: &str, tokens: &[PlacedToken], mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {
+    let position = cursor.position();
+    let or_replace = cursor.eat(&["or", "replace"]);
+    if cursor.eat(&["source"]) {
+        if or_replace {
+            return Err(SqlError::unsupported("CREATE OR REPLACE SOURCE").at(position).with_hint(
+                "drop the views that read the source and the source, then create it anew; the topic keeps its records",
+            ));
+        }
+        return Ok(Statement::CreateSource(source::parse(&mut cursor, text_of(text, tokens))?));
+    }
+    if cursor.eat(&["materialized", "view"]) {
+        return Ok(Statement::CreateView(view::parse(&mut cursor, text, tokens, or_replace)?));
+    }
+    if cursor.eat(&["sink"]) {
+        return Err(SqlError::unsupported("CREATE SINK").at(position).with_hint("read the view with SQL or over HTTP"));
+    }
+    Ok(Statement::Query(text_of(text, tokens).to_owned()))
+}
+
+fn drop_target(cursor: &mut Cursor<'_>, what: &str) -> Result<(String, bool), SqlError> {
+    let if_exists = cursor.eat(&["if", "exists"]);
+    let name = cursor.relation_name(what)?;
+    cursor.expect_end()?;
+    Ok((name, if_exists))
+}
+
+/// The text that some tokens were read from.
+fn text_of<'a>(text: &'a str, tokens: &[PlacedToken]) -> &'a str {
+    match (tokens.first(), tokens.last()) {
+        (Some(first), Some(last)) => &text[first.start..last.end],
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests;

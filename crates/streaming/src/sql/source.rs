@@ -1,0 +1,127 @@
+//! `CREATE SOURCE name (column TYPE, ...) WITH (topic = 'x', ...)`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use model::TopicName;
+use sqlparser::tokenizer::Token;
+
+use super::{
+    cursor::Cursor,
+    error::{DATATYPE_MISMATCH, DUPLICATE_COLUMN, SYNTAX_ERROR, SqlError, UNDEFINED_COLUMN},
+    options, types,
+};
+use crate::source::{SourceDefinition, SourceFormat};
+
+const OPTIONS: &[&str] = &["topic", "partitions", "format", "event_time"];
+const PLANNED: &[(&str, &str)] = &[
+    ("late", "late rows are folded like any other"),
+    ("out_of_order", "rows are folded in the order of arrival, and every row counts"),
+    ("early", "rows from the future are folded like any other"),
+    ("on_late", "late rows are folded like any other"),
+];
+const COLUMNS_MAX: usize = 1_000;
+const PARTITIONS_MAX: i32 = 10_000;
+
+pub(super) fn parse(cursor: &mut Cursor<'_>, text: &str) -> Result<SourceDefinition, SqlError> {
+    let position = cursor.position();
+    if cursor.eat(&["if", "not", "exists"]) {
+        return Err(SqlError::unsupported("IF NOT EXISTS of a source").at(position));
+    }
+    let name = cursor.relation_name("the name of a source")?;
+    let (fields, positions) = columns(cursor)?;
+    let mut source = SourceDefinition {
+        topic: topic_name(&name).map_err(|error| error.at(position))?,
+        name,
+        columns: Arc::new(Schema::new(fields)),
+        partitions: 1,
+        format: SourceFormat::Json,
+        event_time: None,
+        text: text.to_owned(),
+    };
+    if cursor.eat(&["with"]) {
+        apply_options(cursor, &mut source)?;
+    }
+    cursor.expect_end()?;
+    let metadata = source.metadata_fields();
+    for (field, position) in source.columns.fields().iter().zip(positions) {
+        if metadata.iter().any(|m| m.name() == field.name()) {
+            let message = format!("column \"{}\" is one that every source of this format has", field.name());
+            return Err(SqlError::new(DUPLICATE_COLUMN, message).at(position).with_hint("choose another name"));
+        }
+    }
+    Ok(source)
+}
+
+fn columns(cursor: &mut Cursor<'_>) -> Result<(Vec<Field>, Vec<usize>), SqlError> {
+    let (mut fields, mut positions): (Vec<Field>, Vec<usize>) = (Vec::new(), Vec::new());
+    cursor.expect_token(&Token::LParen)?;
+    loop {
+        let position = cursor.position();
+        let name = cursor.identifier("the name of a column")?;
+        if fields.iter().any(|field| *field.name() == name) {
+            return Err(SqlError::new(DUPLICATE_COLUMN, format!("column \"{name}\" is given twice")).at(position));
+        }
+        fields.push(Field::new(name, types::parse(cursor)?, true));
+        positions.push(position);
+        if fields.len() > COLUMNS_MAX {
+            return Err(SqlError::new(SYNTAX_ERROR, format!("a source has at most {COLUMNS_MAX} columns")).at(position));
+        }
+        if cursor.eat_token(&Token::Comma) {
+            continue;
+        }
+        if cursor.peek() == Some(&Token::RParen) {
+            cursor.advance();
+            return Ok((fields, positions));
+        }
+        if matches!(cursor.peek(), Some(Token::Word(_))) {
+            let error = SqlError::unsupported("a constraint or default of a source's column").at(cursor.position());
+            return Err(error.with_hint("leave it out: a field that a record does not have is NULL"));
+        }
+        return Err(cursor.expected("\",\" or \")\""));
+    }
+}
+
+fn apply_options(cursor: &mut Cursor<'_>, source: &mut SourceDefinition) -> Result<(), SqlError> {
+    let options = options::parse(cursor, OPTIONS, PLANNED)?;
+    for option in &options {
+        match option.name.as_str() {
+            "topic" => source.topic = topic_name(&option.value).map_err(|e| e.at(option.value_position))?,
+            "partitions" => {
+                let number = option.value.parse().ok().filter(|n| (1..=PARTITIONS_MAX).contains(n));
+                source.partitions = number.ok_or_else(|| option.invalid("it can be 1 to 10000"))?;
+            }
+            "format" => {
+                source.format = match option.value.to_lowercase().as_str() {
+                    "json" => SourceFormat::Json,
+                    "event" => SourceFormat::Event,
+                    _ => return Err(option.invalid("it can be 'json' or 'event'")),
+                };
+            }
+            _ => source.event_time = Some(option.value.clone()),
+        }
+    }
+    let event_time = options.iter().find(|option| option.name == "event_time");
+    event_time.map_or(Ok(()), |option| check_event_time(source, &option.value, option.value_position))
+}
+
+fn check_event_time(source: &SourceDefinition, name: &str, position: usize) -> Result<(), SqlError> {
+    match source.schema().field_with_name(name).map(Field::data_type) {
+        Ok(DataType::Timestamp(_, _)) => Ok(()),
+        Ok(_) => {
+            let message = format!("event_time column \"{name}\" is not a timestamp");
+            Err(SqlError::new(DATATYPE_MISMATCH, message).at(position))
+        }
+        Err(_) => {
+            let message = format!("event_time column \"{name}\" is not a column of the source");
+            Err(SqlError::new(UNDEFINED_COLUMN, message).at(position))
+        }
+    }
+}
+
+fn topic_name(name: &str) -> Result<TopicName, SqlError> {
+    TopicName::new(name).map_err(|error| {
+        let mapped = SqlError::new(super::error::INVALID_NAME, error.message().to_owned());
+        mapped.with_hint(error.hint().unwrap_or_default().to_owned())
+    })
+}

@@ -1,0 +1,128 @@
+//! `CREATE [OR REPLACE] MATERIALIZED VIEW name [WITH (options)] AS query`.
+
+use std::time::Duration;
+
+use sqlparser::{dialect::PostgreSqlDialect, parser::Parser, tokenizer::Location};
+
+use super::{
+    byte_of_location, character_at,
+    cursor::{Cursor, PlacedToken},
+    error::{SYNTAX_ERROR, SqlError},
+    options::{self, SqlOption},
+    text_of,
+};
+
+const OPTIONS: &[&str] = &["batch", "emit"];
+
+/// A view as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewDefinition {
+    /// Its name.
+    pub name: String,
+    /// Whether an older view of this name is replaced.
+    pub or_replace: bool,
+    /// Its options.
+    pub options: ViewOptions,
+    /// The query after `AS`.
+    pub query: String,
+    /// The whole statement.
+    pub text: String,
+}
+
+/// The options of a view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ViewOptions {
+    /// `batch = '1 hour'`: how often the batch layer of a Lambda view runs; without it the view is folded from the
+    /// log alone.
+    pub batch_interval: Option<Duration>,
+    /// `emit = 'changes'`.
+    pub emit: Emit,
+}
+
+/// When a view shows what it folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Emit {
+    /// As records arrive.
+    #[default]
+    Changes,
+}
+
+pub(super) fn parse(
+    cursor: &mut Cursor<'_>,
+    text: &str,
+    statement: &[PlacedToken],
+    or_replace: bool,
+) -> Result<ViewDefinition, SqlError> {
+    let position = cursor.position();
+    if cursor.eat(&["if", "not", "exists"]) {
+        let error = SqlError::unsupported("IF NOT EXISTS").at(position);
+        return Err(error.with_hint("use CREATE OR REPLACE MATERIALIZED VIEW: the same definition changes nothing"));
+    }
+    let name = cursor.relation_name("the name of a view")?;
+    let options = if cursor.eat(&["with"]) {
+        view_options(options::parse(cursor, OPTIONS, &[])?)?
+    } else {
+        ViewOptions::default()
+    };
+    cursor.expect("as")?;
+    let query = cursor.rest();
+    if query.is_empty() {
+        return Err(cursor.expected("a query"));
+    }
+    let before = query[0].start;
+    let query = text_of(text, query);
+    check_query(query).map_err(|error| error.shifted(character_at(text, before) - 1))?;
+    Ok(ViewDefinition { name, or_replace, options, query: query.to_owned(), text: text_of(text, statement).to_owned() })
+}
+
+fn view_options(options: Vec<SqlOption>) -> Result<ViewOptions, SqlError> {
+    let mut parsed = ViewOptions::default();
+    for option in options {
+        match (option.name.as_str(), option.value.to_lowercase().as_str()) {
+            ("batch", text) => match options::duration(text) {
+                Some(interval) => parsed.batch_interval = Some(interval),
+                None => return Err(option.invalid("write a length of time such as '1 hour'")),
+            },
+            ("emit", "changes") => parsed.emit = Emit::Changes,
+            ("emit", "final") => {
+                return Err(SqlError::unsupported("emit = 'final' (it needs a watermark)")
+                    .at(option.value_position)
+                    .with_hint("use emit = 'changes' and read a window after its end"));
+            }
+            _ => return Err(option.invalid("it can be 'changes'")),
+        }
+    }
+    Ok(parsed)
+}
+
+fn check_query(query: &str) -> Result<(), SqlError> {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(query).and_then(|mut parser| {
+        parser.parse_query()?;
+        match parser.peek_token().token {
+            sqlparser::tokenizer::Token::EOF => Ok(()),
+            _ => parser.expected("the end of the query", parser.peek_token()),
+        }
+    });
+    parsed.map_err(|error| parser_error(query, &error.to_string()))
+}
+
+/// Turns sqlparser's message, which ends in `at Line: 1, Column: 2`, into an error with a position.
+pub(crate) fn parser_error(text: &str, message: &str) -> SqlError {
+    let message = message.trim_start_matches("sql parser error: ");
+    let placed = message.split_once(" at Line: ").and_then(|(message, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        let location = Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? };
+        Some((message, character_at(text, byte_of_location(text, location))))
+    });
+    match placed {
+        Some((message, position)) => {
+            SqlError::new(SYNTAX_ERROR, format!("syntax error: {}", lower_first(message))).at(position)
+        }
+        None => SqlError::new(SYNTAX_ERROR, format!("syntax error: {}", lower_first(message))),
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+}
