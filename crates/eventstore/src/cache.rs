@@ -30,7 +30,7 @@ impl<K: Ord + Clone, V: Clone> BoundedCache<K, V> {
 
     /// The entry of `key`.
     pub(crate) fn get(&mut self, key: &K) -> Option<V> {
-        self.at_or_before(key).filter(|(found, _)| found == key).map(|(_, value)| value)
+        self.entries.contains_key(key).then(|| self.at_or_before(key)).flatten().map(|(_, value)| value)
     }
 
     /// The entry with the largest key that is not after `key`.
@@ -75,3 +75,6 @@ impl<K: Ord + Clone, V: Clone> BoundedCache<K, V> {
         self.weight
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,9 +80,8 @@ impl<'a> Draft<'a> {
     /// The versions of these very events, if they were appended before in this order under the same expectation.
     fn same_append(&self, proposal: &Proposal) -> Option<Versions> {
         let first = self.version_of(&proposal.stream, &proposal.events.first()?.event_id)?;
-        let stored = |(event, version): (&NewEvent, u64)| {
-            self.version_of(&proposal.stream, &event.event_id) == Some(version)
-        };
+        let stored =
+            |(event, version): (&NewEvent, u64)| self.version_of(&proposal.stream, &event.event_id) == Some(version);
         let before = first.checked_sub(1);
         let same = proposal.expected.allows(before) && proposal.events.iter().zip(first..).all(stored);
         same.then(|| Versions { first, last: first + proposal.events.len() as u64 - 1 })

@@ -104,9 +104,7 @@ impl CommandId {
     /// [`Error::Invalid`] when the id is not legal.
     pub fn new(id: &str) -> Result<Self> {
         if id.is_empty() || id.len() > COMMAND_ID_BYTES_MAX || id.chars().any(char::is_control) {
-            return Err(Error::Invalid(
-                "a command id is 1 to 256 bytes of text without control characters".to_owned(),
-            ));
+            return Err(Error::Invalid("a command id is 1 to 256 bytes of text without control characters".to_owned()));
         }
         Ok(Self(id.into()))
     }

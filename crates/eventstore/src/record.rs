@@ -43,9 +43,8 @@ pub(crate) fn check(event: &NewEvent, settings: &EventStoreSettings) -> Result<(
     }
     let json = [("data", Some(&event.data)), ("metadata", event.metadata.as_ref())];
     for (what, bytes) in json.into_iter().filter_map(|(what, bytes)| Some((what, bytes?))) {
-        serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|error| {
-            Error::Invalid(format!("the {what} of event {} is not JSON: {error}", event.event_id))
-        })?;
+        serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
+            .map_err(|error| Error::Invalid(format!("the {what} of event {} is not JSON: {error}", event.event_id)))?;
     }
     match event.effective_time_ms {
         Some(time_ms) if !(TIME_MS_MIN..=TIME_MS_MAX).contains(&time_ms) => {

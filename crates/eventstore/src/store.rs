@@ -25,7 +25,7 @@ const PAGE_READS_MAX: usize = 16;
 
 /// Streams of events over one partition of a log.
 pub struct EventStore {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
     indexed: watch::Receiver<Offset>,
     append_bytes_max: usize,

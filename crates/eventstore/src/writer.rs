@@ -163,13 +163,7 @@ impl Writer {
         Plan { planned, batch }
     }
 
-    fn encode(
-        &self,
-        proposal: &Proposal,
-        versions: Versions,
-        recorded_time_ms: i64,
-        builder: &mut RecordBatchBuilder,
-    ) {
+    fn encode(&self, proposal: &Proposal, versions: Versions, recorded_time_ms: i64, builder: &mut RecordBatchBuilder) {
         for (event, version) in proposal.events.iter().zip(versions.first..) {
             let placement = Placement {
                 stream: &proposal.stream,
@@ -284,9 +278,7 @@ fn take_in_own(index: &mut crate::index::Index, events: &[RecordedEvent]) -> Res
     // All are offered, so that the index sees what a rebuild would see.
     let refused = events.iter().filter(|event| !index.apply(event)).count();
     match events.first() {
-        Some(first) if refused > 0 => {
-            Err(Error::ForeignWriter { stream: first.stream.clone(), offset: first.offset })
-        }
+        Some(first) if refused > 0 => Err(Error::ForeignWriter { stream: first.stream.clone(), offset: first.offset }),
         _ => Ok(()),
     }
 }
