@@ -34,7 +34,7 @@ pub(crate) enum Decision {
 pub(crate) struct Draft<'a> {
     index: &'a Index,
     next_versions: HashMap<StreamName, u64>,
-    event_ids: HashMap<Uuid, (StreamName, u64)>,
+    event_ids: HashMap<(StreamName, Uuid), u64>,
     commands: HashMap<Uuid, Versions>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Draft<'a> {
         let first = actual.map_or(0, |version| version + 1);
         let next = first + events.len() as u64;
         let versions = Versions { first, last: next - 1 };
-        self.event_ids.extend(events.iter().zip(first..).map(|(event, v)| (event.event_id, (stream.clone(), v))));
+        self.event_ids.extend(events.iter().zip(first..).map(|(event, v)| ((stream.clone(), event.event_id), v)));
         self.commands.extend(command_key.map(|key| (key, versions)));
         self.next_versions.insert(stream.clone(), next);
         Decision::Append(versions)
@@ -92,9 +92,8 @@ impl<'a> Draft<'a> {
     }
 
     fn version_of(&self, stream: &StreamName, event_id: &Uuid) -> Option<u64> {
-        let drafted = self.event_ids.get(event_id).map(|(stream, version)| (stream, *version));
-        let (place, version) = drafted.or_else(|| self.index.event_place(event_id))?;
-        (place == stream).then_some(version)
+        let key = (stream.clone(), *event_id);
+        self.event_ids.get(&key).copied().or_else(|| self.index.version_of(&key))
     }
 
     fn command(&self, key: &Uuid) -> Option<Versions> {

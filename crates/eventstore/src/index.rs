@@ -38,7 +38,8 @@ pub(crate) struct Versions {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Index {
     streams: BTreeMap<StreamName, Offsets>,
-    event_ids: Recent<Uuid, (StreamName, u64)>,
+    /// Versions by stream and event id: an id that is used in two streams names two events.
+    event_ids: Recent<(StreamName, Uuid), u64>,
     commands: Recent<Uuid, Versions>,
     next_offset: Offset,
     recorded_time_ms: i64,
@@ -80,7 +81,7 @@ impl Index {
                 _ => self.commands.insert(key, Versions { first: event.version, last: event.version }),
             }
         }
-        self.event_ids.insert(event.event_id, (stream, event.version));
+        self.event_ids.insert((stream, event.event_id), event.version);
         self.recorded_time_ms = self.recorded_time_ms.max(event.recorded_time_ms);
         self.advance(event.offset + 1);
         true
@@ -130,9 +131,9 @@ impl Index {
         (versions.start..versions.end.min(offsets.len())).filter_map(|version| offsets.get(version)).collect()
     }
 
-    /// The place of a recently used event id.
-    pub(crate) fn event_place(&self, event_id: &Uuid) -> Option<(&StreamName, u64)> {
-        self.event_ids.get(event_id).map(|(stream, version)| (stream, *version))
+    /// The version of a stream's event by its id, if it is recent.
+    pub(crate) fn version_of(&self, key: &(StreamName, Uuid)) -> Option<u64> {
+        self.event_ids.get(key).copied()
     }
 
     /// The events of a recent command, by its key.
