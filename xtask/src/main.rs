@@ -1,1 +1,50 @@
-fn main() {}
+//! `cargo xtask ...`: everything that is done to the product rather than by it.
+//!
+//! What it is not: part of the product. It starts the built binary and looks at it from outside, with clients that
+//! others wrote; it links none of the product's crates, so that it builds in seconds.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its two outputs")]
+
+mod arguments;
+mod cargo_tests;
+mod clients;
+mod crash;
+mod lanes;
+mod paths;
+mod process;
+mod report;
+mod server;
+mod setup;
+mod tidy;
+
+use std::process::ExitCode;
+
+use arguments::Command;
+use report::Report;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = match arguments::parse(&arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("{error}\n\n{}", arguments::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let mut report = Report::new();
+    let outcome = match command {
+        Command::Help => {
+            println!("{}", arguments::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Command::Test => lanes::test(&mut report),
+        Command::Check => lanes::check(&mut report),
+        Command::Tidy => lanes::tidy(&mut report),
+        Command::Clients(names) => lanes::clients(&mut report, &names),
+        Command::Crash(settings) => lanes::crash(&mut report, &settings),
+    };
+    if let Err(error) = outcome {
+        report.fail("xtask", &format!("{error:#}"));
+    }
+    report.close()
+}

@@ -1,0 +1,75 @@
+//! The command line, as data.
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::crash::CrashSettings;
+
+/// What can be said.
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test                     everything: set-up, format, tidy, lints, tests, real clients, the README's demo
+  check                    the fast lane: format, tidy, lints and tests of the crates without DataFusion
+  tidy                     only the rules that this repository checks about itself
+  clients [NAME ...]       only the real clients (tests/clients), all of them or those whose name contains NAME
+  crash [OPTIONS]          kill the server at random while clients write, then compare with their ledgers
+      --kills N            how many times (default 50)
+      --seed S             repeat the kill times of an earlier run
+      --profile dev        take the dev build (default: release)
+      --planted NAME       plant the bug tests/crash/planted/NAME.patch first; the run must then fail
+  help                     this text";
+
+/// One command.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// The usage text.
+    Help,
+    /// Everything.
+    Test,
+    /// The fast lane.
+    Check,
+    /// Only tidy.
+    Tidy,
+    /// Only the real clients whose name contains one of these; all when empty.
+    Clients(Vec<String>),
+    /// The crash harness.
+    Crash(CrashSettings),
+}
+
+/// Reads the arguments after `cargo xtask`.
+pub(crate) fn parse(arguments: &[String]) -> Result<Command> {
+    let Some((name, rest)) = arguments.split_first() else { return Ok(Command::Help) };
+    let command = match name.as_str() {
+        "help" | "--help" | "-h" => Command::Help,
+        "test" => Command::Test,
+        "check" => Command::Check,
+        "tidy" => Command::Tidy,
+        "clients" => return Ok(Command::Clients(rest.to_vec())),
+        "crash" => return Ok(Command::Crash(crash_settings(rest)?)),
+        other => bail!("there is no command {other:?}"),
+    };
+    if let Some(extra) = rest.first() {
+        bail!("{name} takes no argument, but got {extra:?}");
+    }
+    Ok(command)
+}
+
+fn crash_settings(arguments: &[String]) -> Result<CrashSettings> {
+    let mut settings = CrashSettings::default();
+    let mut arguments = arguments.iter();
+    while let Some(option) = arguments.next() {
+        let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
+        match option.as_str() {
+            "--kills" => settings.kills = value.parse().with_context(|| format!("--kills {value}"))?,
+            "--seed" => settings.seed = value.parse().with_context(|| format!("--seed {value}"))?,
+            "--profile" if matches!(value.as_str(), "dev" | "release") => settings.profile.clone_from(value),
+            "--profile" => bail!("--profile is dev or release, not {value:?}"),
+            "--planted" => settings.planted = Some(value.clone()),
+            other => bail!("crash has no option {other:?}"),
+        }
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests;

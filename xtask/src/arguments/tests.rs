@@ -1,0 +1,35 @@
+//! What the command line means, as a table.
+
+use super::*;
+
+fn check(line: &str, expected: &Option<Command>) {
+    let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(&parse(&arguments).ok(), expected, "{line}");
+}
+
+#[test]
+fn commands_are_read() {
+    check("", &Some(Command::Help));
+    check("test", &Some(Command::Test));
+    check("test now", &None);
+    check("tset", &None);
+    check("clients psql kcat", &Some(Command::Clients(vec!["psql".to_owned(), "kcat".to_owned()])));
+}
+
+#[test]
+fn crash_options_are_read() {
+    let settings = |kills, seed, profile: &str, planted: Option<&str>| {
+        Some(Command::Crash(CrashSettings {
+            kills,
+            seed,
+            profile: profile.to_owned(),
+            planted: planted.map(str::to_owned),
+        }))
+    };
+    check("crash --seed 7", &settings(50, 7, "release", None));
+    check("crash --kills 3 --seed 7 --profile dev --planted x", &settings(3, 7, "dev", Some("x")));
+    check("crash --kills", &None);
+    check("crash --kills many", &None);
+    check("crash --profile fast", &None);
+    check("crash --speed 3", &None);
+}

@@ -1,0 +1,55 @@
+//! Bugs planted on purpose: a harness that has never seen a failure has shown nothing.
+//!
+//! A bug is a patch, `tests/crash/planted/NAME.patch`, applied to a copy of the sources below the target folder. No
+//! switch for it is in the product.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::clients;
+use crate::paths::{Paths, cargo};
+use crate::process;
+
+/// Builds the product with the bug `name` and says where the binary is.
+pub(crate) fn build(paths: &Paths, name: &str, profile: &str) -> Result<PathBuf> {
+    let patch = paths.root.join("tests/crash/planted").join(name).with_extension("patch");
+    anyhow::ensure!(patch.is_file(), "there is no {}", patch.display());
+    let tree = clients::fresh(paths, &format!("planted-{name}"))?;
+    copy_sources(&paths.root, &tree)?;
+    apply(&patch, &tree)?;
+    // The same target folder, so that only our own crates are compiled again.
+    let mut build = cargo();
+    build.current_dir(&tree).args(["build", "--package", "fourfold", "--profile", profile]);
+    process::run(build.env("CARGO_TARGET_DIR", &paths.target))?;
+    let built = paths.target.join(if profile == "dev" { "debug" } else { profile }).join("fourfold");
+    let kept = tree.join("fourfold-planted");
+    std::fs::copy(&built, &kept).with_context(|| format!("cannot copy {}", built.display()))?;
+    Ok(kept)
+}
+
+fn copy_sources(root: &Path, tree: &Path) -> Result<()> {
+    let mut git = Command::new("git");
+    git.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    for name in process::capture(&mut git)?.split('\0').filter(|name| !name.is_empty()) {
+        let (from, to) = (root.join(name), tree.join(name));
+        // Listed but deleted in the work tree.
+        if !from.is_file() {
+            continue;
+        }
+        let folder = to.parent().context("a file lies in a folder")?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::copy(&from, &to).with_context(|| format!("cannot copy {name}"))?;
+    }
+    Ok(())
+}
+
+fn apply(patch: &Path, tree: &Path) -> Result<()> {
+    let mut git = Command::new("git");
+    // The copy may lie below the checkout; git must not take it for a part of that.
+    git.env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap_or(tree)).current_dir(tree);
+    process::capture(git.args(["apply", "--whitespace=nowarn"]).arg(patch))
+        .context("the patch does not fit any more")
+        .map(drop)
+}
