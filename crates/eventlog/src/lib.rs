@@ -12,11 +12,34 @@
 //! - arrival times do not decrease along a partition;
 //! - after a failed `fdatasync` nothing is acknowledged any more until the log is opened again.
 
+mod admission;
+mod catalogue;
+mod checkpoint;
+mod disk;
+mod embedded;
+mod fields;
+mod frame;
 mod log;
+mod mover;
+mod partition;
+mod producer_state;
 pub mod record;
+mod recovery;
+mod request;
+mod segment;
+mod segment_index;
+mod segment_read;
+mod settings;
+mod state;
+mod wal;
+mod wal_scan;
+mod writer;
+
+pub use embedded::EmbeddedLog;
 
 pub use log::{
     Acks, Appended, Bounds, CommittedOffset, Error, EventLog, ReadResult, Result, StoredBatch, TimedOffset, Topic,
     TopicSettings, TopicSpec,
 };
 pub use record::{Compression, Header, Record, RecordBatchBuilder};
+pub use settings::EventLogSettings;

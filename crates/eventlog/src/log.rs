@@ -3,7 +3,7 @@
 //! Two implementations are meant: [`EmbeddedLog`](crate::EmbeddedLog) on local disk, and a Kafka cluster. Nothing
 //! above this crate may know which one it has.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -286,6 +286,11 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+}
+
+/// Turns an I/O error into one that says what was being done to which file.
+pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Io { doing: format!("{doing} {}", path.display()), source }
 }
 
 impl From<Error> for model::Error {

@@ -19,6 +19,7 @@ use model::Offset;
 pub use builder::RecordBatchBuilder;
 pub use compression::{Compression, DECOMPRESSED_BYTES_MAX};
 pub use header::{BatchHeader, HEADER_BYTES, split_batches};
+pub(crate) use header::{add_to_sequence, place};
 
 use crate::log::{Error, Result, StoredBatch};
 

@@ -1,0 +1,148 @@
+//! What readers see of the log: the topics that are durable, their partitions, and what groups committed.
+//!
+//! What must hold: only the writer (and recovery before it) changes it, and only after a change is durable.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use model::{Clock, Metrics, TopicName, TopicPartition};
+use parking_lot::RwLock;
+
+use crate::{
+    checkpoint::Groups,
+    disk::Disk,
+    log::{CommittedOffset, Error, Result, Topic},
+    partition::Partition,
+    settings::EventLogSettings,
+};
+
+/// What the parts of an open log share.
+pub(crate) struct Shared {
+    pub(crate) directory: PathBuf,
+    pub(crate) settings: EventLogSettings,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) catalogue: Catalogue,
+    /// Why nothing is appended any more.
+    stopped: OnceLock<String>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        directory: PathBuf,
+        settings: EventLogSettings,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let (catalogue, stopped) = (Catalogue::default(), OnceLock::new());
+        Self { directory, settings, disk, clock, metrics, catalogue, stopped }
+    }
+
+    pub(crate) fn wal_directory(&self) -> PathBuf {
+        self.directory.join("wal")
+    }
+
+    pub(crate) fn topics_directory(&self) -> PathBuf {
+        self.directory.join("topics")
+    }
+
+    /// Ends all appending; the first reason stays.
+    pub(crate) fn stop(&self, reason: &str) {
+        if self.stopped.set(reason.to_owned()).is_ok() {
+            tracing::error!(directory = %self.directory.display(), reason, "the log stops taking writes");
+        }
+    }
+
+    /// An error when the log was stopped.
+    pub(crate) fn check_running(&self) -> Result<()> {
+        self.stopped.get().map_or(Ok(()), |reason| Err(Error::Stopped(reason.clone())))
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Catalogue {
+    topics: RwLock<BTreeMap<TopicName, Entry>>,
+    groups: RwLock<Groups>,
+}
+
+struct Entry {
+    topic: Arc<Topic>,
+    partitions: Vec<Arc<Partition>>,
+}
+
+impl Catalogue {
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.read().get(name).map(|entry| Arc::clone(&entry.topic))
+    }
+
+    pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.read().values().map(|entry| Arc::clone(&entry.topic)).collect()
+    }
+
+    /// The partition and its topic.
+    pub(crate) fn partition(&self, name: &TopicPartition) -> Result<(Arc<Topic>, Arc<Partition>)> {
+        let topics = self.topics.read();
+        let found = topics.get(&name.topic).and_then(|entry| {
+            let partition = entry.partitions.get(usize::try_from(name.partition).ok()?)?;
+            Some((Arc::clone(&entry.topic), Arc::clone(partition)))
+        });
+        found.ok_or_else(|| Error::UnknownPartition(name.to_string()))
+    }
+
+    /// All partitions with their topics.
+    pub(crate) fn partitions(&self) -> Vec<(Arc<Topic>, Arc<Partition>)> {
+        let topics = self.topics.read();
+        let of_entry = |entry: &Entry| {
+            let topic = Arc::clone(&entry.topic);
+            entry.partitions.iter().map(|partition| (Arc::clone(&topic), Arc::clone(partition))).collect::<Vec<_>>()
+        };
+        topics.values().flat_map(of_entry).collect()
+    }
+
+    pub(crate) fn add_topic(&self, topic: Arc<Topic>, partitions: Vec<Arc<Partition>>) {
+        self.topics.write().insert(topic.name.clone(), Entry { topic, partitions });
+    }
+
+    /// Takes a topic away, with the offsets committed for it.
+    pub(crate) fn remove_topic(&self, name: &TopicName) {
+        if let Some(entry) = self.topics.write().remove(name) {
+            entry.partitions.iter().for_each(|partition| partition.delete());
+        }
+        self.groups.write().retain(|_, offsets| {
+            offsets.retain(|partition, _| partition.topic != *name);
+            !offsets.is_empty()
+        });
+    }
+
+    pub(crate) fn set_groups(&self, groups: Groups) {
+        *self.groups.write() = groups;
+    }
+
+    pub(crate) fn all_groups(&self) -> Groups {
+        self.groups.read().clone()
+    }
+
+    pub(crate) fn groups(&self) -> Vec<String> {
+        self.groups.read().keys().cloned().collect()
+    }
+
+    pub(crate) fn committed_offsets(&self, group: &str) -> BTreeMap<TopicPartition, CommittedOffset> {
+        self.groups.read().get(group).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn commit_offsets(&self, group: &str, offsets: impl Iterator<Item = (TopicPartition, CommittedOffset)>) {
+        let mut offsets = offsets.peekable();
+        if offsets.peek().is_some() {
+            self.groups.write().entry(group.to_owned()).or_default().extend(offsets);
+        }
+    }
+
+    pub(crate) fn delete_group(&self, group: &str) {
+        self.groups.write().remove(group);
+    }
+}

@@ -1,0 +1,298 @@
+//! [`EmbeddedLog`]: the log on local disk, put together.
+//!
+//! ```text
+//! append ─> admission ─> queue ─> writer ──> write-ahead log (write, one sync) ─> tail, high watermark, answers
+//!                                                                                  │
+//! read <─ tail in memory, or segments on disk <───────────── mover <───────────────┘
+//! ```
+//!
+//! Two threads do the work: the writer commits, the mover keeps segments, checkpoints and retention. Reads happen where
+//! they are asked: from memory at once; small ones from segments at once too, because they mostly find their pages in
+//! the page cache and a thread's switch would cost more; large ones on a blocking thread.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, TryLockError},
+    path::Path,
+    sync::{Arc, mpsc::sync_channel},
+    thread::{self, JoinHandle},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::{Clock, Metrics, Offset, TopicName, TopicPartition};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::{
+    admission::admit,
+    catalogue::Shared,
+    disk::{Disk, FileSystem},
+    log::{
+        Acks, Appended, Bounds, CommittedOffset, Error, EventLog, ReadResult, Result, TimedOffset, Topic, TopicSpec,
+        io_error,
+    },
+    mover::{Mover, TailBudget},
+    recovery::{Recovered, recover},
+    request::{AppendRequest, Reply, Request},
+    settings::EventLogSettings,
+    writer::Writer,
+};
+
+/// A read of at most so many bytes is done where it is asked.
+const DIRECT_READ_BYTES_MAX: usize = 64 * 1024;
+/// How many commits may wait for the mover; the bytes in them are bounded separately.
+const MOVER_MESSAGES_MAX: usize = 1024;
+
+/// The log on local disk.
+///
+/// Dropping it stops it without a checkpoint, as if the process had died, but without losing what was queued; use
+/// [`close`](Self::close) for a quick next start.
+pub struct EmbeddedLog {
+    shared: Arc<Shared>,
+    /// Gone when the log is closed.
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    queue_bytes: Arc<Semaphore>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held while the log is open; the operating system lets go of it when the process dies.
+    lock: Mutex<Option<File>>,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in `directory`, which is made if it does not exist, and recovers what is there.
+    ///
+    /// # Errors
+    /// [`Error::DirectoryInUse`] when another process (or another `EmbeddedLog`) holds it, [`Error::Corrupt`] when
+    /// what is there cannot be trusted, [`Error::Io`].
+    pub async fn open(
+        directory: &Path,
+        settings: EventLogSettings,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>> {
+        let directory = directory.to_owned();
+        blocking(move || {
+            std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+            let lock = lock(&directory)?;
+            Self::open_on(Arc::new(FileSystem), &directory, settings, clock, metrics, Some(lock))
+        })
+        .await
+    }
+
+    /// Opens a log on any disk.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        settings: EventLogSettings,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+        lock: Option<File>,
+    ) -> Result<Arc<Self>> {
+        let shared = Arc::new(Shared::new(directory.to_owned(), settings, disk, clock, metrics));
+        let Recovered { state, wal, wal_bytes } = recover(&shared)?;
+        let (requests, receiver) = mpsc::channel(shared.settings.queue_requests_max.max(1));
+        let (messages, mover_messages) = sync_channel(MOVER_MESSAGES_MAX);
+        let budget = Arc::new(TailBudget::default());
+        let mover = Mover::new(Arc::clone(&shared), mover_messages, &requests, Arc::clone(&budget));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            state,
+            wal,
+            requests: receiver,
+            mover: messages,
+            budget,
+            wal_bytes_since_checkpoint: wal_bytes,
+        };
+        let threads = vec![spawn("log-mover", || mover.run())?, spawn("log-writer", || writer.run())?];
+        let queue_bytes = shared.settings.queue_bytes_max.clamp(1, Semaphore::MAX_PERMITS);
+        Ok(Arc::new(Self {
+            shared,
+            requests: Mutex::new(Some(requests)),
+            queue_bytes: Arc::new(Semaphore::new(queue_bytes)),
+            threads: Mutex::new(threads),
+            lock: Mutex::new(lock),
+        }))
+    }
+
+    /// Finishes what is queued, makes a checkpoint, stops, and lets go of the directory. Everything asked for
+    /// afterwards is answered with [`Error::Stopped`], except reads, which go on until another log takes the
+    /// directory. Closing twice is fine.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the log had stopped before, or stopped while closing: then there is no new checkpoint,
+    /// and the next start recovers.
+    pub async fn close(&self) -> Result<()> {
+        let requests = self.requests.lock().take();
+        if let Some(requests) = requests {
+            // Fails only if the writer is gone already.
+            let _ = requests.send(Request::Close).await;
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        blocking(move || join(threads)).await;
+        for (_, partition) in self.shared.catalogue.partitions() {
+            partition.end_watch();
+        }
+        self.lock.lock().take();
+        self.shared.check_running()
+    }
+
+    /// Sends a request to the writer and waits for its answer.
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        let (reply, answer) = Reply::new();
+        self.send(request(reply)).await?;
+        self.answer(answer).await
+    }
+
+    async fn send(&self, request: Request) -> Result<()> {
+        self.shared.check_running()?;
+        let requests = self.requests.lock().clone().ok_or_else(closed)?;
+        requests.send(request).await.map_err(|_| closed())
+    }
+
+    async fn answer<T>(&self, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
+        answer.await.unwrap_or_else(|_| Err(self.shared.check_running().err().unwrap_or_else(closed)))
+    }
+}
+
+#[async_trait]
+impl EventLog for EmbeddedLog {
+    async fn create_topic(&self, spec: TopicSpec) -> Result<Arc<Topic>> {
+        self.ask(|reply| Request::CreateTopic { spec, reply }).await
+    }
+
+    async fn delete_topic(&self, name: &TopicName) -> Result<()> {
+        self.ask(|reply| Request::DeleteTopic { name: name.clone(), reply }).await
+    }
+
+    fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.shared.catalogue.topic(name)
+    }
+
+    fn topics(&self) -> Vec<Arc<Topic>> {
+        self.shared.catalogue.topics()
+    }
+
+    async fn append(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended> {
+        self.shared.check_running()?;
+        let (topic, shared) = self.shared.catalogue.partition(partition)?;
+        let bytes = batches.len();
+        let batches = admit(partition, batches, &topic.settings, self.shared.settings.append_bytes_max)?;
+        let share = bytes.min(self.shared.settings.queue_bytes_max.max(1));
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.queue_bytes).acquire_many_owned(share).await.map_err(|_| closed())?;
+        let (reply, answer) = if acks == Acks::Queued {
+            (Reply::unheard(), None)
+        } else {
+            let (reply, answer) = Reply::new();
+            (reply, Some(answer))
+        };
+        let partition = partition.clone();
+        self.send(Request::Append(AppendRequest { partition, batches, acks, reply, _permit: Some(permit) })).await?;
+        match answer {
+            Some(answer) => self.answer(answer).await,
+            None => Ok(Appended {
+                base_offset: -1,
+                next_offset: -1,
+                arrival_time_ms: self.shared.clock.now_ms(),
+                log_start_offset: shared.bounds().log_start_offset,
+                duplicate: false,
+            }),
+        }
+    }
+
+    async fn read(&self, partition: &TopicPartition, from: Offset, bytes_max: usize) -> Result<ReadResult> {
+        let (_, partition) = self.shared.catalogue.partition(partition)?;
+        let bytes_max = bytes_max.min(self.shared.settings.read_bytes_max);
+        if let Some(found) = partition.read_from_memory(from, bytes_max) {
+            return Ok(found);
+        }
+        if bytes_max <= DIRECT_READ_BYTES_MAX {
+            return partition.read(from, bytes_max);
+        }
+        blocking(move || partition.read(from, bytes_max)).await
+    }
+
+    fn bounds(&self, partition: &TopicPartition) -> Result<Bounds> {
+        self.shared.catalogue.partition(partition).map(|(_, partition)| partition.bounds())
+    }
+
+    fn watch(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>> {
+        let (_, found) = self.shared.catalogue.partition(partition)?;
+        found.watch().ok_or_else(closed)
+    }
+
+    async fn offset_at_time(&self, partition: &TopicPartition, timestamp_ms: i64) -> Result<Option<TimedOffset>> {
+        let (_, partition) = self.shared.catalogue.partition(partition)?;
+        blocking(move || partition.offset_at_time(timestamp_ms)).await
+    }
+
+    async fn new_producer_id(&self) -> Result<i64> {
+        self.ask(|reply| Request::NewProducerId { reply }).await
+    }
+
+    async fn commit_offsets(&self, group: &str, offsets: Vec<(TopicPartition, CommittedOffset)>) -> Result<()> {
+        self.ask(|reply| Request::CommitOffsets { group: group.to_owned(), offsets, reply }).await
+    }
+
+    fn committed_offsets(&self, group: &str) -> BTreeMap<TopicPartition, CommittedOffset> {
+        self.shared.catalogue.committed_offsets(group)
+    }
+
+    fn groups(&self) -> Vec<String> {
+        self.shared.catalogue.groups()
+    }
+
+    async fn delete_group(&self, group: &str) -> Result<()> {
+        self.ask(|reply| Request::DeleteGroup { group: group.to_owned(), reply }).await
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        // The threads end when nobody can ask any more; the directory's lock must outlive them.
+        self.requests.get_mut().take();
+        join(std::mem::take(self.threads.get_mut()));
+    }
+}
+
+fn lock(directory: &Path) -> Result<File> {
+    let path = directory.join("lock");
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(io_error("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse(directory.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map_err(|source| Error::Io { doing: format!("start thread {name}"), source })
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the log panicked; what was committed is recovered at the next start");
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::Stopped("it is closed".to_owned())
+}
+
+/// Runs what may wait for the disk where it holds nobody up; without a runtime, here.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => match runtime.spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+        },
+        Err(_) => work(),
+    }
+}

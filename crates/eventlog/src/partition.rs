@@ -1,0 +1,397 @@
+//! One partition, as readers, the writer and the mover share it: the tail in memory, the segments on disk, and the
+//! bounds that readers see.
+//!
+//! A batch enters the tail when it is durable in the write-ahead log, is copied to a segment by the mover, and leaves
+//! the tail later, when the memory is needed. So every committed batch is always in one of the two, or in both.
+//!
+//! What must hold: the writer alone commits, the mover alone changes segments; the high watermark moves after the
+//! batch is in the tail; a batch leaves the tail only after it can be read from a segment.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use model::{Offset, TopicPartition};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::{
+    disk::Disk,
+    log::{Bounds, Error, ReadResult, Result, StoredBatch, TimedOffset, TopicSettings, io_error},
+    record::BatchHeader,
+    segment::{Segment, SegmentExtent},
+    segment_read::first_at_or_after,
+    settings::EventLogSettings,
+};
+
+/// The part of a topic's name that goes into a directory's: the rest would not fit beside number and id.
+const DIRECTORY_NAME_CHARS_MAX: usize = 200;
+
+/// A committed batch in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct TailBatch {
+    pub(crate) header: BatchHeader,
+    pub(crate) arrival_time_ms: i64,
+    pub(crate) bytes: Bytes,
+}
+
+impl TailBatch {
+    fn stored(&self) -> StoredBatch {
+        StoredBatch { bytes: self.bytes.clone(), arrival_time_ms: self.arrival_time_ms }
+    }
+}
+
+pub(crate) struct Partition {
+    pub(crate) name: TopicPartition,
+    directory: PathBuf,
+    disk: Arc<dyn Disk>,
+    log_start: AtomicI64,
+    high_watermark: AtomicI64,
+    /// Gone when the topic is deleted or the log closed.
+    watch: Mutex<Option<watch::Sender<Offset>>>,
+    tail: RwLock<VecDeque<TailBatch>>,
+    /// In order of their offsets.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    deleted: AtomicBool,
+    /// Names that were made since the last checkpoint and are not synced.
+    names_unsynced: AtomicBool,
+}
+
+impl Partition {
+    /// A partition of a new topic; nothing is made on disk before the first batch is moved.
+    pub(crate) fn new(disk: Arc<dyn Disk>, topics: &Path, name: TopicPartition, topic_id: Uuid) -> Self {
+        let directory = topics.join(directory_name(&name, topic_id));
+        Self::with_segments(disk, directory, name, 0, 0, Vec::new())
+    }
+
+    /// The partition that a checkpoint speaks of.
+    pub(crate) fn recover(
+        disk: Arc<dyn Disk>,
+        topics: &Path,
+        name: TopicPartition,
+        topic_id: Uuid,
+        (log_start, next_offset): (Offset, Offset),
+        extents: &[SegmentExtent],
+    ) -> Result<Self> {
+        let directory = topics.join(directory_name(&name, topic_id));
+        let segment = |extent| Segment::recover(Arc::clone(&disk), &directory, extent).map(Arc::new);
+        let segments = extents.iter().map(segment).collect::<Result<Vec<_>>>()?;
+        let known: Vec<PathBuf> = segments.iter().flat_map(|segment| segment.paths()).collect();
+        for name in disk.list(&directory).map_err(io_error("list", &directory))? {
+            let path = directory.join(name);
+            if !known.contains(&path) {
+                disk.remove_file(&path).map_err(io_error("remove", &path))?;
+            }
+        }
+        Ok(Self::with_segments(disk, directory, name, log_start, next_offset, segments))
+    }
+
+    fn with_segments(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        name: TopicPartition,
+        log_start: Offset,
+        next_offset: Offset,
+        segments: Vec<Arc<Segment>>,
+    ) -> Self {
+        Self {
+            name,
+            directory,
+            disk,
+            log_start: AtomicI64::new(log_start),
+            high_watermark: AtomicI64::new(next_offset),
+            watch: Mutex::new(Some(watch::Sender::new(next_offset))),
+            tail: RwLock::default(),
+            segments: RwLock::new(segments),
+            deleted: AtomicBool::new(false),
+            names_unsynced: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        // The start first: it never overtakes a high watermark that was read after it.
+        let log_start_offset = self.log_start.load(Ordering::Acquire);
+        Bounds { log_start_offset, high_watermark: self.high_watermark.load(Ordering::Acquire) }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// A receiver of the high watermark; `None` when nothing will move it any more.
+    pub(crate) fn watch(&self) -> Option<watch::Receiver<Offset>> {
+        self.watch.lock().as_ref().map(watch::Sender::subscribe)
+    }
+
+    /// Lets those who watch the high watermark go.
+    pub(crate) fn end_watch(&self) {
+        self.watch.lock().take();
+    }
+
+    /// The topic is gone: nobody waits for more, and nothing more is moved.
+    pub(crate) fn delete(&self) {
+        self.deleted.store(true, Ordering::Release);
+        self.end_watch();
+        self.tail.write().clear();
+    }
+
+    // ---- the writer's side
+
+    /// Shows durable batches to readers.
+    pub(crate) fn commit(&self, batches: impl IntoIterator<Item = TailBatch>, next_offset: Offset) {
+        self.tail.write().extend(batches);
+        self.set_high_watermark(next_offset);
+    }
+
+    fn set_high_watermark(&self, next_offset: Offset) {
+        self.high_watermark.store(next_offset, Ordering::Release);
+        if let Some(watch) = &*self.watch.lock() {
+            watch.send_replace(next_offset);
+        }
+    }
+
+    // ---- the readers' side
+
+    /// See [`EventLog::read`](crate::EventLog::read).
+    pub(crate) fn read(&self, from: Offset, bytes_max: usize) -> Result<ReadResult> {
+        let bounds = self.bounds();
+        let Bounds { log_start_offset: start, high_watermark: end } = bounds;
+        if !(start..=end).contains(&from) {
+            return Err(Error::OffsetOutOfRange { partition: self.name.clone(), offset: from, start, end });
+        }
+        let empty = from == end;
+        let batches = if empty { Vec::new() } else { self.read_batches(from, bytes_max)? };
+        Ok(ReadResult { batches, bounds })
+    }
+
+    /// What a read can answer without touching the disk; `None` when it cannot.
+    pub(crate) fn read_from_memory(&self, from: Offset, bytes_max: usize) -> Option<ReadResult> {
+        let bounds = self.bounds();
+        if from == bounds.high_watermark && from >= bounds.log_start_offset {
+            return Some(ReadResult { batches: Vec::new(), bounds });
+        }
+        let in_range = (bounds.log_start_offset..bounds.high_watermark).contains(&from);
+        let batches = in_range.then(|| self.read_tail(from, bytes_max, false))??;
+        Some(ReadResult { batches, bounds })
+    }
+
+    fn read_batches(&self, from: Offset, bytes_max: usize) -> Result<Vec<StoredBatch>> {
+        if let Some(batches) = self.read_tail(from, bytes_max, false) {
+            return Ok(batches);
+        }
+        let (mut found, mut bytes): (Vec<StoredBatch>, usize) = (Vec::new(), 0);
+        for segment in self.segments_from(from) {
+            let more = segment.read(from, bytes_max - bytes)?;
+            // A segment always gives one batch; after the first, it counts only if it fits.
+            let fits = |batch: &StoredBatch| found.is_empty() || bytes + batch.bytes.len() <= bytes_max;
+            if !more.first().is_none_or(fits) {
+                break;
+            }
+            bytes += more.iter().map(|batch| batch.bytes.len()).sum::<usize>();
+            found.extend(more);
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        if found.is_empty() {
+            // What `from` stood for was lost to damage and lay at the end of the segments: read on behind the gap.
+            found = self.read_tail(from, bytes_max, true).unwrap_or_default();
+        }
+        Ok(found)
+    }
+
+    /// From the tail; `None` when `from` lies before it, unless `over_gap`.
+    fn read_tail(&self, from: Offset, bytes_max: usize, over_gap: bool) -> Option<Vec<StoredBatch>> {
+        let tail = self.tail.read();
+        let first = tail.front()?.header.base_offset;
+        if from < first && !over_gap {
+            return None;
+        }
+        let start = tail.partition_point(|batch| batch.header.next_offset() <= from);
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for batch in tail.range(start..) {
+            if bytes > 0 && bytes + batch.bytes.len() > bytes_max {
+                break;
+            }
+            bytes += batch.bytes.len();
+            found.push(batch.stored());
+        }
+        Some(found)
+    }
+
+    fn segments_from(&self, from: Offset) -> Vec<Arc<Segment>> {
+        let segments = self.segments.read();
+        let start = segments.partition_point(|segment| segment.next_offset() <= from);
+        segments.iter().skip(start).map(Arc::clone).collect()
+    }
+
+    /// See [`EventLog::offset_at_time`](crate::EventLog::offset_at_time).
+    pub(crate) fn offset_at_time(&self, timestamp_ms: i64) -> Result<Option<TimedOffset>> {
+        let mut from = self.bounds().log_start_offset;
+        loop {
+            for segment in self.segments_from(from) {
+                // Read before the search: batches that come while it runs are searched in the next round.
+                let next_offset = segment.next_offset();
+                if let Some(found) = segment.offset_at_time(timestamp_ms, from)? {
+                    return Ok(Some(found));
+                }
+                from = from.max(next_offset);
+            }
+            if let Some(later) = self.tail_at_or_after(timestamp_ms, from) {
+                let first = |batch: &TailBatch| first_at_or_after(&batch.stored(), &batch.header, timestamp_ms, from);
+                return Ok(later.iter().find_map(first));
+            }
+        }
+    }
+
+    /// The batches from `from` on that reach `timestamp_ms`; `None` when some may have gone to a segment meanwhile.
+    fn tail_at_or_after(&self, timestamp_ms: i64, from: Offset) -> Option<Vec<TailBatch>> {
+        // While the tail is held nothing can leave it, so what no segment has now is in it.
+        let tail = self.tail.read();
+        let is_later =
+            |batch: &&TailBatch| batch.header.next_offset() > from && batch.header.max_timestamp_ms >= timestamp_ms;
+        self.segments_from(from).is_empty().then(|| tail.iter().filter(is_later).cloned().collect())
+    }
+
+    // ---- the mover's side
+
+    /// Copies committed batches, which follow those moved before, into segments.
+    pub(crate) fn move_to_segments(&self, batches: &[TailBatch], settings: &EventLogSettings) -> Result<()> {
+        let mut rest = batches;
+        while let Some(first) = rest.first() {
+            let active = self.segments.read().last().map(Arc::clone);
+            let active = active.filter(|segment| fits(segment, 0, first, settings));
+            let segment = match active {
+                Some(segment) => segment,
+                None => self.begin_segment(first.header.base_offset)?,
+            };
+            let (mut count, mut bytes, mut next_offset) = (0, 0, first.header.base_offset);
+            for batch in rest {
+                let contiguous = batch.header.base_offset == next_offset;
+                if count > 0 && !(contiguous && fits_size(&segment, bytes, batch, settings)) {
+                    break;
+                }
+                (count, bytes, next_offset) = (count + 1, bytes + batch.bytes.len(), batch.header.next_offset());
+            }
+            let (now, later) = rest.split_at(count);
+            segment.append(now, settings.index_interval_bytes)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn begin_segment(&self, base_offset: Offset) -> Result<Arc<Segment>> {
+        if let Some(active) = self.segments.read().last() {
+            active.seal();
+        }
+        self.disk.create_directory(&self.directory).map_err(io_error("create", &self.directory))?;
+        self.names_unsynced.store(true, Ordering::Release);
+        let segment = Arc::new(Segment::create(Arc::clone(&self.disk), &self.directory, base_offset)?);
+        self.segments.write().push(Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    /// Recovery moves batches before there is a tail; readers may see them from here on.
+    pub(crate) fn recovered_to(&self, next_offset: Offset) {
+        self.set_high_watermark(next_offset);
+    }
+
+    /// Frees the memory of batches before `next_offset`, which were moved.
+    pub(crate) fn evict_tail(&self, next_offset: Offset) {
+        let mut tail = self.tail.write();
+        while tail.front().is_some_and(|batch| batch.header.next_offset() <= next_offset) {
+            tail.pop_front();
+        }
+        if tail.is_empty() {
+            *tail = VecDeque::new();
+        }
+    }
+
+    /// Whether [`retire`](Self::retire) would find something.
+    pub(crate) fn has_expired(&self, settings: &TopicSettings, now_ms: i64) -> bool {
+        expired(&self.segments.read(), settings, now_ms) > 0
+    }
+
+    /// Takes away the segments that retention does not keep and moves the log's start behind them. Their files may be
+    /// removed when a checkpoint that does not name them is durable.
+    pub(crate) fn retire(&self, settings: &TopicSettings, now_ms: i64) -> Vec<PathBuf> {
+        let mut segments = self.segments.write();
+        let count = expired(&segments, settings, now_ms);
+        let retired: Vec<_> = segments.drain(..count).collect();
+        if let Some(last) = retired.last() {
+            self.log_start.fetch_max(last.next_offset(), Ordering::AcqRel);
+            drop(segments);
+            self.evict_tail(last.next_offset());
+        }
+        retired.iter().flat_map(|segment| segment.paths()).collect()
+    }
+
+    /// Makes segments and their names durable, except the name of the partition's own directory.
+    pub(crate) fn persist(&self) -> Result<Vec<SegmentExtent>> {
+        let segments = self.segments.read().clone();
+        let extents = segments.iter().map(|segment| segment.persist()).collect::<Result<_>>()?;
+        if self.directory_is_made() {
+            self.disk.sync_directory(&self.directory).map_err(io_error("sync", &self.directory))?;
+            self.names_unsynced.store(false, Ordering::Release);
+        }
+        Ok(extents)
+    }
+
+    fn directory_is_made(&self) -> bool {
+        self.names_unsynced.load(Ordering::Acquire)
+    }
+}
+
+/// How many of the oldest segments retention does not keep.
+fn expired(segments: &[Arc<Segment>], settings: &TopicSettings, now_ms: i64) -> usize {
+    let mut bytes: u64 = segments.iter().map(|segment| segment.log_bytes()).sum();
+    let mut count = 0;
+    for (index, segment) in segments.iter().enumerate() {
+        // Age counts from arrival, not from the producer's timestamps: history that is loaded today is kept.
+        let too_old = settings.retention_ms.is_some_and(|kept_ms| {
+            segment.log_bytes() > 0 && segment.last_arrival_ms().saturating_add(kept_ms) < now_ms
+        });
+        let is_last = index + 1 == segments.len();
+        let kept_bytes = settings.retention_bytes.map(|kept| u64::try_from(kept).unwrap_or(0));
+        let too_much = !is_last && kept_bytes.is_some_and(|kept| bytes - segment.log_bytes() >= kept);
+        if !too_old && !too_much {
+            break;
+        }
+        bytes -= segment.log_bytes();
+        count += 1;
+    }
+    count
+}
+
+fn fits(segment: &Segment, bytes: usize, batch: &TailBatch, settings: &EventLogSettings) -> bool {
+    let aged = segment.log_bytes() > 0
+        && batch.arrival_time_ms.saturating_sub(segment.first_arrival_ms()) > settings.segment_age_ms_max;
+    let contiguous = segment.next_offset() == batch.header.base_offset;
+    contiguous && !aged && fits_size(segment, bytes, batch, settings)
+}
+
+fn fits_size(segment: &Segment, bytes: usize, batch: &TailBatch, settings: &EventLogSettings) -> bool {
+    let size = segment.log_bytes() + (bytes + batch.bytes.len()) as u64;
+    let empty = segment.log_bytes() == 0 && bytes == 0;
+    // Kafka's indexes count offsets and bytes in 31 bits.
+    let in_size = size <= u64::from(settings.segment_bytes.min(i32::MAX.unsigned_abs()));
+    let in_range = batch.header.next_offset() - segment.base_offset <= i64::from(i32::MAX);
+    empty || (in_size && in_range)
+}
+
+/// `topic-partition.id`: readable, and never the same for two topics of one name.
+fn directory_name(name: &TopicPartition, topic_id: Uuid) -> String {
+    let topic: String = name.topic.as_str().chars().take(DIRECTORY_NAME_CHARS_MAX).collect();
+    format!("{topic}-{}.{}", name.partition, topic_id.simple())
+}

@@ -1,0 +1,61 @@
+//! What may be set for an [`EmbeddedLog`](crate::EmbeddedLog).
+
+/// Sizes and bounds of an embedded log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLogSettings {
+    /// The size at which a file of the write-ahead log is full, in bytes. It is reserved on disk at once.
+    pub wal_file_bytes: u64,
+    /// How many bytes are written ahead before a checkpoint makes them superfluous. Bounds the time of a recovery.
+    pub checkpoint_wal_bytes: u64,
+    /// The size at which a segment is full, in bytes; at most 2 GiB because Kafka's indexes count in 32 bits.
+    pub segment_bytes: u32,
+    /// The age at which a segment is full, in milliseconds, so that retention by time finds something to delete.
+    pub segment_age_ms_max: i64,
+    /// How many bytes of a segment lie between two entries of its indexes.
+    pub index_interval_bytes: u32,
+    /// How many committed bytes may wait in memory to be moved into segments; appends wait when it is reached.
+    pub tail_bytes_max: usize,
+    /// How many bytes that were moved stay in memory for readers at the end of the log.
+    pub tail_cache_bytes_max: usize,
+    /// How many requests may wait for the writer; more of them wait at the door.
+    pub queue_requests_max: usize,
+    /// How many bytes of appends may wait for the writer; more of them wait at the door.
+    pub queue_bytes_max: usize,
+    /// The most that is written and synced in one commit, in bytes, unless one append alone is larger.
+    pub commit_bytes_max: usize,
+    /// The largest append, in bytes (all of its batches together).
+    pub append_bytes_max: usize,
+    /// The most that one read returns, in bytes, unless one batch alone is larger.
+    pub read_bytes_max: usize,
+    /// How many partitions a topic may have.
+    pub partitions_max: i32,
+    /// How many idempotent producers a partition remembers; the one idle for longest is forgotten first.
+    pub producers_max: usize,
+    /// After how long without a batch a producer is forgotten, in milliseconds.
+    pub producer_expiry_ms: i64,
+    /// How often retention is looked at, in milliseconds.
+    pub retention_check_interval_ms: u64,
+}
+
+impl Default for EventLogSettings {
+    fn default() -> Self {
+        Self {
+            wal_file_bytes: 32 << 20,
+            checkpoint_wal_bytes: 64 << 20,
+            segment_bytes: 256 << 20,
+            segment_age_ms_max: 7 * 24 * 3_600_000,
+            index_interval_bytes: 4096,
+            tail_bytes_max: 64 << 20,
+            tail_cache_bytes_max: 16 << 20,
+            queue_requests_max: 4096,
+            queue_bytes_max: 32 << 20,
+            commit_bytes_max: 8 << 20,
+            append_bytes_max: 16 << 20,
+            read_bytes_max: 16 << 20,
+            partitions_max: 10_000,
+            producers_max: 1_000,
+            producer_expiry_ms: 24 * 3_600_000,
+            retention_check_interval_ms: 30_000,
+        }
+    }
+}
