@@ -9,4 +9,5 @@
 //! What must hold: every answer carries the Positions that it reflects; a reader never blocks a writer and never sees
 //! half a batch.
 
+pub mod sql;
 pub mod views;

@@ -178,7 +178,7 @@ async fn a_dictionary_column_comes_back_as_one() {
     assert_eq!(text(&view.snapshot().await.unwrap(), None).await, ["AA", "UA"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn waiting_ends_when_the_view_arrives_or_says_where_it_is() {
     let view = Arc::new(view());
     let waiting = tokio::spawn({
@@ -196,7 +196,7 @@ async fn waiting_ends_when_the_view_arrives_or_says_where_it_is() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn whoever_waits_on_a_name_is_served_by_the_version_that_replaces_it() {
     let views = Views::new(Metrics::default());
     views.publish("hours", Arc::new(view()));

@@ -18,6 +18,7 @@ use futures::stream;
 use imbl::OrdMap;
 use model::{Error, Positions, Result, TopicName};
 use parking_lot::{Mutex, RwLock};
+use streaming::ViewChange;
 use tokio::sync::watch;
 
 use super::{
@@ -64,6 +65,14 @@ impl View {
             writing: Mutex::new(()),
             reached: watch::Sender::new(Positions::new()),
         })
+    }
+
+    /// Applies what a fold has changed; see [`View::apply_rows`].
+    ///
+    /// # Errors
+    /// As [`View::apply_rows`].
+    pub fn apply(&self, change: &ViewChange, positions: &Positions) -> Result<()> {
+        self.apply_rows(&change.rows, &change.weights, positions)
     }
 
     /// Applies a change in one step: a positive weight puts the row in place of the one with its key, a negative

@@ -1,0 +1,237 @@
+//! What names mean: `public` holds the views and sources, `pg_catalog` and `information_schema` describe them.
+//!
+//! There are two forms of `public`. [`DescribedSchema`] knows columns and reads nothing: statements are prepared
+//! against it, and the catalogue tables list it. [`PinnedSchema`] belongs to a session: the first use of a name in a
+//! query waits for the demanded Positions and pins a snapshot, and every further use is that snapshot.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{
+        CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
+        TableProvider,
+    },
+    datasource::{TableType, empty::EmptyTable},
+    error::{DataFusionError, Result},
+};
+use model::{Access, Positions, Principal, Resource, TopicName, principal::authorise};
+use parking_lot::Mutex;
+
+use super::Definitions;
+use crate::views::{Snapshot, Views};
+
+/// The one catalogue ("database").
+pub(super) const CATALOG: &str = "fourfold";
+/// The one schema of views and sources.
+pub(super) const SCHEMA: &str = "public";
+pub(super) const PG_CATALOG: &str = "pg_catalog";
+pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
+
+/// The relations that names of `public` may mean.
+#[derive(Clone, Debug)]
+pub(super) struct Relations {
+    pub(super) views: Arc<Views>,
+    pub(super) definitions: Arc<dyn Definitions>,
+}
+
+impl Relations {
+    /// The names of views and sources, sorted; a view hides a source of the same name.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names = self.views.names();
+        names.extend(self.definitions.sources().into_iter().map(|source| source.name));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The columns of a name and whether it is a view.
+    fn describe(&self, name: &str) -> Option<(SchemaRef, TableType)> {
+        if let Some(view) = self.views.get(name) {
+            return Some((view.schema(), TableType::View));
+        }
+        let source = self.definitions.sources().into_iter().find(|source| source.name == name)?;
+        Some((source.schema(), TableType::Base))
+    }
+}
+
+/// A catalogue list with one catalogue whose `public` is `schema`.
+pub(super) fn catalog_list(schema: Arc<dyn SchemaProvider>) -> Result<Arc<dyn CatalogProviderList>> {
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA, schema)?;
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    Ok(Arc::new(list))
+}
+
+/// `public` as the catalogue tables see it.
+#[derive(Debug)]
+pub(super) struct DescribedSchema(pub(super) Relations);
+
+#[async_trait]
+impl SchemaProvider for DescribedSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.0.names()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let described = self.0.describe(name);
+        Ok(described.map(|(schema, _)| Arc::new(EmptyTable::new(schema)) as Arc<dyn TableProvider>))
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(self.0.describe(name).map(|(_, table_type)| table_type))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.0.describe(name).is_some()
+    }
+}
+
+/// `public` as the queries of one session read it.
+#[derive(Debug)]
+pub(super) struct PinnedSchema {
+    relations: Relations,
+    principal: Principal,
+    pins: Mutex<Pins>,
+}
+
+/// What the running query demands and what it has pinned.
+#[derive(Debug, Default)]
+struct Pins {
+    demanded: Positions,
+    timeout: Duration,
+    pinned: BTreeMap<String, Pinned>,
+}
+
+#[derive(Clone, Debug)]
+struct Pinned {
+    snapshot: Snapshot,
+    topics: Vec<TopicName>,
+}
+
+impl PinnedSchema {
+    pub(super) fn new(relations: Relations, principal: Principal) -> Self {
+        Self { relations, principal, pins: Mutex::default() }
+    }
+
+    /// Begins a query: names are pinned anew, unless snapshots are to be kept from the query before.
+    pub(super) fn begin(&self, demanded: Positions, timeout: Duration, keep_snapshots: bool) {
+        let mut pins = self.pins.lock();
+        (pins.demanded, pins.timeout) = (demanded, timeout);
+        if !keep_snapshots {
+            pins.pinned.clear();
+        }
+    }
+
+    /// Gives up the snapshots.
+    pub(super) fn release(&self) {
+        self.pins.lock().pinned.clear();
+    }
+
+    /// What everything that is pinned reflects together.
+    pub(super) fn positions(&self) -> Positions {
+        let pins = self.pins.lock();
+        let reflected = pins.pinned.values().map(|pinned| (pinned.snapshot.positions(), pinned.topics.as_slice()));
+        least(reflected)
+    }
+
+    async fn pin(&self, name: &str) -> model::Result<Option<Snapshot>> {
+        let (demanded, timeout) = {
+            let pins = self.pins.lock();
+            if let Some(pinned) = pins.pinned.get(name) {
+                return Ok(Some(pinned.snapshot.clone()));
+            }
+            (pins.demanded.clone(), pins.timeout)
+        };
+        let pinned = if self.relations.views.get(name).is_some() {
+            authorise(&self.principal, Access::Read, Resource::View(name))?;
+            let relation = self.relations.views.wait_for(name, &demanded, timeout).await?;
+            Pinned { snapshot: relation.snapshot().await?, topics: relation.topics().to_vec() }
+        } else {
+            let Some(pinned) = self.pin_source(name, &demanded).await? else { return Ok(None) };
+            pinned
+        };
+        let snapshot = pinned.snapshot.clone();
+        self.pins.lock().pinned.insert(name.to_owned(), pinned);
+        Ok(Some(snapshot))
+    }
+
+    async fn pin_source(&self, name: &str, demanded: &Positions) -> model::Result<Option<Pinned>> {
+        let definitions = &self.relations.definitions;
+        let Some(source) = definitions.sources().into_iter().find(|source| source.name == name) else {
+            return Ok(None);
+        };
+        authorise(&self.principal, Access::Read, Resource::Topic(source.topic.as_str()))?;
+        let Some(snapshot) = definitions.source_table(name).await? else { return Ok(None) };
+        // A source is read from the log itself, so what is not there now was never acknowledged.
+        let concerned = demanded.of_topic(source.topic.as_str());
+        if !snapshot.positions().covers(&concerned) {
+            let message = format!("the topic of source {name} ends at {}, before {concerned}", snapshot.positions());
+            return Err(model::Error::unavailable(message));
+        }
+        Ok(Some(Pinned { snapshot, topics: vec![source.topic] }))
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for PinnedSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.relations.names()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let snapshot = self.pin(name).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(snapshot.map(|snapshot| snapshot.table()))
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(self.relations.describe(name).map(|(_, table_type)| table_type))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.relations.describe(name).is_some()
+    }
+}
+
+/// What several relations reflect together: for a partition of a topic that more than one reads, the least.
+fn least<'a>(relations: impl Iterator<Item = (&'a Positions, &'a [TopicName])>) -> Positions {
+    let relations: Vec<_> = relations.collect();
+    let mut least = Positions::new();
+    for (positions, _) in &relations {
+        for (partition, _) in positions.iter() {
+            let readers = relations.iter().filter(|(own, topics)| {
+                topics.contains(&partition.topic) || own.iter().any(|(p, _)| p.topic == partition.topic)
+            });
+            let offset = readers.map(|(own, _)| own.next_offset(partition)).min().unwrap_or(0);
+            least.advance(partition.clone(), offset);
+        }
+    }
+    least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relations_of_one_topic_reflect_what_the_slower_one_does() {
+        let topics = |names: &[&str]| names.iter().map(|name| TopicName::new(name).unwrap()).collect::<Vec<_>>();
+        let cases: &[(&[(&str, &[&str])], &str)] = &[
+            (&[], ""),
+            (&[("a/0:5,a/1:7", &["a"])], "a/0:5,a/1:7"),
+            (&[("a/0:5,a/1:7", &["a"]), ("a/0:9,a/1:2", &["a"])], "a/0:5,a/1:2"),
+            (&[("a/0:5", &["a"]), ("b/0:3", &["b"])], "a/0:5,b/0:3"),
+            // One that has read nothing of a topic holds it at the start, one that does not read it does not.
+            (&[("a/0:5", &["a"]), ("", &["a"])], ""),
+            (&[("a/0:5", &["a"]), ("", &["b"])], "a/0:5"),
+        ];
+        for (relations, expected) in cases {
+            let relations: Vec<(Positions, Vec<TopicName>)> =
+                relations.iter().map(|(text, names)| (text.parse().unwrap(), topics(names))).collect();
+            let least = least(relations.iter().map(|(positions, names)| (positions, names.as_slice())));
+            assert_eq!(least, expected.parse().unwrap(), "{relations:?}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The few functions of PostgreSQL that clients call when they connect and that nobody else brings.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::{
+    common::ScalarValue,
+    error::DataFusionError,
+    execution::{FunctionRegistry, context::SessionContext},
+    logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf},
+};
+use parking_lot::Mutex;
+
+use super::{
+    settings::SqlSettings,
+    variables::{SERVER_VERSION, Variables},
+};
+
+/// Registers what is the same for every session.
+pub(super) fn register(context: &SessionContext) {
+    let version = format!("PostgreSQL {SERVER_VERSION} (Fourfold {})", env!("CARGO_PKG_VERSION"));
+    let constants = [
+        ("version", vec![], ScalarValue::from(version)),
+        ("pg_is_in_recovery", vec![], ScalarValue::from(false)),
+        ("pg_postmaster_start_time", vec![], ScalarValue::Utf8(None)),
+        ("pg_my_temp_schema", vec![], ScalarValue::from(0_i32)),
+        ("obj_description", vec![DataType::Int64, DataType::Utf8], ScalarValue::Utf8(None)),
+        ("shobj_description", vec![DataType::Int64, DataType::Utf8], ScalarValue::Utf8(None)),
+        ("col_description", vec![DataType::Int64, DataType::Int64], ScalarValue::Utf8(None)),
+        ("pg_get_viewdef", vec![DataType::Int64, DataType::Boolean], ScalarValue::Utf8(None)),
+        ("pg_get_indexdef", vec![DataType::Int64, DataType::Int64, DataType::Boolean], ScalarValue::Utf8(None)),
+        ("txid_current", vec![], ScalarValue::from(1_i64)),
+    ];
+    for (name, arguments, value) in constants {
+        if context.udf(name).is_err() || name == "version" {
+            context.register_udf(constant(name, arguments, value));
+        }
+    }
+}
+
+fn constant(name: &str, arguments: Vec<DataType>, value: ScalarValue) -> ScalarUDF {
+    let data_type = value.data_type();
+    let answer = Arc::new(move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(value.clone())));
+    create_udf(name, arguments, data_type, Volatility::Stable, answer)
+}
+
+/// `current_setting(name)` of one session.
+pub(super) fn current_setting(variables: Arc<Mutex<Variables>>, settings: SqlSettings) -> ScalarUDF {
+    let answer = move |arguments: &[ColumnarValue]| {
+        let Some(ColumnarValue::Scalar(name)) = arguments.first() else {
+            return Err(DataFusionError::NotImplemented("current_setting of a column".to_owned()));
+        };
+        let name = name.try_as_str().flatten().unwrap_or_default();
+        let shown =
+            variables.lock().show(name, &settings).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(ColumnarValue::Scalar(ScalarValue::from(shown.1)))
+    };
+    create_udf("current_setting", vec![DataType::Utf8], DataType::Utf8, Volatility::Stable, Arc::new(answer))
+}

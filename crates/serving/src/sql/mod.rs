@@ -1,0 +1,45 @@
+//! SQL over whatever is served: views, sources and the catalogue tables that clients look at.
+//!
+//! What it is: [`SqlService`] (one a server) and [`Session`] (one a connection). A statement goes one of three ways:
+//! definitions to [`Definitions`], a read of one row by its key straight to the relation, everything else through
+//! DataFusion over snapshots that are pinned for the query.
+//!
+//! What it is not: a place to write. `INSERT`, `UPDATE` and the like are refused with what to do instead: records enter
+//! through the log's doors.
+//!
+//! What must hold: every result carries the Positions it reflects; `fourfold.min_position` is honoured by every read;
+//! the statement timeout and a cancel reach planning and the whole of the result.
+
+mod catalog;
+mod compatibility;
+mod copy;
+mod cursor;
+mod definitions;
+mod error;
+mod explain;
+mod functions;
+mod guard;
+mod outcome;
+mod parser;
+mod planner;
+mod point_read;
+mod refusal;
+mod service;
+mod session;
+mod settings;
+mod statement;
+mod transaction;
+mod variables;
+
+pub use copy::{CopyFormat, CopyOptions};
+pub use definitions::{Defined, Definitions};
+pub use error::{sql_error, sqlstate};
+pub use outcome::{Effect, Outcome};
+pub use service::SqlService;
+pub use session::Session;
+pub use settings::SqlSettings;
+pub use statement::{Prepared, StatementText};
+pub use streaming::SqlError;
+
+#[cfg(test)]
+mod tests;

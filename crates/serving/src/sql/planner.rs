@@ -1,0 +1,183 @@
+//! From a tree to a plan, with the types and values of parameters.
+
+use std::ops::ControlFlow;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::{
+    common::{ParamValues, ScalarValue, metadata::ScalarAndMetadata},
+    error::DataFusionError,
+    execution::session_state::SessionState,
+    logical_expr::{LogicalPlan, Statement as PlanStatement},
+    sql::{
+        parser::Statement,
+        sqlparser::ast::{self, visit_expressions},
+    },
+};
+
+/// More than this many parameters are refused, as in PostgreSQL's protocol.
+const PARAMETERS_MAX: usize = 65_535;
+
+/// Plans a statement whose parameters have no values yet; `given` are the types that the client names.
+///
+/// Returns the plan and the types of all parameters: what the client says, else what the statement implies, else text.
+pub(super) async fn describe(
+    state: &SessionState,
+    tree: &ast::Statement,
+    given: &[Option<DataType>],
+) -> Result<(LogicalPlan, Vec<DataType>), DataFusionError> {
+    let count = parameter_count(tree)?;
+    if count == 0 {
+        return Ok((plan_tree(state, tree.clone()).await?, Vec::new()));
+    }
+    let given = |index: usize| given.get(index).cloned().flatten().filter(|data_type| *data_type != DataType::Null);
+    let implied = match plan_tree(state, tree.clone()).await {
+        Ok(plan) => {
+            let types = plan.get_parameter_types()?;
+            let implied = |index: usize| types.get(&format!("${}", index + 1)).cloned().flatten();
+            let all: Vec<Option<DataType>> = (0..count).map(|index| given(index).or_else(|| implied(index))).collect();
+            if let Some(types) = all.iter().cloned().collect::<Option<Vec<_>>>() {
+                return Ok((plan, types));
+            }
+            all
+        }
+        // An expression such as `$1 + $2` has no type before its parameters have.
+        Err(error) if (0..count).all(|index| given(index).is_none()) && !is_about_parameters(&error) => {
+            return Err(error);
+        }
+        Err(_) => (0..count).map(given).collect(),
+    };
+    let counted = limit_parameters(tree);
+    let types: Vec<DataType> = implied
+        .into_iter()
+        .enumerate()
+        .map(|(index, data_type)| {
+            data_type.unwrap_or(if counted.contains(&(index + 1)) { DataType::Int64 } else { DataType::Utf8 })
+        })
+        .collect();
+    let plan = plan_typed(state, tree, &types).await?;
+    Ok((plan, types))
+}
+
+/// Plans a statement with the values of its parameters, which are of `types`.
+pub(super) async fn plan(
+    state: &SessionState,
+    tree: &ast::Statement,
+    types: &[DataType],
+    values: &[ScalarValue],
+) -> Result<LogicalPlan, DataFusionError> {
+    if values.is_empty() {
+        return plan_tree(state, tree.clone()).await;
+    }
+    let cast = |(value, data_type): (&ScalarValue, &DataType)| match value.data_type() == *data_type {
+        true => Ok(value.clone()),
+        false => value.cast_to(data_type),
+    };
+    let values = values.iter().zip(types).map(cast).collect::<Result<Vec<_>, _>>()?;
+    let values = ParamValues::List(values.into_iter().map(ScalarAndMetadata::from).collect());
+    plan_typed(state, tree, types).await?.replace_params_with_values(&values)
+}
+
+async fn plan_typed(
+    state: &SessionState,
+    tree: &ast::Statement,
+    types: &[DataType],
+) -> Result<LogicalPlan, DataFusionError> {
+    let Some(data_types) = types.iter().map(sql_type).collect::<Option<Vec<_>>>() else {
+        return plan_tree(state, tree.clone()).await;
+    };
+    let prepare =
+        ast::Statement::Prepare { name: ast::Ident::new("statement"), data_types, statement: Box::new(tree.clone()) };
+    match plan_tree(state, prepare).await? {
+        LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => Ok(prepare.input.as_ref().clone()),
+        other => Ok(other),
+    }
+}
+
+async fn plan_tree(state: &SessionState, tree: ast::Statement) -> Result<LogicalPlan, DataFusionError> {
+    state.statement_to_plan(Statement::Statement(Box::new(tree))).await
+}
+
+/// The highest `$n` of a statement.
+fn parameter_count(tree: &ast::Statement) -> Result<usize, DataFusionError> {
+    let mut highest = 0;
+    let walked = visit_expressions(tree, |expr| {
+        match placeholder(expr) {
+            Some(Ok(index)) => highest = highest.max(index),
+            Some(Err(name)) => return ControlFlow::Break(name),
+            None => {}
+        }
+        ControlFlow::Continue(())
+    });
+    match walked {
+        ControlFlow::Continue(()) => Ok(highest),
+        ControlFlow::Break(name) => Err(DataFusionError::Plan(format!("placeholder {name}: write $1, $2 and so on"))),
+    }
+}
+
+/// The number of a placeholder, or what it is called where that is no number from 1.
+pub(super) fn placeholder(expr: &ast::Expr) -> Option<Result<usize, String>> {
+    let ast::Expr::Value(value) = expr else { return None };
+    let ast::Value::Placeholder(name) = &value.value else { return None };
+    let index = name.strip_prefix('$').and_then(|digits| digits.parse().ok());
+    Some(index.filter(|index| (1..=PARAMETERS_MAX).contains(index)).ok_or_else(|| name.clone()))
+}
+
+/// The parameters that count rows: `LIMIT $1 OFFSET $2`.
+fn limit_parameters(tree: &ast::Statement) -> Vec<usize> {
+    let ast::Statement::Query(query) = tree else { return Vec::new() };
+    let counts = match &query.limit_clause {
+        Some(ast::LimitClause::LimitOffset { limit, offset, .. }) => {
+            [limit.as_ref(), offset.as_ref().map(|offset| &offset.value)]
+        }
+        Some(ast::LimitClause::OffsetCommaLimit { offset, limit }) => [Some(limit), Some(offset)],
+        None => [None, None],
+    };
+    counts.into_iter().flatten().filter_map(|expr| placeholder(expr)?.ok()).collect()
+}
+
+fn is_about_parameters(error: &DataFusionError) -> bool {
+    let message = error.to_string();
+    message.contains("laceholder")
+        || message.contains("Null")
+        || message.contains("LIMIT")
+        || message.contains("OFFSET")
+}
+
+/// The SQL type that DataFusion reads as this Arrow type.
+fn sql_type(data_type: &DataType) -> Option<ast::DataType> {
+    use ast::{ArrayElemTypeDef, DataType as Sql, ExactNumberInfo, TimezoneInfo};
+    Some(match data_type {
+        DataType::Boolean => Sql::Boolean,
+        DataType::Int8 => Sql::TinyInt(None),
+        DataType::Int16 => Sql::SmallInt(None),
+        DataType::Int32 => Sql::Int(None),
+        DataType::Int64 => Sql::BigInt(None),
+        DataType::UInt8 => Sql::TinyIntUnsigned(None),
+        DataType::UInt16 => Sql::SmallIntUnsigned(None),
+        DataType::UInt32 => Sql::IntUnsigned(None),
+        DataType::UInt64 => Sql::BigIntUnsigned(None),
+        DataType::Float32 => Sql::Real,
+        DataType::Float64 => Sql::DoublePrecision,
+        DataType::Utf8 => Sql::Text,
+        DataType::Binary => Sql::Bytea,
+        DataType::Date32 => Sql::Date,
+        DataType::Time64(TimeUnit::Nanosecond) => Sql::Time(None, TimezoneInfo::None),
+        DataType::Timestamp(unit, None) => Sql::Timestamp(Some(precision(*unit)), TimezoneInfo::None),
+        DataType::Decimal128(precision, scale) => {
+            Sql::Decimal(ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale)))
+        }
+        DataType::List(item) => {
+            Sql::Array(ArrayElemTypeDef::SquareBracket(Box::new(sql_type(item.data_type())?), None))
+        }
+        _ => return None,
+    })
+}
+
+fn precision(unit: TimeUnit) -> u64 {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
+    }
+}

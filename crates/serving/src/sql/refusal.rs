@@ -1,0 +1,43 @@
+//! The statements of PostgreSQL that are refused, each with what to do instead.
+
+use streaming::SqlError;
+
+use super::error::sqlstate;
+
+const PRODUCE: &str = "records are produced to the topic of a source, with a Kafka client or POST /v1/topics/{topic}/records; \
+                       a view follows by itself";
+const DEFINE: &str = "CREATE SOURCE declares a topic, CREATE MATERIALIZED VIEW ... AS SELECT derives from it";
+const DERIVED: &str = "what is served is derived from the log and kept up to date by itself";
+
+/// The refusal of a statement that begins with `words` (lower case), where it is one that PostgreSQL knows.
+pub(super) fn refusal(words: &[&str]) -> Option<SqlError> {
+    let read_only = |what: &str| {
+        Some((sqlstate::READ_ONLY, format!("cannot execute {what}: nothing is written over SQL"), PRODUCE))
+    };
+    let unsupported = |what: &str, hint: &'static str| {
+        Some((sqlstate::FEATURE_NOT_SUPPORTED, format!("{what} is not supported"), hint))
+    };
+    let first = *words.first()?;
+    let upper = first.to_uppercase();
+    let refused = match first {
+        "insert" | "update" | "delete" | "merge" | "truncate" => read_only(&upper),
+        "create" | "alter" | "drop" => unsupported(&words.join(" ").to_uppercase(), DEFINE),
+        "vacuum" | "analyze" | "cluster" | "reindex" | "checkpoint" => unsupported(&upper, DERIVED),
+        "grant" | "revoke" | "security" | "reassign" => unsupported(&upper, "everyone who reaches this port may read"),
+        "listen" | "notify" | "unlisten" => unsupported(&upper, "consume the topic, or GET /v1/views/{view}/changes"),
+        "lock" | "comment" | "do" | "call" | "import" | "load" | "move" => {
+            unsupported(&upper, "this server answers queries and definitions of sources and views")
+        }
+        "prepare" | "execute" => unsupported(
+            &format!("{upper} as a statement"),
+            "use the prepared statements of the client library, which the protocol carries",
+        ),
+        _ => None,
+    };
+    refused.map(|(code, message, hint)| SqlError::new(code, message).with_hint(hint))
+}
+
+/// `COPY ... FROM`.
+pub(super) fn copy_from() -> SqlError {
+    SqlError::new(sqlstate::READ_ONLY, "cannot execute COPY FROM: nothing is written over SQL").with_hint(PRODUCE)
+}

@@ -1,0 +1,162 @@
+//! [`SqlService`]: what all sessions share.
+
+use std::{fmt, sync::Arc};
+
+use datafusion::{
+    catalog::{CatalogProviderList, SchemaProvider, information_schema::InformationSchemaProvider},
+    error::DataFusionError,
+    execution::{
+        SessionStateBuilder,
+        context::SessionContext,
+        memory_pool::{GreedyMemoryPool, TrackConsumersPool},
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+        session_state::SessionState,
+    },
+    prelude::SessionConfig,
+};
+use datafusion_pg_catalog::{
+    pg_catalog::context::{PgCatalogContextProvider, Role},
+    setup_pg_catalog,
+};
+use model::{Error, Metrics, Principal, Result};
+
+use super::{
+    Definitions, Session, SqlSettings,
+    catalog::{
+        CATALOG, DescribedSchema, INFORMATION_SCHEMA, PG_CATALOG, PinnedSchema, Relations, SCHEMA, catalog_list,
+    },
+    functions,
+};
+use crate::views::Views;
+
+/// Answers SQL over the views and sources of a server.
+pub struct SqlService {
+    pub(super) relations: Relations,
+    pub(super) settings: SqlSettings,
+    pub(super) metrics: Metrics,
+    /// Knows columns and reads nothing: for preparing statements, and the pattern that sessions are made from.
+    pub(super) describing: SessionState,
+    pg_catalog: Arc<dyn SchemaProvider>,
+    information_schema: Arc<dyn SchemaProvider>,
+}
+
+impl SqlService {
+    /// A service over what `views` serves and `definitions` defines.
+    ///
+    /// # Errors
+    /// [`Internal`](model::ErrorKind::Internal) when the catalogue tables cannot be set up.
+    pub fn new(
+        views: Arc<Views>,
+        definitions: Arc<dyn Definitions>,
+        settings: SqlSettings,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>> {
+        let relations = Relations { views, definitions };
+        let failed = |error: DataFusionError| Error::internal("cannot set up SQL").with_source(error);
+        let context = describing_context(&relations, &settings).map_err(failed)?;
+        let schema = |name: &str| {
+            let schema = context.catalog(CATALOG).and_then(|catalog| catalog.schema(name));
+            schema.ok_or_else(|| Error::internal(format!("the schema {name} was not set up")))
+        };
+        let (pg_catalog, information_schema) = (schema(PG_CATALOG)?, schema(INFORMATION_SCHEMA)?);
+        Ok(Arc::new(Self { relations, settings, metrics, describing: context.state(), pg_catalog, information_schema }))
+    }
+
+    /// A session: the state of one connection, or of one request where a door knows no connections. It runs one
+    /// statement at a time.
+    pub fn session(self: &Arc<Self>, principal: Principal) -> Session {
+        Session::new(Arc::clone(self), principal)
+    }
+
+    /// The views that are being served.
+    pub fn views(&self) -> &Arc<Views> {
+        &self.relations.views
+    }
+
+    /// Who carries out definitions.
+    pub fn definitions(&self) -> &Arc<dyn Definitions> {
+        &self.relations.definitions
+    }
+
+    /// The names that `public` knows in a session.
+    pub(super) fn session_catalogs(&self, public: Arc<PinnedSchema>) -> Arc<dyn CatalogProviderList> {
+        // Registering in memory, under names that differ, cannot fail.
+        let list = catalog_list(public).unwrap_or_else(|_| Arc::clone(self.describing.catalog_list()));
+        if let Some(catalog) = list.catalog(CATALOG) {
+            for (name, schema) in [(PG_CATALOG, &self.pg_catalog), (INFORMATION_SCHEMA, &self.information_schema)] {
+                if let Err(error) = catalog.register_schema(name, Arc::clone(schema)) {
+                    tracing::error!(%error, name, "a session has no catalogue tables");
+                }
+            }
+        }
+        list
+    }
+}
+
+impl fmt::Debug for SqlService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlService").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+fn describing_context(relations: &Relations, settings: &SqlSettings) -> Result<SessionContext, DataFusionError> {
+    let catalogs = catalog_list(Arc::new(DescribedSchema(relations.clone())))?;
+    let state = SessionStateBuilder::new()
+        .with_config(config(settings))
+        .with_runtime_env(runtime(settings)?)
+        .with_catalog_list(Arc::clone(&catalogs))
+        .with_default_features()
+        .build();
+    let context = SessionContext::new_with_state(state);
+    setup_pg_catalog(&context, CATALOG, Roles).map_err(|error| *error)?;
+    functions::register(&context);
+    if let Some(catalog) = catalogs.catalog(CATALOG) {
+        let information_schema = Arc::new(InformationSchemaProvider::new(Arc::clone(&catalogs)));
+        catalog.register_schema(INFORMATION_SCHEMA, information_schema)?;
+    }
+    Ok(context)
+}
+
+fn config(settings: &SqlSettings) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false)
+        .with_target_partitions(settings.query_partitions.max(1));
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    // Errors carry their place in the text.
+    options.sql_parser.collect_spans = true;
+    config
+}
+
+fn runtime(settings: &SqlSettings) -> Result<Arc<RuntimeEnv>, DataFusionError> {
+    let consumers_named = std::num::NonZeroUsize::new(3).unwrap_or(std::num::NonZeroUsize::MIN);
+    let pool = TrackConsumersPool::new(GreedyMemoryPool::new(settings.query_memory_bytes_max), consumers_named);
+    Ok(Arc::new(RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build()?))
+}
+
+/// The roles that `pg_roles` lists: whoever comes in is anonymous and may read.
+#[derive(Clone, Debug)]
+struct Roles;
+
+#[async_trait::async_trait]
+impl PgCatalogContextProvider for Roles {
+    async fn roles(&self) -> Vec<String> {
+        vec![Principal::anonymous().name().to_owned()]
+    }
+
+    async fn role(&self, name: &str) -> Option<Role> {
+        Some(Role {
+            name: name.to_owned(),
+            is_superuser: false,
+            can_login: true,
+            can_create_db: false,
+            can_create_role: false,
+            can_create_user: false,
+            can_replication: false,
+            grants: Vec::new(),
+            inherited_roles: Vec::new(),
+        })
+    }
+}
