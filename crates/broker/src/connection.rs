@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::error::ConnectionError;
-use crate::request_reader::{Request, RequestReader};
+use crate::request_reader::{FrameLimits, Request, RequestReader};
 use crate::requests::{self, Caller, Services};
 use crate::server::stopped;
 
@@ -61,7 +61,11 @@ impl Connection {
     pub(crate) fn new(services: Arc<Services>, stream: TcpStream, peer: SocketAddr) -> Self {
         let (read_half, writer) = stream.into_split();
         let in_flight_bytes = Arc::clone(&services.in_flight_bytes);
-        let reader = RequestReader::new(read_half, in_flight_bytes, &services.settings);
+        let limits = FrameLimits {
+            bytes_max: services.settings.request_bytes_max,
+            transfer_timeout: services.settings.transfer_timeout,
+        };
+        let reader = RequestReader::new(read_half, in_flight_bytes, limits);
         let stopping = services.stopping.clone();
         let caller = Caller { principal: Principal::anonymous(), host: peer.ip().to_string(), rotation: 0 };
         Self {

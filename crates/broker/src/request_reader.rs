@@ -1,4 +1,4 @@
-//! Requests out of a byte stream.
+//! Messages with a length in front, out of a byte stream: a broker's requests, a client's answers.
 //!
 //! What must hold: a request's length is checked, and its bytes are counted against the broker's limit, before room
 //! is made for it; and room is made only as its bytes arrive.
@@ -11,7 +11,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::ConnectionError;
-use crate::settings::BrokerSettings;
 
 const LENGTH_BYTES: usize = 4;
 const READ_BYTES_MIN: usize = 64 * 1024;
@@ -23,28 +22,35 @@ pub(crate) struct Request {
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
+/// What a message may be like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameLimits {
+    /// How large.
+    pub(crate) bytes_max: usize,
+    /// How long it may take once it has begun.
+    pub(crate) transfer_timeout: Duration,
+}
+
 pub(crate) struct RequestReader<S> {
     stream: S,
     buffer: BytesMut,
     length: Option<usize>,
     permit: Option<OwnedSemaphorePermit>,
     in_flight_bytes: Arc<Semaphore>,
-    request_bytes_max: usize,
-    transfer_timeout: Duration,
+    limits: FrameLimits,
     // When the request that has begun must have arrived.
     deadline: Option<Instant>,
 }
 
 impl<S: AsyncRead + Unpin> RequestReader<S> {
-    pub(crate) fn new(stream: S, in_flight_bytes: Arc<Semaphore>, settings: &BrokerSettings) -> Self {
+    pub(crate) fn new(stream: S, in_flight_bytes: Arc<Semaphore>, limits: FrameLimits) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
             length: None,
             permit: None,
             in_flight_bytes,
-            request_bytes_max: settings.request_bytes_max,
-            transfer_timeout: settings.transfer_timeout,
+            limits,
             deadline: None,
         }
     }
@@ -77,7 +83,7 @@ impl<S: AsyncRead + Unpin> RequestReader<S> {
             let begun = self.length.is_some() || !self.buffer.is_empty();
             let read = self.stream.read_buf(&mut self.buffer);
             let read = if begun {
-                let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.transfer_timeout);
+                let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.limits.transfer_timeout);
                 timeout_at(deadline, read).await.map_err(|_| ConnectionError::Slow("a request did not arrive whole"))?
             } else {
                 read.await
@@ -96,11 +102,11 @@ impl<S: AsyncRead + Unpin> RequestReader<S> {
         {
             let length = i32::from_be_bytes(*prefix);
             match usize::try_from(length) {
-                Ok(length) if length <= self.request_bytes_max => {
+                Ok(length) if length <= self.limits.bytes_max => {
                     let _ = self.buffer.split_to(LENGTH_BYTES);
                     self.length = Some(length);
                 }
-                _ => return Err(ConnectionError::RequestSize(length.into(), self.request_bytes_max)),
+                _ => return Err(ConnectionError::RequestSize(length.into(), self.limits.bytes_max)),
             }
         }
         Ok(self.length)
