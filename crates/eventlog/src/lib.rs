@@ -35,6 +35,11 @@ mod wal;
 mod wal_scan;
 mod writer;
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod simulated_disk;
+
 pub use embedded::EmbeddedLog;
 
 pub use log::{

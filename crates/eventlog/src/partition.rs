@@ -340,16 +340,18 @@ impl Partition {
     /// Makes segments and their names durable, except the name of the partition's own directory.
     pub(crate) fn persist(&self) -> Result<Vec<SegmentExtent>> {
         let segments = self.segments.read().clone();
-        let extents = segments.iter().map(|segment| segment.persist()).collect::<Result<_>>()?;
-        if self.directory_is_made() {
+        let mut names_made = self.names_unsynced.load(Ordering::Acquire);
+        let mut extents = Vec::with_capacity(segments.len());
+        for segment in segments {
+            let (extent, made) = segment.persist()?;
+            names_made |= made;
+            extents.push(extent);
+        }
+        if names_made {
             self.disk.sync_directory(&self.directory).map_err(io_error("sync", &self.directory))?;
             self.names_unsynced.store(false, Ordering::Release);
         }
         Ok(extents)
-    }
-
-    fn directory_is_made(&self) -> bool {
-        self.names_unsynced.load(Ordering::Acquire)
     }
 }
 

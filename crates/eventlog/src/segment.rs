@@ -166,8 +166,8 @@ impl Segment {
         self.contents.write().index_time(self.base_offset);
     }
 
-    /// Makes everything durable except the files' names, and says how far it goes.
-    pub(crate) fn persist(&self) -> Result<SegmentExtent> {
+    /// Makes everything durable except the files' names, and says how far it goes and whether there are new names.
+    pub(crate) fn persist(&self) -> Result<(SegmentExtent, bool)> {
         // Only the mover changes a segment, so nothing moves between the sync and the extent.
         let file = self.contents.read().file.clone();
         if let Some(file) = file {
@@ -175,10 +175,10 @@ impl Segment {
         }
         let mut contents = self.contents.write();
         contents.file = None;
-        contents.index.persist(&*self.disk)?;
-        contents.time_index.persist(&*self.disk)?;
-        contents.arrivals.persist(&*self.disk)?;
-        Ok(SegmentExtent {
+        let mut names_made = contents.index.persist(&*self.disk)?;
+        names_made |= contents.time_index.persist(&*self.disk)?;
+        names_made |= contents.arrivals.persist(&*self.disk)?;
+        let extent = SegmentExtent {
             base_offset: self.base_offset,
             next_offset: contents.next_offset,
             log_bytes: contents.log_bytes,
@@ -189,7 +189,8 @@ impl Segment {
             max_timestamp_offset: contents.max_timestamp_offset,
             first_arrival_ms: contents.first_arrival_ms,
             last_arrival_ms: contents.last_arrival_ms,
-        })
+        };
+        Ok((extent, names_made))
     }
 
     /// The files that belong to it.

@@ -42,18 +42,19 @@ impl<const N: usize> EntryFile<N> {
         self.pending.push(entry);
     }
 
-    /// Writes and syncs what is pending.
-    pub(crate) fn persist(&mut self, disk: &dyn Disk) -> Result<()> {
+    /// Writes and syncs what is pending. Returns whether that made the file: then its name is not durable yet.
+    pub(crate) fn persist(&mut self, disk: &dyn Disk) -> Result<bool> {
         if self.pending.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let file = if self.stored == 0 { disk.create(&self.path) } else { disk.open(&self.path) };
+        let is_new = self.stored == 0;
+        let file = if is_new { disk.create(&self.path) } else { disk.open(&self.path) };
         let file = file.map_err(io_error("open", &self.path))?;
         let written = file.write_all_at(self.pending.as_flattened(), self.stored * N as u64);
         written.and_then(|()| file.sync()).map_err(io_error("write", &self.path))?;
         self.stored = self.len();
         self.pending = Vec::new();
-        Ok(())
+        Ok(is_new)
     }
 
     /// Opens the entries for reading.

@@ -67,7 +67,7 @@ fn records_come_back_from_every_compression() {
 #[test]
 fn offsets_are_absolute_once_a_batch_is_placed() {
     let mut bytes = build(Compression::Zstd, &sample()).to_vec();
-    header::place(&mut bytes, 40, 7);
+    place(&mut bytes, 40, 7);
     let batch = stored(bytes.into());
     assert!(batch.header().unwrap().crc_is_valid(&batch.bytes), "placing a batch does not touch its checksum");
     assert_eq!((batch.base_offset(), batch.next_offset(), batch.record_count()), (40, 44, 4));
@@ -171,6 +171,6 @@ fn a_produce_request_is_cut_into_its_batches() {
 #[test]
 fn sequence_numbers_wrap_to_zero() {
     for (sequence, count, expected) in [(0, 4, 4), (i32::MAX, 1, 0), (i32::MAX - 1, 3, 1), (i32::MAX, 0, i32::MAX)] {
-        assert_eq!(header::add_to_sequence(sequence, count), expected);
+        assert_eq!(add_to_sequence(sequence, count), expected);
     }
 }

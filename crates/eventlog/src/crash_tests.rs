@@ -1,0 +1,390 @@
+//! Power cuts at every operation of a workload, failed syncs, and flipped bits.
+//!
+//! What is checked after each: every acknowledged change is there, nothing is there twice, what a reader saw is still
+//! there, an idempotent retry does not double, and the log goes on working.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use model::{ManualClock, Metrics, Offset, TopicName, TopicPartition};
+
+use crate::{
+    Acks, CommittedOffset, EmbeddedLog, Error, EventLog, EventLogSettings, Record, RecordBatchBuilder, Result,
+    TopicSpec,
+    disk::Disk,
+    simulated_disk::{Dice, Fault, SimulatedDisk, Survivors},
+};
+
+const PARTITIONS: i32 = 3;
+
+fn root() -> PathBuf {
+    PathBuf::from("/log")
+}
+
+fn settings() -> EventLogSettings {
+    EventLogSettings {
+        wal_file_bytes: 2048,
+        checkpoint_wal_bytes: 3000,
+        segment_bytes: 1500,
+        index_interval_bytes: 200,
+        tail_bytes_max: 4096,
+        tail_cache_bytes_max: 300,
+        retention_check_interval_ms: 1_000_000,
+        ..EventLogSettings::default()
+    }
+}
+
+fn open(disk: &SimulatedDisk) -> Result<Arc<EmbeddedLog>> {
+    open_counting(disk, &Metrics::default())
+}
+
+fn open_counting(disk: &SimulatedDisk, metrics: &Metrics) -> Result<Arc<EmbeddedLog>> {
+    let clock = Arc::new(ManualClock::at(1_000));
+    EmbeddedLog::open_on(Arc::new(disk.clone()), &root(), settings(), clock, metrics.clone(), None)
+}
+
+fn topic(name: &str) -> TopicName {
+    TopicName::new(name).unwrap()
+}
+
+fn partition(index: i32) -> TopicPartition {
+    TopicPartition::new(topic("t"), index)
+}
+
+/// One record; the value is padded so that frames cross sectors.
+fn batch(value: &str, sequence: i32) -> Bytes {
+    let mut builder = RecordBatchBuilder::default();
+    let padded = format!("{value}:{}", "x".repeat(value.len() * 37 % 300));
+    builder.push(Record { timestamp_ms: 5, value: Some(padded.into()), ..Record::default() });
+    builder.producer(7, 0, sequence).build()
+}
+
+/// What a client knows of a run.
+#[derive(Default)]
+struct Ledger {
+    topic_created: bool,
+    /// Acknowledged values by partition and offset.
+    acked: BTreeMap<(i32, Offset), String>,
+    /// The value that was sent and not acknowledged, by partition, with its sequence.
+    in_flight: BTreeMap<i32, (String, i32)>,
+    sent: BTreeSet<String>,
+    /// The largest high watermark that a reader saw.
+    seen: BTreeMap<i32, Offset>,
+    committed: Offset,
+    commit_in_flight: Offset,
+    /// How often topic "u" was created and deleted again; each life has one record of its number.
+    lives: (u32, bool),
+}
+
+/// Appends to all partitions, commits offsets, creates and deletes a topic; stops at the first error.
+async fn work(log: &EmbeddedLog, ledger: &mut Ledger) -> Result<()> {
+    if log.topic("t").is_none() {
+        log.create_topic(TopicSpec::new(topic("t"), PARTITIONS)).await?;
+    }
+    ledger.topic_created = true;
+    for round in 0..14 {
+        for index in 0..PARTITIONS {
+            let value = format!("{index}-{round}");
+            ledger.sent.insert(value.clone());
+            ledger.in_flight.insert(index, (value.clone(), round));
+        }
+        let append =
+            async |index| log.append(&partition(index), batch(&format!("{index}-{round}"), round), Acks::Durable).await;
+        let (a, b, c) = tokio::join!(append(0), append(1), append(2));
+        for (index, appended) in [(0, a), (1, b), (2, c)] {
+            if let Ok(appended) = appended {
+                let (value, _) = ledger.in_flight.remove(&index).unwrap();
+                ledger.acked.insert((index, appended.base_offset), value);
+            }
+            ledger.seen.insert(index, log.bounds(&partition(index))?.high_watermark);
+        }
+        log.create_topic(TopicSpec::new(topic("u"), 1)).await?;
+        ledger.lives = (round.unsigned_abs(), true);
+        let _ =
+            log.append(&TopicPartition::new(topic("u"), 0), batch(&format!("life {round}"), 0), Acks::Durable).await?;
+        ledger.commit_in_flight = i64::from(round) + 1;
+        let committed = CommittedOffset { offset: ledger.commit_in_flight, leader_epoch: -1, metadata: String::new() };
+        log.commit_offsets("g", vec![(partition(0), committed)]).await?;
+        ledger.committed = ledger.commit_in_flight;
+        ledger.lives = (round.unsigned_abs(), false);
+        log.delete_topic(&topic("u")).await?;
+    }
+    log.close().await
+}
+
+async fn values(log: &EmbeddedLog, partition: &TopicPartition) -> Vec<(Offset, String)> {
+    let (mut values, mut from) = (Vec::new(), 0);
+    loop {
+        let read = log.read(partition, from, 500).await.unwrap();
+        let Some(last) = read.batches.last() else { return values };
+        from = last.next_offset();
+        for record in read.batches.iter().flat_map(|batch| batch.records().unwrap()) {
+            let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+            values.push((record.offset, value.split_once(':').unwrap().0.to_owned()));
+        }
+    }
+}
+
+async fn check(log: &EmbeddedLog, ledger: &Ledger) {
+    if ledger.topic_created {
+        assert!(log.topic("t").is_some(), "the topic is gone");
+    }
+    if log.topic("t").is_none() {
+        return;
+    }
+    for index in 0..PARTITIONS {
+        let found = values(log, &partition(index)).await;
+        let offsets: Vec<_> = found.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, (0..found.len() as i64).collect::<Vec<_>>(), "offsets of partition {index}");
+        assert!(found.len() as i64 >= ledger.seen.get(&index).copied().unwrap_or(0), "what a reader saw is gone");
+        let unique: BTreeSet<_> = found.iter().map(|(_, value)| value).collect();
+        assert_eq!(unique.len(), found.len(), "something is there twice: {found:?}");
+        assert!(unique.iter().all(|value| ledger.sent.contains(*value)), "something is there that nobody sent");
+        for ((_, offset), value) in ledger.acked.iter().filter(|((acked, _), _)| *acked == index) {
+            let at = usize::try_from(*offset).unwrap();
+            assert_eq!(found.get(at).map(|(_, found)| found), Some(value), "acknowledged at {offset} of {index}");
+        }
+    }
+    let committed = log.committed_offsets("g").get(&partition(0)).map_or(0, |committed| committed.offset);
+    assert!((ledger.committed..=ledger.commit_in_flight).contains(&committed), "committed {committed}");
+    let u = TopicPartition::new(topic("u"), 0);
+    if let Ok(bounds) = log.bounds(&u) {
+        assert!(bounds.high_watermark <= 1, "records of an earlier topic of the same name came back");
+    }
+}
+
+/// Sends again what was in flight, as a client would; then everything must be there once.
+async fn retry(log: &EmbeddedLog, ledger: &mut Ledger) {
+    if log.topic("t").is_none() {
+        return;
+    }
+    for (index, (value, sequence)) in std::mem::take(&mut ledger.in_flight) {
+        let appended = log.append(&partition(index), batch(&value, sequence), Acks::Durable).await.unwrap();
+        ledger.acked.insert((index, appended.base_offset), value);
+    }
+    check(log, ledger).await;
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// A run of the workload in which `fault` happens at `operation`.
+fn run_with(operation: u64, fault: Fault) -> (SimulatedDisk, Ledger) {
+    let disk = SimulatedDisk::new(&root());
+    disk.plan(operation, fault);
+    let mut ledger = Ledger::default();
+    if let Ok(log) = open(&disk) {
+        let _ = run(work(&log, &mut ledger));
+    }
+    (disk, ledger)
+}
+
+fn operations_of_a_run() -> u64 {
+    let (disk, ledger) = run_with(u64::MAX, Fault::PowerCut);
+    assert_eq!(ledger.acked.len(), 14 * 3, "without a fault everything is acknowledged");
+    assert!(disk.syncs() > 100, "there must be something to lose: {} syncs", disk.syncs());
+    disk.operations()
+}
+
+#[test]
+fn no_acknowledged_change_is_lost_or_doubled_by_a_power_cut() {
+    for operation in 0..operations_of_a_run() {
+        let (disk, mut ledger) = run_with(operation, Fault::PowerCut);
+        for survivors in
+            [Survivors::Nothing, Survivors::Everything, Survivors::Random(operation), Survivors::Random(!operation)]
+        {
+            let disk = disk.after_power_cut(survivors);
+            let metrics = Metrics::default();
+            let log =
+                open_counting(&disk, &metrics).unwrap_or_else(|error| panic!("{operation} {survivors:?}: {error}"));
+            assert_eq!(
+                metrics.log_quarantined_frames.get(),
+                0,
+                "a torn write is not damage ({operation} {survivors:?})"
+            );
+            run(check(&log, &ledger));
+        }
+        let disk = disk.after_power_cut(Survivors::Random(operation + 1));
+        let log = open(&disk).unwrap();
+        run(retry(&log, &mut ledger));
+        run(log.close()).unwrap();
+        drop(log);
+        run(check(&open(&disk).unwrap(), &ledger));
+    }
+}
+
+#[test]
+fn a_power_cut_during_recovery_loses_nothing() {
+    let mut dice = Dice::new(Survivors::Random(1));
+    let operations = operations_of_a_run();
+    for seed in 0..150 {
+        let (disk, ledger) = run_with(dice.roll(operations), Fault::PowerCut);
+        let disk = disk.after_power_cut(Survivors::Random(seed));
+        disk.plan(dice.roll(20), Fault::PowerCut);
+        drop(open(&disk));
+        let disk = disk.after_power_cut(Survivors::Random(seed + 1));
+        run(check(&open(&disk).unwrap(), &ledger));
+    }
+}
+
+#[test]
+fn what_a_recovered_log_shows_survives_the_next_power_cut() {
+    let mut dice = Dice::new(Survivors::Random(2));
+    let operations = operations_of_a_run();
+    for seed in 0..100 {
+        let (disk, mut ledger) = run_with(dice.roll(operations), Fault::PowerCut);
+        // The process died, the machine did not: nothing unsynced is lost yet.
+        let disk = disk.after_kill();
+        let log = open(&disk).unwrap();
+        for index in 0..PARTITIONS {
+            let seen = log.bounds(&partition(index)).map_or(0, |bounds| bounds.high_watermark);
+            ledger.seen.insert(index, seen);
+        }
+        let disk = disk.after_power_cut(Survivors::Random(seed));
+        run(check(&open(&disk).unwrap(), &ledger));
+    }
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_acknowledged() {
+    for operation in 0..operations_of_a_run() {
+        let (disk, ledger) = run_with(operation, Fault::SyncError);
+        let disk = disk.after_power_cut(Survivors::Nothing);
+        run(check(&open(&disk).unwrap(), &ledger));
+    }
+}
+
+#[test]
+fn a_stopped_log_says_so_and_still_reads() {
+    let disk = SimulatedDisk::new(&root());
+    let log = open(&disk).unwrap();
+    run(async {
+        log.create_topic(TopicSpec::new(topic("t"), 1)).await.unwrap();
+        log.append(&partition(0), batch("good", 0), Acks::Durable).await.unwrap();
+        // The next operations are the write and its sync.
+        disk.plan(disk.operations() + 1, Fault::SyncError);
+        let failed = log.append(&partition(0), batch("bad", 1), Acks::Durable).await.unwrap_err();
+        assert!(matches!(&failed, Error::Stopped(reason) if reason.contains("the sync fails")), "{failed}");
+        let later = log.append(&partition(0), batch("later", 1), Acks::Durable).await.unwrap_err();
+        assert!(matches!(later, Error::Stopped(_)), "{later}");
+        assert!(matches!(log.new_producer_id().await, Err(Error::Stopped(_))));
+        assert_eq!(values(&log, &partition(0)).await, [(0, "good".to_owned())]);
+        assert!(matches!(log.close().await, Err(Error::Stopped(_))));
+    });
+}
+
+/// A log with some frames in the write-ahead log, stopped without a checkpoint.
+fn log_with(appends: i32, close: bool) -> SimulatedDisk {
+    let disk = SimulatedDisk::new(&root());
+    let log = open(&disk).unwrap();
+    run(async {
+        log.create_topic(TopicSpec::new(topic("t"), 1)).await.unwrap();
+        for i in 0..appends {
+            log.append(&partition(0), batch(&format!("v{i}"), i), Acks::Durable).await.unwrap();
+        }
+        if close {
+            log.close().await.unwrap();
+        }
+    });
+    drop(log);
+    disk.after_power_cut(Survivors::Nothing)
+}
+
+fn only_file(disk: &SimulatedDisk, directory: &Path, extension: &str) -> PathBuf {
+    let names = disk.list(directory).unwrap();
+    let name =
+        names.iter().find(|name| name.ends_with(extension)).unwrap_or_else(|| panic!("no {extension} in {names:?}"));
+    directory.join(name)
+}
+
+#[test]
+fn a_flipped_bit_in_the_write_ahead_log_is_noticed() {
+    let appends = 6;
+    let (mut lost, mut noticed) = (0, 0);
+    let disk = log_with(appends, false);
+    let path = only_file(&disk, &root().join("wal"), ".wal");
+    for bit in (0..1400 * 8).step_by(5) {
+        let disk = disk.after_power_cut(Survivors::Nothing);
+        disk.flip(&path, bit);
+        let metrics = Metrics::default();
+        let log = match open_counting(&disk, &metrics) {
+            Ok(log) => log,
+            Err(error) => {
+                assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+                continue;
+            }
+        };
+        let Some(_) = log.topic("t") else {
+            noticed += metrics.log_quarantined_frames.get();
+            assert!(metrics.log_quarantined_frames.get() > 0, "bit {bit}: the topic is gone and nobody says so");
+            continue;
+        };
+        let found = run(values(&log, &partition(0)));
+        for (offset, value) in &found {
+            assert_eq!(*value, format!("v{offset}"), "bit {bit}: a wrong record");
+        }
+        let missing = appends as u64 - found.len() as u64;
+        // The last frame cannot be told from a torn write: nothing after it says that it was synced.
+        let is_last = missing == 1 && !found.iter().any(|(offset, _)| *offset == i64::from(appends) - 1);
+        assert!(missing == metrics.log_quarantined_frames.get() || is_last, "bit {bit}: {missing} are missing");
+        lost += missing;
+        noticed += metrics.log_quarantined_frames.get();
+        // The log goes on, behind the gap, and does not report the same damage again.
+        let next = run(log.append(&partition(0), batch("next", appends), Acks::Durable));
+        assert!(next.is_ok() || is_last, "bit {bit}: {next:?}");
+        run(log.close()).unwrap();
+        drop(log);
+        let metrics = Metrics::default();
+        open_counting(&disk, &metrics).unwrap();
+        assert_eq!(metrics.log_quarantined_frames.get(), 0, "bit {bit}");
+    }
+    assert!(lost > 100 && noticed > 100, "the flips must hit something: {lost} lost, {noticed} noticed");
+}
+
+#[test]
+fn a_flipped_bit_in_what_a_checkpoint_made_is_noticed() {
+    let appends = 6;
+    let disk = log_with(appends, true);
+    let topics = root().join("topics");
+    let directory = topics.join(disk.list(&topics).unwrap().first().unwrap());
+    let expected: Vec<_> = (0..i64::from(appends)).map(|i| (i, format!("v{i}"))).collect();
+    for extension in [".log", ".index", ".arrivals", "checkpoint"] {
+        let path =
+            if extension == "checkpoint" { root().join(extension) } else { only_file(&disk, &directory, extension) };
+        let size = disk.open(&path).unwrap().size().unwrap();
+        let mut noticed = 0;
+        for bit in 0..usize::try_from(size).unwrap() * 8 {
+            let disk = disk.after_power_cut(Survivors::Nothing);
+            disk.flip(&path, bit);
+            let log = match open(&disk) {
+                Ok(log) => log,
+                Err(error) => {
+                    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+                    noticed += 1;
+                    continue;
+                }
+            };
+            for from in 0..i64::from(appends) {
+                match run(log.read(&partition(0), from, 1)) {
+                    Ok(read) => {
+                        let batch = &read.batches[0];
+                        let record = &batch.records().unwrap()[0];
+                        let value = String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap();
+                        assert!(value.starts_with(&format!("{}:", expected[usize::try_from(from).unwrap()].1)));
+                        assert_eq!((record.offset, batch.arrival_time_ms), (from, 1_000), "bit {bit} of {extension}");
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+                        noticed += 1;
+                    }
+                }
+            }
+        }
+        assert!(noticed > 0 || extension == ".index", "{extension}");
+    }
+}

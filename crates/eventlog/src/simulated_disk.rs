@@ -1,0 +1,408 @@
+//! A disk in memory that can fail and lose power: for the crash tests.
+//!
+//! It keeps, beside what programs see, what is durable, and the writes and name changes in between. A power cut keeps
+//! any part of the unsynced writes, sector by sector, in any order, and for each directory a beginning of its unsynced
+//! name changes (file systems journal those in order).
+//!
+//! What it assumes: a sector of 512 bytes is written whole or not at all; a synced write stays; a sync of a file does
+//! not make its name durable (many file systems are kinder).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use crate::disk::{Disk, DiskFile};
+
+const SECTOR_BYTES: usize = 512;
+
+/// What happens when the chosen operation is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Power fails: this and everything after it does not happen.
+    PowerCut,
+    /// If the operation is a sync it fails, once, and what it should have made durable is gone.
+    SyncError,
+}
+
+/// How much of the unsynced writes a power cut keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Survivors {
+    Nothing,
+    Everything,
+    /// Chosen by a generator with this seed.
+    Random(u64),
+}
+
+#[derive(Clone)]
+pub(crate) struct SimulatedDisk(Arc<Mutex<Contents>>);
+
+#[derive(Default)]
+struct Contents {
+    nodes: HashMap<u64, Node>,
+    next_node: u64,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    /// Name changes that are not durable, by directory: the name, and what it stands for afterwards.
+    name_changes: BTreeMap<PathBuf, Vec<(PathBuf, Option<u64>)>>,
+    operations: u64,
+    syncs: u64,
+    fault: Option<(u64, Fault)>,
+    dead: bool,
+}
+
+#[derive(Clone, Default)]
+struct Node {
+    is_directory: bool,
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Resize(u64),
+}
+
+impl SimulatedDisk {
+    /// An empty disk on which `root` exists.
+    pub(crate) fn new(root: &Path) -> Self {
+        let mut contents = Contents::default();
+        for path in root.ancestors() {
+            let node = contents.add_node(true);
+            contents.names.insert(path.to_owned(), node);
+        }
+        contents.durable_names = contents.names.clone();
+        Self(Arc::new(Mutex::new(contents)))
+    }
+
+    /// Lets `fault` happen at the operation with this number, counted from 0.
+    pub(crate) fn plan(&self, operation: u64, fault: Fault) {
+        self.0.lock().fault = Some((operation, fault));
+    }
+
+    pub(crate) fn operations(&self) -> u64 {
+        self.0.lock().operations
+    }
+
+    pub(crate) fn syncs(&self) -> u64 {
+        self.0.lock().syncs
+    }
+
+    /// The disk as a power cut leaves it.
+    pub(crate) fn after_power_cut(&self, survivors: Survivors) -> Self {
+        let contents = self.0.lock();
+        let mut dice = Dice::new(survivors);
+        let mut names = contents.durable_names.clone();
+        for changes in contents.name_changes.values() {
+            for (path, node) in &changes[..dice.prefix(changes.len())] {
+                match node {
+                    Some(node) => names.insert(path.clone(), *node),
+                    None => names.remove(path),
+                };
+            }
+        }
+        // A name whose directory is gone cannot be reached.
+        let reachable: BTreeMap<_, _> = names
+            .iter()
+            .filter(|(path, _)| path.ancestors().all(|directory| names.contains_key(directory)))
+            .map(|(path, node)| (path.clone(), *node))
+            .collect();
+        let nodes = contents.nodes.iter().map(|(id, node)| (*id, node.after_power_cut(&mut dice))).collect();
+        Self(Arc::new(Mutex::new(Contents {
+            nodes,
+            next_node: contents.next_node,
+            names: reachable.clone(),
+            durable_names: reachable,
+            ..Contents::default()
+        })))
+    }
+
+    /// The disk as the death of the process leaves it: everything written is there, and still not durable.
+    pub(crate) fn after_kill(&self) -> Self {
+        let contents = self.0.lock();
+        Self(Arc::new(Mutex::new(Contents {
+            nodes: contents.nodes.clone(),
+            next_node: contents.next_node,
+            names: contents.names.clone(),
+            durable_names: contents.durable_names.clone(),
+            name_changes: contents.name_changes.clone(),
+            ..Contents::default()
+        })))
+    }
+
+    /// Turns one bit of a file around, on the medium.
+    pub(crate) fn flip(&self, path: &Path, bit: usize) {
+        let mut contents = self.0.lock();
+        let id = contents.names[path];
+        let node = contents.nodes.get_mut(&id).unwrap();
+        for bytes in [&mut node.bytes, &mut node.durable] {
+            if let Some(byte) = bytes.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn after_power_cut(&self, dice: &mut Dice) -> Self {
+        let mut bytes = self.durable.clone();
+        for change in &self.unsynced {
+            match change {
+                Change::Resize(size) if dice.keep() => bytes.resize(usize::try_from(*size).unwrap(), 0),
+                Change::Resize(_) => {}
+                Change::Write(position, written) => {
+                    let position = usize::try_from(*position).unwrap();
+                    let mut from = 0;
+                    while from < written.len() {
+                        let sector_end = (position + from + 1).next_multiple_of(SECTOR_BYTES) - position;
+                        let to = sector_end.min(written.len());
+                        if dice.keep() {
+                            put(&mut bytes, position + from, &written[from..to]);
+                        }
+                        from = to;
+                    }
+                }
+            }
+        }
+        Self { is_directory: self.is_directory, durable: bytes.clone(), bytes, unsynced: Vec::new() }
+    }
+}
+
+impl Contents {
+    fn add_node(&mut self, is_directory: bool) -> u64 {
+        self.next_node += 1;
+        self.nodes.insert(self.next_node, Node { is_directory, ..Node::default() });
+        self.next_node
+    }
+
+    /// Counts an operation that changes the disk; fails when the power is gone.
+    fn begin(&mut self) -> io::Result<Option<Fault>> {
+        if self.dead {
+            return Err(io::Error::other("the power is gone"));
+        }
+        let fault = self.fault.filter(|(operation, _)| *operation == self.operations).map(|(_, fault)| fault);
+        self.operations += 1;
+        if fault == Some(Fault::PowerCut) {
+            self.dead = true;
+            return Err(io::Error::other("the power fails"));
+        }
+        Ok(fault)
+    }
+
+    fn begin_sync(&mut self) -> io::Result<()> {
+        self.syncs += 1;
+        match self.begin()? {
+            Some(Fault::SyncError) => Err(io::Error::other("the sync fails")),
+            _ => Ok(()),
+        }
+    }
+
+    fn rename_to(&mut self, path: &Path, node: Option<u64>) {
+        match node {
+            Some(node) => self.names.insert(path.to_owned(), node),
+            None => self.names.remove(path),
+        };
+        let directory = path.parent().unwrap().to_owned();
+        self.name_changes.entry(directory).or_default().push((path.to_owned(), node));
+    }
+
+    fn node(&self, path: &Path) -> io::Result<u64> {
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        let mut contents = self.0.lock();
+        contents.begin()?;
+        let missing: Vec<_> = path.ancestors().filter(|path| !contents.names.contains_key(*path)).collect();
+        for path in missing.into_iter().rev() {
+            let node = contents.add_node(true);
+            contents.rename_to(path, Some(node));
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let contents = self.0.lock();
+        let inside = contents.names.keys().filter(|name| name.parent() == Some(path));
+        Ok(inside.map(|name| name.file_name().unwrap().to_str().unwrap().to_owned()).collect())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let mut contents = self.0.lock();
+        contents.begin()?;
+        contents.node(path.parent().unwrap())?;
+        let node = match contents.node(path) {
+            Ok(node) => {
+                let existing = contents.nodes.get_mut(&node).unwrap();
+                existing.bytes.clear();
+                existing.unsynced.push(Change::Resize(0));
+                node
+            }
+            Err(_) => {
+                let node = contents.add_node(false);
+                contents.rename_to(path, Some(node));
+                node
+            }
+        };
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), node }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let node = self.0.lock().node(path)?;
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), node }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut contents = self.0.lock();
+        contents.begin()?;
+        assert_eq!(from.parent(), to.parent(), "the log renames within a directory only");
+        let node = contents.node(from)?;
+        contents.rename_to(to, Some(node));
+        contents.rename_to(from, None);
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut contents = self.0.lock();
+        contents.begin()?;
+        if contents.node(path).is_ok() {
+            contents.rename_to(path, None);
+        }
+        Ok(())
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        let mut contents = self.0.lock();
+        contents.begin()?;
+        let inside: Vec<_> = contents.names.keys().filter(|name| name.starts_with(path)).cloned().collect();
+        for name in inside.iter().rev() {
+            contents.rename_to(name, None);
+        }
+        Ok(())
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        let mut contents = self.0.lock();
+        contents.begin_sync()?;
+        for (name, node) in contents.name_changes.remove(path).unwrap_or_default() {
+            match node {
+                Some(node) => contents.durable_names.insert(name, node),
+                None => contents.durable_names.remove(&name),
+            };
+        }
+        Ok(())
+    }
+}
+
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    node: u64,
+}
+
+impl SimulatedFile {
+    fn change(&self, change: Change) -> io::Result<()> {
+        let mut contents = self.disk.0.lock();
+        contents.begin()?;
+        let node = contents.nodes.get_mut(&self.node).unwrap();
+        match &change {
+            Change::Write(position, bytes) => put(&mut node.bytes, usize::try_from(*position).unwrap(), bytes),
+            Change::Resize(size) => node.bytes.resize(usize::try_from(*size).unwrap(), 0),
+        }
+        node.unsynced.push(change);
+        Ok(())
+    }
+}
+
+impl DiskFile for SimulatedFile {
+    fn read_exact_at(&self, bytes: &mut [u8], position: u64) -> io::Result<()> {
+        let contents = self.disk.0.lock();
+        let from = usize::try_from(position).unwrap();
+        let found = contents.nodes[&self.node].bytes.get(from..from + bytes.len());
+        bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.change(Change::Write(position, bytes.to_vec()))
+    }
+
+    fn preallocate(&self, size: u64) -> io::Result<()> {
+        self.change(Change::Resize(size))
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.change(Change::Resize(size))
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.disk.0.lock().nodes[&self.node].bytes.len() as u64)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut contents = self.disk.0.lock();
+        let synced = contents.begin_sync();
+        let node = contents.nodes.get_mut(&self.node).unwrap();
+        if synced.is_ok() {
+            node.durable = node.bytes.clone();
+        }
+        // After a failed sync the pages count as clean, as on Linux: another sync would succeed and change nothing.
+        node.unsynced.clear();
+        synced
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, position: usize, written: &[u8]) {
+    let end = position + written.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[position..end].copy_from_slice(written);
+}
+
+/// Decides what survives.
+pub(crate) struct Dice {
+    survivors: Survivors,
+    state: u64,
+}
+
+impl Dice {
+    pub(crate) fn new(survivors: Survivors) -> Self {
+        let state = match survivors {
+            Survivors::Random(seed) => seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            Survivors::Nothing | Survivors::Everything => 1,
+        };
+        Self { survivors, state }
+    }
+
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        // xorshift64*
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
+    }
+
+    fn keep(&mut self) -> bool {
+        match self.survivors {
+            Survivors::Nothing => false,
+            Survivors::Everything => true,
+            Survivors::Random(_) => self.roll(2) == 0,
+        }
+    }
+
+    fn prefix(&mut self, length: usize) -> usize {
+        match self.survivors {
+            Survivors::Nothing => 0,
+            Survivors::Everything => length,
+            Survivors::Random(_) => usize::try_from(self.roll(length as u64 + 1)).unwrap(),
+        }
+    }
+}
