@@ -42,6 +42,7 @@ pub(crate) fn run(report: &mut Report, paths: &Paths) -> Result<()> {
         ("one title a markdown file", documents::titles(&files)),
         ("every decision is in the index", documents::decisions(&files)),
         ("every pattern's page is its module's documentation", documents::pattern_pages(&files)),
+        ("the README shows the demo's output", documents::demo_output(&files)),
         ("every relative link leads somewhere", documents::links(&files)),
         ("crates are named for what they are", layers::names(&metadata)),
         ("dependencies point down", layers::edges(&metadata)),

@@ -89,6 +89,18 @@ pub(crate) fn links(files: &[Source]) -> Findings {
     findings
 }
 
+/// The README shows what the demo prints: all four patterns, and no placeholder.
+pub(crate) fn demo_output(files: &[Source]) -> Findings {
+    let readme = files.iter().find(|file| file.path == "README.md").map_or("", |file| file.text.as_str());
+    let block =
+        readme.split_once("<!-- demo-output: begin").and_then(|(_, rest)| rest.split_once("<!-- demo-output: end"));
+    match block.map(|(block, _)| block.matches("same answer").count()) {
+        Some(4..) => Findings::new(),
+        Some(_) => vec!["README.md: paste what `cargo run -- demo --exit` prints between the two marks".to_owned()],
+        None => vec!["README.md: the marks around the demo's output are gone".to_owned()],
+    }
+}
+
 fn markdown(files: &[Source]) -> impl Iterator<Item = &Source> {
     files.iter().filter(|file| file.path.ends_with(".md"))
 }

@@ -79,6 +79,16 @@ fn decisions_are_linked_and_numbered() {
 }
 
 #[test]
+fn the_readme_shows_four_answers() {
+    let readme = |lines: usize| {
+        format!("<!-- demo-output: begin -->\n{}<!-- demo-output: end -->", "same answer\n".repeat(lines))
+    };
+    check(documents::demo_output, "README.md", &readme(4), 0);
+    check(documents::demo_output, "README.md", &readme(0), 1);
+    check(documents::demo_output, "README.md", "# R", 1);
+}
+
+#[test]
 fn machine_paths_are_seen() {
     check(documents::machine_paths, "a.md", concat!("see /wo", "rk/main"), 1);
     check(documents::machine_paths, "a.md", "see crates/model", 0);
