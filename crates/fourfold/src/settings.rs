@@ -1,0 +1,135 @@
+//! Every setting of the product as one typed structure.
+//!
+//! Built from four layers, later ones winning: the checked-in `config/default.toml`, a file, the environment
+//! (`FOURFOLD_<SECTION>_<KEY>`), flags. Passed down as data; nothing reads it from a global.
+//!
+//! What must hold: every key exists in the default file (so the file is the list of settings), and an unknown key or
+//! a value of the wrong type is an error that names the layer it came from.
+
+use std::path::{Path, PathBuf};
+
+use model::{Error, Result};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// The default file, as checked in.
+pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
+
+const ENVIRONMENT_PREFIX: &str = "FOURFOLD_";
+
+/// All settings; see `config/default.toml` for what each one means.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the default file documents every key, once")]
+pub struct Settings {
+    pub data: Data,
+    pub kafka: Kafka,
+    pub pg: Pg,
+    pub http: Http,
+    pub log: Log,
+    pub views: Views,
+    pub lake: Lake,
+    pub lambda: Lambda,
+    pub events: Events,
+}
+
+macro_rules! section {
+    ($name:ident { $($key:ident: $kind:ty,)* }) => {
+        #[doc = concat!("The section of ", stringify!($name), " in the default file.")]
+        #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "the default file documents every key, once")]
+        pub struct $name { $(pub $key: $kind,)* }
+    };
+}
+
+section!(Data { directory: PathBuf });
+section!(Kafka { host: String, port: u16, connections_max: usize, request_bytes_max: usize });
+section!(Pg { host: String, port: u16, connections_max: usize, statement_timeout_ms: u64 });
+section!(Http { host: String, port: u16, connections_max: usize, body_bytes_max: usize });
+section!(Log { segment_bytes: u64, wal_file_bytes: u64, checkpoint_wal_bytes: u64 });
+section!(Views { checkpoint_interval_ms: u64, read_bytes: usize });
+section!(Lake { commit_interval_ms: u64, commit_rows: usize });
+section!(Lambda { epoch_interval_ms: u64 });
+section!(Events { topic: String });
+
+impl Settings {
+    /// Puts the layers together: the defaults, `file` if there is one, `environment`, then `flags` as
+    /// (`section.key`, value).
+    ///
+    /// # Errors
+    /// [`Invalid`](model::ErrorKind::Invalid) for an unknown key or a value of the wrong type, naming its layer.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(&str, String)],
+    ) -> Result<Self> {
+        let mut table: Table = DEFAULTS.parse().map_err(|e| Error::internal("the default settings").with_source(e))?;
+        if let Some(path) = file {
+            overlay_file(&mut table, path)?;
+        }
+        for (name, value) in environment {
+            if let Some(key) = environment_key(&table, &name) {
+                set(&mut table, &key, &value, &format!("environment variable {name}"))?;
+            }
+        }
+        for (key, value) in flags {
+            set(&mut table, key, value, &format!("flag for {key}"))?;
+        }
+        table.try_into().map_err(|e: toml::de::Error| Error::invalid(format!("settings: {}", e.message())))
+    }
+
+    /// The settings as the text of a settings file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_default()
+    }
+}
+
+fn overlay_file(table: &mut Table, path: &Path) -> Result<()> {
+    let layer = format!("settings file {}", path.display());
+    let text =
+        std::fs::read_to_string(path).map_err(|e| Error::invalid(format!("cannot read {layer}")).with_source(e))?;
+    let file: Table = text.parse().map_err(|e: toml::de::Error| Error::invalid(format!("{layer}: {e}")))?;
+    for (section, values) in file {
+        let Value::Table(values) = values else {
+            return Err(Error::invalid(format!("{layer}: {section} is not a section")));
+        };
+        for (key, value) in values {
+            replace(table, &format!("{section}.{key}"), value, &layer)?;
+        }
+    }
+    Ok(())
+}
+
+// `FOURFOLD_KAFKA_PORT` names `kafka.port`; other variables with our prefix are not settings and are left alone.
+fn environment_key(table: &Table, name: &str) -> Option<String> {
+    let name = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_ascii_lowercase();
+    let (section, key) = name.split_once('_')?;
+    table.get(section)?.get(key).map(|_| format!("{section}.{key}"))
+}
+
+fn set(table: &mut Table, key: &str, text: &str, layer: &str) -> Result<()> {
+    let value = text.parse::<i64>().map_or_else(|_| Value::String(text.to_owned()), Value::Integer);
+    replace(table, key, value, layer)
+}
+
+fn replace(table: &mut Table, key: &str, value: Value, layer: &str) -> Result<()> {
+    let slot = key
+        .split_once('.')
+        .and_then(|(section, key)| table.get_mut(section)?.get_mut(key))
+        .ok_or_else(|| Error::invalid(format!("{layer}: there is no setting {key}")))?;
+    // A directory may be all digits, so text stays text whatever it looks like.
+    let value = match (&*slot, value) {
+        (Value::String(_), Value::Integer(number)) => Value::String(number.to_string()),
+        (_, value) => value,
+    };
+    if !slot.same_type(&value) {
+        let (expected, found) = (slot.type_str(), value.type_str());
+        return Err(Error::invalid(format!("{layer}: {key} is of type {expected}, not {found}")));
+    }
+    *slot = value;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The deployment as the doors see it: carries out statements and answers `SHOW`.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, Int64Array, RecordBatch, StringArray},
+    error::ArrowError,
+};
+use async_trait::async_trait;
+use model::{Access, Error, ErrorKind, Principal, Resource, Result, principal::authorise};
+use serving::sql::{Defined, Definitions, sql_error};
+use serving::views::Snapshot;
+use streaming::{Show, SourceDefinition, SqlError, Statement};
+
+use crate::deployment::{Deployment, Refreshed};
+
+#[async_trait]
+impl Definitions for Deployment {
+    async fn define(&self, principal: &Principal, statement: Statement) -> Result<Defined, SqlError> {
+        self.carry_out(principal, statement).await.map_err(sql_error)
+    }
+
+    async fn explain(&self, principal: &Principal, statement: Statement) -> Result<Vec<String>, SqlError> {
+        self.describe(principal, statement).map_err(sql_error)
+    }
+
+    async fn show(&self, principal: &Principal, show: Show) -> Result<RecordBatch> {
+        authorise(principal, Access::Describe, Resource::Server)?;
+        let shown = match show {
+            Show::Sources => self.show_sources(),
+            Show::Views => self.show_views(),
+            Show::Topics => self.show_topics(),
+        };
+        shown.map_err(|e| Error::internal("cannot lay out a list").with_source(e))
+    }
+
+    fn sources(&self) -> Vec<SourceDefinition> {
+        Deployment::sources(self)
+    }
+
+    async fn source_table(&self, name: &str) -> Result<Option<Snapshot>> {
+        self.source_snapshot(name)
+    }
+}
+
+impl Deployment {
+    async fn carry_out(&self, principal: &Principal, statement: Statement) -> Result<Defined> {
+        let mut notices = Vec::new();
+        let tag = match statement {
+            Statement::CreateSource(source) => {
+                authorise(principal, Access::Alter, Resource::Topic(source.topic.as_str()))?;
+                self.create_source(source).await?;
+                "CREATE SOURCE"
+            }
+            Statement::CreateView(definition) => {
+                authorise(principal, Access::Alter, Resource::View(&definition.name))?;
+                self.create_view(definition).await?;
+                "CREATE MATERIALIZED VIEW"
+            }
+            Statement::DropSource { name, if_exists } => {
+                authorise(principal, Access::Alter, Resource::Topic(&name))?;
+                notices.extend(tolerate(self.drop_source(&name).await, if_exists)?);
+                "DROP SOURCE"
+            }
+            Statement::DropView { name, if_exists } => {
+                authorise(principal, Access::Alter, Resource::View(&name))?;
+                notices.extend(tolerate(self.drop_view(&name).await, if_exists)?);
+                "DROP MATERIALIZED VIEW"
+            }
+            Statement::RefreshView { name } => {
+                authorise(principal, Access::Alter, Resource::View(&name))?;
+                notices.push(match self.refresh_view(&name).await? {
+                    Refreshed::Replayed(target) => format!("view {name} was rebuilt by replay up to {target}"),
+                    Refreshed::Batch(report) => {
+                        format!("batch version {} of view {name} ends at {}", report.version, report.positions)
+                    }
+                });
+                "REFRESH MATERIALIZED VIEW"
+            }
+            Statement::Show(_) | Statement::Explain(_) | Statement::Query(_) => {
+                return Err(Error::internal("a statement that defines nothing was given as a definition"));
+            }
+        };
+        Ok(Defined { tag: tag.to_owned(), notices })
+    }
+
+    fn describe(&self, principal: &Principal, statement: Statement) -> Result<Vec<String>> {
+        authorise(principal, Access::Describe, Resource::Server)?;
+        match statement {
+            Statement::CreateView(definition) => {
+                let plan = self.plan(&definition)?;
+                let exists = self.running().iter().any(|view| view.stored.name == definition.name);
+                let pattern = if definition.options.batch_interval.is_some() { "Lambda" } else { "Kappa" };
+                Ok(vec![
+                    format!("{} {pattern} view {}", if exists { "replace" } else { "create" }, definition.name),
+                    format!("  reads source {} up to {} by replay", plan.source().name, self.end_of(plan.source())?),
+                    format!("  plan {}", plan.hash()),
+                ])
+            }
+            other => Ok(vec![format!("carry out {other:?}")]),
+        }
+    }
+
+    fn show_sources(&self) -> Result<RecordBatch, ArrowError> {
+        let sources = self.sources();
+        let text = |get: &dyn Fn(&SourceDefinition) -> String| strings(sources.iter().map(get));
+        RecordBatch::try_from_iter([
+            ("source", text(&|source| source.name.clone())),
+            ("topic", text(&|source| source.topic.to_string())),
+            ("partitions", numbers(sources.iter().map(|source| i64::from(source.partitions)))),
+            ("definition", text(&|source| source.text.clone())),
+        ])
+    }
+
+    fn show_views(&self) -> Result<RecordBatch, ArrowError> {
+        let views = self.running();
+        let lag = |view: &Arc<crate::running_view::RunningView>| {
+            let reached = view.positions();
+            let end = self.end_of(view.plan.source()).unwrap_or_default();
+            end.iter().map(|(partition, end)| end - reached.next_offset(partition)).sum::<i64>().max(0)
+        };
+        RecordBatch::try_from_iter([
+            ("view", strings(views.iter().map(|view| view.stored.name.clone()))),
+            ("version", numbers(views.iter().map(|view| i64::try_from(view.stored.version).unwrap_or(i64::MAX)))),
+            ("pattern", strings(views.iter().map(|view| view.pattern().to_owned()))),
+            ("state", strings(views.iter().map(|view| view.state()))),
+            ("lag_records", numbers(views.iter().map(lag))),
+            ("positions", strings(views.iter().map(|view| view.positions().to_string()))),
+            ("definition", strings(views.iter().map(|view| view.stored.text.clone()))),
+        ])
+    }
+
+    fn show_topics(&self) -> Result<RecordBatch, ArrowError> {
+        let topics = self.parts.log.topics();
+        let records = |topic: &Arc<eventlog::Topic>| {
+            let bounds = topic.topic_partitions().filter_map(|partition| self.parts.log.bounds(&partition).ok());
+            bounds.map(|bounds| bounds.high_watermark - bounds.log_start_offset).sum::<i64>()
+        };
+        RecordBatch::try_from_iter([
+            ("topic", strings(topics.iter().map(|topic| topic.name.to_string()))),
+            ("partitions", numbers(topics.iter().map(|topic| i64::from(topic.partitions)))),
+            ("offsets", numbers(topics.iter().map(records))),
+        ])
+    }
+}
+
+// IF EXISTS turns a missing thing from an error into a notice.
+fn tolerate(outcome: Result<()>, if_exists: bool) -> Result<Option<String>> {
+    match outcome {
+        Ok(()) => Ok(None),
+        Err(error) if if_exists && error.kind() == ErrorKind::NotFound => Ok(Some(format!("{error}, skipping"))),
+        Err(error) => Err(error),
+    }
+}
+
+fn strings(values: impl Iterator<Item = String>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+fn numbers(values: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values))
+}

@@ -1,0 +1,359 @@
+//! [`Deployment`]: the sources and views that are defined, kept in the catalogue and kept running.
+//!
+//! What it is not: it folds nothing and serves nothing. It starts the wiring of `kappa` and `lambda`, publishes what
+//! they answer, and carries out definitions one at a time.
+//!
+//! What must hold:
+//! - what the catalogue names is running, after a restart too;
+//! - a replaced view answers at every moment: with the old version until the new one has folded everything that was
+//!   in the log when the replacement began, then with the new one;
+//! - a definition that fails leaves everything as it was.
+
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+
+use eventlog::TopicSpec;
+use lakehouse::{Capture, LakeTable};
+use model::{Epoch, Error, Positions, Result};
+use parking_lot::RwLock;
+use serving::views::{Snapshot, Views};
+use streaming::{SourceDefinition, SourceTable, Statement, ViewDefinition, ViewPlan, sql};
+
+use crate::{
+    catalogue::{Catalogue, StoredView},
+    kappa::KappaView,
+    lambda::{BatchReport, Captured, LambdaView},
+    parts::Parts,
+    running_view::{Rebuild, RunningView, Wiring},
+};
+
+/// The sources and views of one server.
+pub struct Deployment {
+    pub(crate) parts: Parts,
+    views: Arc<Views>,
+    catalogue: Catalogue,
+    sources: RwLock<BTreeMap<String, SourceDefinition>>,
+    running: RwLock<BTreeMap<String, Arc<RunningView>>>,
+    captures: tokio::sync::Mutex<BTreeMap<String, CapturedSource>>,
+    // Definitions are carried out one after the other; reads of the maps above do not wait for them.
+    defining: tokio::sync::Mutex<()>,
+}
+
+struct CapturedSource {
+    table: Arc<LakeTable>,
+    capture: Capture,
+}
+
+impl CapturedSource {
+    fn side(&self) -> Captured {
+        Captured { table: Arc::clone(&self.table), progress: self.capture.progress() }
+    }
+}
+
+/// What refreshing a view did.
+#[derive(Clone, Debug)]
+pub enum Refreshed {
+    /// A new version was built by replay up to these Positions and swapped in.
+    Replayed(Positions),
+    /// The batch layer ran.
+    Batch(BatchReport),
+}
+
+impl Deployment {
+    /// Opens the catalogue `file` and starts everything that it names.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read, or a definition in it can no longer be started.
+    pub async fn open(file: &Path, parts: Parts, views: Arc<Views>) -> Result<Arc<Self>> {
+        let deployment = Self {
+            parts,
+            views,
+            catalogue: Catalogue::open(file)?,
+            sources: RwLock::default(),
+            running: RwLock::default(),
+            captures: tokio::sync::Mutex::default(),
+            defining: tokio::sync::Mutex::default(),
+        };
+        for (name, text) in deployment.catalogue.sources()? {
+            let Statement::CreateSource(source) = single(&text)? else {
+                return Err(Error::corrupt(format!("the catalogue's source {name} is not a CREATE SOURCE")));
+            };
+            deployment.ensure_topic(&source).await?;
+            deployment.sources.write().insert(name, source);
+        }
+        for stored in deployment.catalogue.views()? {
+            let definition = view_definition(&stored)?;
+            let plan = deployment.plan(&definition)?;
+            let view = deployment.start(stored, &definition, plan).await?;
+            deployment.publish(view);
+        }
+        Ok(Arc::new(deployment))
+    }
+
+    /// Creates a source, and its topic where that is missing.
+    ///
+    /// # Errors
+    /// [`Conflict`](model::ErrorKind::Conflict) when the name is taken.
+    pub async fn create_source(&self, source: SourceDefinition) -> Result<()> {
+        let _one_at_a_time = self.defining.lock().await;
+        self.name_is_free(&source.name)?;
+        self.ensure_topic(&source).await?;
+        self.catalogue.put_source(&source.name, &source.text)?;
+        self.sources.write().insert(source.name.clone(), source);
+        Ok(())
+    }
+
+    /// Drops a source that no view reads; the topic and its records stay.
+    ///
+    /// # Errors
+    /// [`NotFound`](model::ErrorKind::NotFound), or [`Conflict`](model::ErrorKind::Conflict) naming a view that reads it.
+    pub async fn drop_source(&self, name: &str) -> Result<()> {
+        let _one_at_a_time = self.defining.lock().await;
+        if !self.sources.read().contains_key(name) {
+            return Err(Error::not_found(format!("there is no source {name}")));
+        }
+        let reader =
+            self.running.read().values().find(|view| view.plan.source().name == name).map(|v| v.stored.name.clone());
+        if let Some(view) = reader {
+            return Err(Error::conflict(format!("view {view} reads source {name}")).with_hint("drop the view first"));
+        }
+        self.catalogue.remove_source(name)?;
+        self.sources.write().remove(name);
+        if let Some(captured) = self.captures.lock().await.remove(name) {
+            captured.capture.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Creates a view, or replaces it when the definition says so: the same definition again changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the definition; [`Conflict`](model::ErrorKind::Conflict) when the name is taken.
+    pub async fn create_view(&self, definition: ViewDefinition) -> Result<()> {
+        let _one_at_a_time = self.defining.lock().await;
+        let plan = self.plan(&definition)?;
+        let old = self.running.read().get(&definition.name).cloned();
+        match old {
+            None => {
+                self.name_is_free(&definition.name)?;
+                let stored = StoredView { name: definition.name.clone(), version: 1, text: definition.text.clone() };
+                let view = self.start(stored, &definition, plan).await?;
+                self.commit(view).await
+            }
+            Some(_) if !definition.or_replace => {
+                Err(Error::conflict(format!("view {} exists already", definition.name))
+                    .with_hint("CREATE OR REPLACE MATERIALIZED VIEW replaces it without a gap"))
+            }
+            Some(old) if same_definition(&old, &definition, &plan)? => Ok(()),
+            Some(old) => self.replace(&old, &definition, plan).await.map(drop),
+        }
+    }
+
+    /// Drops a view with its state.
+    ///
+    /// # Errors
+    /// [`NotFound`](model::ErrorKind::NotFound).
+    pub async fn drop_view(&self, name: &str) -> Result<()> {
+        let _one_at_a_time = self.defining.lock().await;
+        let view = self.view(name)?;
+        self.catalogue.remove_view(name)?;
+        self.views.remove(name);
+        self.running.write().remove(name);
+        view.discard(self.parts.checkpoints.as_ref()).await
+    }
+
+    /// Rebuilds a view from the log beside the one that answers, then swaps; for a Lambda view: runs the batch layer.
+    ///
+    /// # Errors
+    /// [`NotFound`](model::ErrorKind::NotFound), or what went wrong; the old version then goes on answering.
+    pub async fn refresh_view(&self, name: &str) -> Result<Refreshed> {
+        let _one_at_a_time = self.defining.lock().await;
+        let view = self.view(name)?;
+        if let Wiring::Lambda(lambda) = &view.wiring {
+            return lambda.run_batch().await.map(Refreshed::Batch);
+        }
+        let definition = view_definition(&view.stored)?;
+        let plan = self.plan(&definition)?;
+        self.replace(&view, &definition, plan).await.map(Refreshed::Replayed)
+    }
+
+    /// All sources.
+    pub fn sources(&self) -> Vec<SourceDefinition> {
+        self.sources.read().values().cloned().collect()
+    }
+
+    /// What a source's topic holds now: a pinned range of the log.
+    ///
+    /// # Errors
+    /// When the topic is gone.
+    pub fn source_snapshot(&self, name: &str) -> Result<Option<Snapshot>> {
+        let Some(source) = self.sources.read().get(name).cloned() else { return Ok(None) };
+        let end = self.end_of(&source)?;
+        let table = SourceTable::new(Arc::clone(&self.parts.log), source, Epoch::new(Positions::new(), end.clone())?);
+        Ok(Some(Snapshot::of_table(Arc::new(table), end)))
+    }
+
+    pub(crate) fn running(&self) -> Vec<Arc<RunningView>> {
+        self.running.read().values().cloned().collect()
+    }
+
+    /// What a view would be, for `EXPLAIN`.
+    pub(crate) fn plan(&self, definition: &ViewDefinition) -> Result<Arc<ViewPlan>> {
+        Ok(Arc::new(ViewPlan::new(definition, &self.sources())?))
+    }
+
+    /// Where the log of a source ends now.
+    pub(crate) fn end_of(&self, source: &SourceDefinition) -> Result<Positions> {
+        let partitions = (0..source.partitions).map(|partition| source.topic_partition(partition));
+        let end = |partition: model::TopicPartition| -> Result<_> {
+            let bounds = self.parts.log.bounds(&partition)?;
+            Ok((partition, bounds.high_watermark))
+        };
+        partitions.map(end).collect()
+    }
+
+    /// Stops every view with a last checkpoint, then the captures.
+    ///
+    /// # Errors
+    /// The first thing that failed; everything is stopped all the same.
+    pub async fn stop(&self) -> Result<()> {
+        let _one_at_a_time = self.defining.lock().await;
+        let mut outcome = Ok(());
+        for view in self.running() {
+            outcome = outcome.and(view.stop().await);
+        }
+        for (_, captured) in std::mem::take(&mut *self.captures.lock().await) {
+            outcome = outcome.and(captured.capture.stop().await.map(drop));
+        }
+        outcome
+    }
+
+    async fn replace(
+        &self,
+        old: &Arc<RunningView>,
+        definition: &ViewDefinition,
+        plan: Arc<ViewPlan>,
+    ) -> Result<Positions> {
+        let target = self.end_of(plan.source())?;
+        let started = std::time::Instant::now();
+        let stored = StoredView {
+            name: definition.name.clone(),
+            version: old.stored.version + 1,
+            text: definition.text.clone(),
+        };
+        let new = self.start(stored, definition, plan).await?;
+        if let Wiring::Kappa(kappa) = &new.wiring {
+            *old.rebuild.write() = Some(Rebuild { target: target.clone(), progress: kappa.progress() });
+        }
+        let caught_up = new.caught_up(&target).await;
+        *old.rebuild.write() = None;
+        if let Err(error) = caught_up {
+            new.discard(self.parts.checkpoints.as_ref()).await?;
+            return Err(error);
+        }
+        self.parts.metrics.view_rebuild.observe(started.elapsed().as_secs_f64());
+        self.commit(new).await?;
+        old.discard(self.parts.checkpoints.as_ref()).await?;
+        Ok(target)
+    }
+
+    // The catalogue first: a crash after it restarts the new version from its own checkpoint or from the log.
+    async fn commit(&self, view: RunningView) -> Result<()> {
+        if let Err(error) = self.catalogue.put_view(&view.stored) {
+            view.discard(self.parts.checkpoints.as_ref()).await?;
+            return Err(error);
+        }
+        self.publish(view);
+        Ok(())
+    }
+
+    fn publish(&self, view: RunningView) {
+        self.views.publish(&view.stored.name, view.relation());
+        self.running.write().insert(view.stored.name.clone(), Arc::new(view));
+    }
+
+    async fn start(&self, stored: StoredView, definition: &ViewDefinition, plan: Arc<ViewPlan>) -> Result<RunningView> {
+        let wiring = match definition.options.batch_interval {
+            None => Wiring::Kappa(KappaView::start(&self.parts, &plan, stored.version).await?),
+            Some(_) if !plan.is_aggregate() => {
+                return Err(Error::unsupported(format!("view {} has a batch interval but no aggregate", stored.name))
+                    .with_hint(
+                        "a batch layer holds partial aggregates; leave WITH (batch = ...) out, or group the rows",
+                    ));
+            }
+            Some(interval) => {
+                let captured = self.capture(plan.source()).await?;
+                Wiring::Lambda(LambdaView::start(&self.parts, &plan, captured, interval).await?)
+            }
+        };
+        Ok(RunningView::new(stored, plan, wiring))
+    }
+
+    // The lake table of a source, captured by one task whatever the number of views.
+    async fn capture(&self, source: &SourceDefinition) -> Result<Captured> {
+        let mut captures = self.captures.lock().await;
+        if let Some(captured) = captures.get(&source.name) {
+            return Ok(captured.side());
+        }
+        let table = LakeTable::open_or_create(&self.parts.lake.child(&source.name), source).await?;
+        let settings = self.parts.settings.capture.clone();
+        let log = Arc::clone(&self.parts.log);
+        let capture = Capture::spawn(log, source.clone(), Arc::clone(&table), settings, self.parts.metrics.clone())?;
+        let captured = CapturedSource { table, capture };
+        let side = captured.side();
+        captures.insert(source.name.clone(), captured);
+        Ok(side)
+    }
+
+    async fn ensure_topic(&self, source: &SourceDefinition) -> Result<()> {
+        if let Some(topic) = self.parts.log.topic(source.topic.as_str()) {
+            if topic.partitions == source.partitions {
+                return Ok(());
+            }
+            return Err(Error::conflict(format!("topic {} has {} partitions", topic.name, topic.partitions))
+                .with_hint(format!("declare the source WITH (partitions = {})", topic.partitions)));
+        }
+        match self.parts.log.create_topic(TopicSpec::new(source.topic.clone(), source.partitions)).await {
+            Ok(_) | Err(eventlog::Error::TopicExists(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn name_is_free(&self, name: &str) -> Result<()> {
+        if self.sources.read().contains_key(name) || self.running.read().contains_key(name) {
+            return Err(
+                Error::conflict(format!("the name {name} is taken")).with_hint("choose another, or drop it first")
+            );
+        }
+        Ok(())
+    }
+
+    fn view(&self, name: &str) -> Result<Arc<RunningView>> {
+        let view = self.running.read().get(name).cloned();
+        view.ok_or_else(|| Error::not_found(format!("there is no view {name}")).with_hint("SHOW VIEWS lists them"))
+    }
+}
+
+impl fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployment").finish_non_exhaustive()
+    }
+}
+
+fn single(text: &str) -> Result<Statement> {
+    let mut statements = sql::parse(text)?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(statement), true) => Ok(statement),
+        _ => Err(Error::corrupt(format!("not one statement: {text}"))),
+    }
+}
+
+fn view_definition(stored: &StoredView) -> Result<ViewDefinition> {
+    match single(&stored.text)? {
+        Statement::CreateView(definition) => Ok(definition),
+        _ => Err(Error::corrupt(format!("the catalogue's view {} is not a CREATE MATERIALIZED VIEW", stored.name))),
+    }
+}
+
+fn same_definition(old: &RunningView, new: &ViewDefinition, plan: &ViewPlan) -> Result<bool> {
+    Ok(old.plan.hash() == plan.hash() && view_definition(&old.stored)?.options == new.options)
+}

@@ -1,0 +1,191 @@
+//! [`MergedView`]: the answer of a Lambda view, merged from its layers when it is read.
+//!
+//! What must hold: an answer is merged from layers pinned in one step, so its Positions are exact; a merge is reused
+//! only for the very same layers.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    compute::{and, filter_record_batch, kernels::cmp::not_distinct},
+    datatypes::SchemaRef,
+};
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use lakehouse::BatchVersion;
+use model::{Error, Positions, Result, TopicName};
+use parking_lot::Mutex;
+use serving::views::{Relation, Snapshot};
+use streaming::ViewPlan;
+use tokio::sync::watch;
+
+use super::layers::Layers;
+
+/// A view over a batch layer and a speed layer.
+pub(crate) struct MergedView {
+    name: String,
+    topics: Vec<TopicName>,
+    plan: Arc<ViewPlan>,
+    layers: Mutex<Layers>,
+    reached: watch::Sender<Reached>,
+    last_merge: Mutex<Option<Merge>>,
+}
+
+/// How far the speed layer is, and why it goes no further.
+#[derive(Clone, Debug, Default)]
+struct Reached {
+    positions: Positions,
+    failure: Option<String>,
+}
+
+// A merge and what it was made of.
+struct Merge {
+    batch_version: Option<u64>,
+    positions: Positions,
+    rows: RecordBatch,
+}
+
+impl MergedView {
+    pub(crate) fn new(name: &str, plan: Arc<ViewPlan>, layers: Layers) -> Self {
+        Self {
+            name: name.to_owned(),
+            topics: vec![plan.source().topic.clone()],
+            plan,
+            reached: watch::Sender::new(Reached { positions: layers.positions().clone(), failure: None }),
+            layers: Mutex::new(layers),
+            last_merge: Mutex::new(None),
+        }
+    }
+
+    /// Folds source rows that end at `positions` into the speed layer.
+    pub(crate) fn fold(&self, rows: &RecordBatch, positions: &Positions) -> Result<()> {
+        self.layers.lock().fold(rows, positions)?;
+        self.reached.send_modify(|reached| reached.positions = positions.clone());
+        Ok(())
+    }
+
+    /// Notes that the speed layer has stopped; whoever waits for it is told.
+    pub(crate) fn fail(&self, failure: String) {
+        self.reached.send_modify(|reached| reached.failure = Some(failure));
+    }
+
+    /// Why the speed layer has stopped, when it has.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.reached.borrow().failure.clone()
+    }
+
+    /// Closes the open epoch.
+    pub(crate) fn close_epoch(&self) -> Result<()> {
+        self.layers.lock().close_epoch().map(drop)
+    }
+
+    /// Closes the open epoch at the place where the next batch version will end, and returns it.
+    pub(crate) fn cut(&self) -> Result<Positions> {
+        self.layers.lock().cut()
+    }
+
+    /// The rows that the layers give for everything before `boundary`, which must be an epoch's end.
+    pub(crate) fn rows_at(&self, boundary: &Positions) -> Result<RecordBatch> {
+        let pinned = self.layers.lock().pin_at(boundary);
+        pinned.rows()
+    }
+
+    /// Puts a new batch version in place of the old one and the epochs that it covers.
+    pub(crate) fn replace_batch(&self, batch: BatchVersion) -> Result<()> {
+        self.layers.lock().replace_batch(Arc::new(batch))
+    }
+
+    /// Everything before this is in the answer.
+    pub(crate) fn positions(&self) -> Positions {
+        self.reached.borrow().positions.clone()
+    }
+
+    /// H of the batch in use, and the Delta version that holds it.
+    pub(crate) fn batch(&self) -> (Option<u64>, Positions) {
+        let layers = self.layers.lock();
+        (layers.batch_version(), layers.batch_positions())
+    }
+
+    fn rows(&self) -> Result<(RecordBatch, Positions)> {
+        let (pinned, batch_version) = {
+            let layers = self.layers.lock();
+            let reusable =
+                |merge: &Merge| merge.batch_version == layers.batch_version() && merge.positions == *layers.positions();
+            if let Some(merge) = self.last_merge.lock().as_ref().filter(|merge| reusable(merge)) {
+                return Ok((merge.rows.clone(), merge.positions.clone()));
+            }
+            (layers.pin()?, layers.batch_version())
+        };
+        // The merge itself runs without the lock: the speed layer goes on meanwhile.
+        let rows = pinned.rows()?;
+        let positions = pinned.positions;
+        *self.last_merge.lock() = Some(Merge { batch_version, positions: positions.clone(), rows: rows.clone() });
+        Ok((rows, positions))
+    }
+}
+
+impl fmt::Debug for MergedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MergedView").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Relation for MergedView {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.plan.output_schema())
+    }
+
+    fn key_columns(&self) -> &[usize] {
+        self.plan.key_columns()
+    }
+
+    fn topics(&self) -> &[TopicName] {
+        &self.topics
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        let (rows, positions) = self.rows()?;
+        Snapshot::from_batches(self.schema(), vec![rows], positions)
+    }
+
+    async fn get(&self, key: &[ScalarValue]) -> Result<(Option<RecordBatch>, Positions)> {
+        let (rows, positions) = self.rows()?;
+        Ok((find(&rows, self.key_columns(), key)?, positions))
+    }
+
+    async fn wait_for(&self, demanded: &Positions, timeout: Duration) -> Result<()> {
+        let mut reached = self.reached.subscribe();
+        let settled = reached.wait_for(|reached| reached.positions.covers(demanded) || reached.failure.is_some());
+        let settled = tokio::time::timeout(timeout, settled).await;
+        let message = match settled {
+            Ok(Ok(reached)) if reached.positions.covers(demanded) => return Ok(()),
+            Ok(Ok(reached)) => {
+                format!("view {} stopped: {}", self.name, reached.failure.as_deref().unwrap_or_default())
+            }
+            Ok(Err(_)) | Err(_) => format!("view {} is at {}, not yet at {demanded}", self.name, self.positions()),
+        };
+        Err(Error::unavailable(message).with_hint("try again, or wait longer; SHOW VIEWS says what the view is doing"))
+    }
+}
+
+fn find(rows: &RecordBatch, key_columns: &[usize], key: &[ScalarValue]) -> Result<Option<RecordBatch>> {
+    if key.len() != key_columns.len() {
+        return Err(Error::invalid(format!("the key has {} columns, not {}", key_columns.len(), key.len())));
+    }
+    let failed = |e: arrow::error::ArrowError| Error::internal("cannot compare keys").with_source(e);
+    let mut hits = BooleanArray::from(vec![true; rows.num_rows()]);
+    for (column, value) in key_columns.iter().zip(key) {
+        let column = rows.column(*column);
+        let value = value.cast_to(column.data_type()).and_then(|value| value.to_scalar());
+        let value = value.map_err(|e| Error::invalid("a key value is of the wrong type").with_source(e))?;
+        let equal = not_distinct(column, &value).map_err(failed)?;
+        hits = and(&hits, &equal).map_err(failed)?;
+    }
+    let found = filter_record_batch(rows, &hits).map_err(failed)?;
+    Ok((found.num_rows() > 0).then(|| found.slice(0, 1)))
+}

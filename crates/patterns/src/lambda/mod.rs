@@ -1,0 +1,256 @@
+#![doc = include_str!("../../../../docs/patterns/lambda.md")]
+//!
+//! # In code
+//! What it is: [`LambdaView`], two tasks over one [`MergedView`]. The speed task folds the log from H on and closes
+//! epochs; the batch task cuts at an epoch's end, waits until the lake has captured that far, runs the same plan over
+//! the lake below the cut, commits the partial states with it, and puts them in the place of the epochs.
+//!
+//! What must hold: H is always an epoch's end. After a restart the speed layer is folded again from H: it needs no
+//! checkpoint, because the batch version is one.
+
+mod layers;
+mod merged;
+
+use std::{sync::Arc, time::Duration};
+
+use lakehouse::{BatchViews, CaptureProgress, LakeTable};
+use model::{Error, Positions, Result};
+use parking_lot::Mutex;
+use serving::views::Relation;
+use streaming::{Fold, SourceReader, ViewPlan};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
+
+use self::{layers::Layers, merged::MergedView};
+use crate::parts::Parts;
+
+// A batch run waits for the lake this long before it gives up until the next one.
+const CAPTURE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A view whose answer is a batch version merged with the epochs after it.
+pub(crate) struct LambdaView {
+    merged: Arc<MergedView>,
+    stop: watch::Sender<bool>,
+    requests: mpsc::Sender<oneshot::Sender<Result<BatchReport>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What a batch run did.
+#[derive(Clone, Debug)]
+pub struct BatchReport {
+    /// The Delta version that holds the batch.
+    pub version: u64,
+    /// Where it ends: H.
+    pub positions: Positions,
+    /// How many groups it has.
+    pub groups: usize,
+    /// How many rows the layers had otherwise for the same records; not 0 is a bug that was found.
+    pub merge_conflicts: usize,
+}
+
+/// What the two tasks of one view share.
+struct Layered {
+    parts: Parts,
+    plan: Arc<ViewPlan>,
+    captured: Captured,
+    batches: BatchViews,
+    merged: Arc<MergedView>,
+}
+
+/// The lake's side of a source: its table, and how far the capture is.
+#[derive(Clone)]
+pub(crate) struct Captured {
+    pub(crate) table: Arc<LakeTable>,
+    pub(crate) progress: watch::Receiver<CaptureProgress>,
+}
+
+impl LambdaView {
+    /// Starts the view from its newest batch version, if that was made by the same plan, else from nothing. `captured`
+    /// is the lake's side of the view's source.
+    pub(crate) async fn start(
+        parts: &Parts,
+        plan: &Arc<ViewPlan>,
+        captured: Captured,
+        batch_interval: Duration,
+    ) -> Result<Self> {
+        let batches = BatchViews::new(parts.lake.child("batch"));
+        let batch = batches.load(plan.name()).await?.filter(|batch| batch.plan_hash == plan.hash());
+        let layers = Layers::new(Arc::clone(plan), batch.map(Arc::new))?;
+        let merged = Arc::new(MergedView::new(plan.name(), Arc::clone(plan), layers));
+        let layered = Arc::new(Layered {
+            parts: parts.clone(),
+            plan: Arc::clone(plan),
+            captured,
+            batches,
+            merged: Arc::clone(&merged),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let (requests, received) = mpsc::channel(1);
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&layered).speed(stopped.clone())),
+            tokio::spawn(layered.batch(batch_interval, received, stopped)),
+        ];
+        Ok(Self { merged, stop, requests, tasks: Mutex::new(tasks) })
+    }
+
+    /// What queries read.
+    pub(crate) fn relation(&self) -> Arc<dyn Relation> {
+        Arc::clone(&self.merged) as _
+    }
+
+    /// Everything before this is in the answer.
+    pub(crate) fn positions(&self) -> Positions {
+        self.merged.positions()
+    }
+
+    /// The Delta version of the batch in use, and its H.
+    pub(crate) fn batch_version(&self) -> (Option<u64>, Positions) {
+        self.merged.batch()
+    }
+
+    /// Why the speed layer has stopped, when it has.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.merged.failure()
+    }
+
+    /// Runs the batch layer now.
+    ///
+    /// # Errors
+    /// Those of the run; [`Unavailable`](model::ErrorKind::Unavailable) when the view is being stopped.
+    pub(crate) async fn run_batch(&self) -> Result<BatchReport> {
+        let stopping = || Error::unavailable("the view is being stopped");
+        let (answer, report) = oneshot::channel();
+        self.requests.send(answer).await.map_err(|_| stopping())?;
+        report.await.map_err(|_| stopping())?
+    }
+
+    /// Stops both tasks; a batch run that is under way is abandoned, which its one commit makes safe.
+    pub(crate) async fn stop(&self) {
+        self.stop.send_replace(true);
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            // A task that panicked has been reported by the runtime; there is nothing left to stop.
+            let _ = task.await;
+        }
+    }
+}
+
+enum SpeedEvent {
+    Rows(streaming::Result<Option<streaming::SourceBatch>>),
+    EpochEnds,
+    Stop,
+}
+
+enum BatchEvent {
+    Asked(oneshot::Sender<Result<BatchReport>>),
+    Due,
+    Stop,
+}
+
+impl Layered {
+    async fn speed(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        if let Err(error) = self.fold_speed(&mut stopped).await {
+            tracing::error!(view = self.plan.name(), %error, "the speed layer stopped");
+            self.merged.fail(error.to_string());
+        }
+    }
+
+    async fn fold_speed(&self, stopped: &mut watch::Receiver<bool>) -> Result<()> {
+        let reader = self.parts.settings.view_task.reader.clone();
+        let log = Arc::clone(&self.parts.log);
+        let mut reader = SourceReader::open(log, self.plan.source(), self.merged.positions(), None, reader)?;
+        let mut epochs = interval(self.parts.settings.epoch_interval);
+        epochs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                rows = reader.next() => SpeedEvent::Rows(rows),
+                _ = epochs.tick() => SpeedEvent::EpochEnds,
+                _ = stopped.wait_for(|stopped| *stopped) => SpeedEvent::Stop,
+            };
+            match event {
+                SpeedEvent::Rows(rows) => match rows? {
+                    Some(batch) => self.merged.fold(&batch.rows, &batch.positions)?,
+                    None => return Ok(()),
+                },
+                SpeedEvent::EpochEnds => self.merged.close_epoch()?,
+                SpeedEvent::Stop => return Ok(()),
+            }
+        }
+    }
+
+    async fn batch(
+        self: Arc<Self>,
+        batch_interval: Duration,
+        mut requests: mpsc::Receiver<oneshot::Sender<Result<BatchReport>>>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let mut due = Instant::now() + batch_interval;
+        loop {
+            let event = tokio::select! {
+                Some(answer) = requests.recv() => BatchEvent::Asked(answer),
+                () = sleep_until(due) => BatchEvent::Due,
+                _ = stopped.wait_for(|stopped| *stopped) => BatchEvent::Stop,
+            };
+            let answer = match event {
+                BatchEvent::Asked(answer) => Some(answer),
+                BatchEvent::Due => None,
+                BatchEvent::Stop => return,
+            };
+            let report = tokio::select! {
+                report = self.run_batch() => report,
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
+            due = Instant::now() + batch_interval;
+            if let Err(error) = &report {
+                tracing::error!(view = self.plan.name(), %error, "a batch run failed; the speed layer goes on");
+                self.parts.metrics.batch_failures.get_or_create(&[("view", self.plan.name().to_owned())]).inc();
+            }
+            if let Some(answer) = answer {
+                // Whoever asked may have gone away; the run counts all the same.
+                let _ = answer.send(report);
+            }
+        }
+    }
+
+    async fn run_batch(&self) -> Result<BatchReport> {
+        let started = Instant::now();
+        let h = self.merged.cut()?;
+        self.captured(&h).await?;
+        let pinned = self.captured.table.snapshot(Some(&h)).await?;
+        let states = lakehouse::batch::run(&self.plan, &pinned).await?;
+        let groups = states.num_rows();
+        let merge_conflicts = self.reconcile(&states, &h)?;
+        let version = self.batches.commit(self.plan.name(), &self.plan.hash(), &h, vec![states]).await?;
+        let report = BatchReport { version: version.version, positions: h, groups, merge_conflicts };
+        self.merged.replace_batch(version)?;
+        self.parts.metrics.batch_run.observe(started.elapsed().as_secs_f64());
+        Ok(report)
+    }
+
+    async fn captured(&self, h: &Positions) -> Result<()> {
+        let mut progress = self.captured.progress.clone();
+        let reached = timeout(CAPTURE_TIMEOUT, progress.wait_for(|progress| progress.positions.covers(h))).await;
+        if matches!(reached, Ok(Ok(_))) {
+            return Ok(());
+        }
+        let CaptureProgress { positions, failure, .. } = self.captured.progress.borrow().clone();
+        let why = failure.map_or_else(String::new, |failure| format!("; its last failure: {failure}"));
+        Err(Error::unavailable(format!("the lake is at {positions}, the batch needs {h}{why}")))
+    }
+
+    // The layers and the batch have both folded everything before H: they must agree in every bit.
+    fn reconcile(&self, states: &arrow::array::RecordBatch, h: &Positions) -> Result<usize> {
+        let mut fold = Fold::new(&self.plan)?;
+        fold.merge_state(states)?;
+        let conflicts = crate::rows::differences(&fold.rows()?, &self.merged.rows_at(h)?)?;
+        if conflicts > 0 {
+            let view = self.plan.name();
+            tracing::error!(view, conflicts, %h, "batch and speed layer disagree; the batch version is used");
+            self.parts.metrics.merge_conflicts.get_or_create(&[("view", view.to_owned())]).inc_by(conflicts as u64);
+        }
+        Ok(conflicts)
+    }
+}

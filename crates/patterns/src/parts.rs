@@ -1,0 +1,50 @@
+//! What the patterns are wired from, and how they work; made once by whoever starts the product.
+
+use std::{sync::Arc, time::Duration};
+
+use eventlog::EventLog;
+use lakehouse::LakeLocation;
+use model::{Clock, Metrics};
+use object_store::ObjectStore;
+use streaming::{ReaderSettings, ViewTaskSettings};
+
+/// The parts that every pattern shares.
+#[derive(Clone)]
+pub struct Parts {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Where views keep their checkpoints.
+    pub checkpoints: Arc<dyn ObjectStore>,
+    /// Where lake tables live: `<topic>` for captured topics, `batch/<view>` for batch versions.
+    pub lake: LakeLocation,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How the patterns work.
+    pub settings: PatternSettings,
+}
+
+/// How the patterns work.
+#[derive(Clone, Debug)]
+pub struct PatternSettings {
+    /// How view tasks read and checkpoint.
+    pub view_task: ViewTaskSettings,
+    /// How captured rows are committed.
+    pub capture: lakehouse::CaptureSettings,
+    /// How often the speed layer of a Lambda view closes an epoch.
+    pub epoch_interval: Duration,
+}
+
+impl Default for PatternSettings {
+    fn default() -> Self {
+        Self {
+            view_task: ViewTaskSettings {
+                checkpoint_interval: Duration::from_secs(1),
+                reader: ReaderSettings::default(),
+            },
+            capture: lakehouse::CaptureSettings::default(),
+            epoch_interval: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A view that runs: its wiring, whichever pattern that is, and how far it is.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{Positions, Result};
+use object_store::ObjectStore;
+use parking_lot::RwLock;
+use serving::views::Relation;
+use streaming::{ViewPlan, ViewProgress};
+use tokio::sync::watch;
+
+use crate::{catalogue::StoredView, kappa::KappaView, lambda::LambdaView};
+
+// Longer than any rebuild: a view that stops is noticed at once, by itself.
+const REBUILD_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A view of a deployment.
+pub(crate) struct RunningView {
+    pub(crate) stored: StoredView,
+    pub(crate) plan: Arc<ViewPlan>,
+    pub(crate) wiring: Wiring,
+    /// The new version that is being built beside this one, while there is one.
+    pub(crate) rebuild: RwLock<Option<Rebuild>>,
+}
+
+/// How a view is wired.
+pub(crate) enum Wiring {
+    /// One path.
+    Kappa(KappaView),
+    /// Two paths.
+    Lambda(LambdaView),
+}
+
+/// A rebuild under way.
+pub(crate) struct Rebuild {
+    pub(crate) target: Positions,
+    pub(crate) progress: watch::Receiver<ViewProgress>,
+}
+
+impl RunningView {
+    pub(crate) fn new(stored: StoredView, plan: Arc<ViewPlan>, wiring: Wiring) -> Self {
+        Self { stored, plan, wiring, rebuild: RwLock::new(None) }
+    }
+
+    pub(crate) fn relation(&self) -> Arc<dyn Relation> {
+        match &self.wiring {
+            Wiring::Kappa(view) => view.relation(),
+            Wiring::Lambda(view) => view.relation(),
+        }
+    }
+
+    /// Everything before this is in the answer.
+    pub(crate) fn positions(&self) -> Positions {
+        match &self.wiring {
+            Wiring::Kappa(view) => view.progress().borrow().positions.clone(),
+            Wiring::Lambda(view) => view.positions(),
+        }
+    }
+
+    /// Waits until everything before `target` is in the answer, however long that takes.
+    ///
+    /// # Errors
+    /// When the view stops before it gets there.
+    pub(crate) async fn caught_up(&self, target: &Positions) -> Result<()> {
+        match &self.wiring {
+            Wiring::Kappa(view) => view.caught_up(target).await,
+            Wiring::Lambda(view) => view.relation().wait_for(target, REBUILD_TIMEOUT).await,
+        }
+    }
+
+    /// The pattern's name.
+    pub(crate) fn pattern(&self) -> &'static str {
+        match &self.wiring {
+            Wiring::Kappa(_) => "kappa",
+            Wiring::Lambda(_) => "lambda",
+        }
+    }
+
+    /// What it is doing, for people: `running`, `rebuilding 40%`, `failed`, or for Lambda where its batch ends.
+    pub(crate) fn state(&self) -> String {
+        if let Some(rebuild) = &*self.rebuild.read() {
+            return format!("rebuilding {}%", percent(&rebuild.progress.borrow().positions, &rebuild.target));
+        }
+        match &self.wiring {
+            Wiring::Kappa(view) if view.progress().has_changed().is_err() => "failed".to_owned(),
+            Wiring::Kappa(_) => "running".to_owned(),
+            Wiring::Lambda(view) if view.failure().is_some() => "failed".to_owned(),
+            Wiring::Lambda(view) => match view.batch_version() {
+                (None, _) => "running, no batch yet".to_owned(),
+                (Some(version), h) => format!("running, batch {version} up to {h}"),
+            },
+        }
+    }
+
+    pub(crate) async fn stop(&self) -> Result<()> {
+        match &self.wiring {
+            Wiring::Kappa(view) => view.stop().await,
+            Wiring::Lambda(view) => {
+                view.stop().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops it and deletes what it stored and can be derived again.
+    pub(crate) async fn discard(&self, checkpoints: &dyn ObjectStore) -> Result<()> {
+        match &self.wiring {
+            Wiring::Kappa(view) => view.discard(checkpoints).await,
+            // The batch versions stay in the lake: they are a table like any other, and others may read it.
+            Wiring::Lambda(view) => {
+                view.stop().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn percent(reached: &Positions, target: &Positions) -> i64 {
+    let sum = |of: &dyn Fn(&model::TopicPartition, i64) -> i64| target.iter().map(|(p, end)| of(p, end)).sum::<i64>();
+    let total = sum(&|_, end| end);
+    let done = sum(&|partition, end| reached.next_offset(partition).min(end));
+    if total == 0 { 100 } else { done * 100 / total }
+}
