@@ -1,0 +1,343 @@
+//! [`BatchViews`]: the results of batch runs, one Delta table a view.
+//!
+//! A batch version is the partial states of all groups of a view, folded from everything below its Positions H. It
+//! replaces the version before in one commit, which carries H (as `txn` actions and as text), the hash of the plan
+//! that made it, and the columns as Arrow knows them. docs/formats/lake.md is the format.
+//!
+//! What must hold: whoever loads a view gets states and H of the same run; a run never replaces one of the same plan
+//! that had seen more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::context::SessionContext;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::{Action, MetadataExt, StructType, Transaction};
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::{DeltaTable, DeltaTableError};
+use model::Positions;
+use serde::Deserialize;
+
+use crate::error::{LakeError, Result, is_commit_conflict};
+use crate::stored_schema::{NaiveTimestamps, StoredSchema};
+use crate::table::{POSITIONS_KEY, quiet_commit};
+use crate::{LakeLocation, maintenance, staged_files};
+
+const PLAN_HASH_KEY: &str = "fourfold.planHash";
+const ROWS_KEY: &str = "fourfold.rows";
+const COLUMNS_KEY: &str = "fourfold.columns";
+const COMMIT_ATTEMPTS_MAX: u32 = 10;
+// Other commits than ours are those of a vacuum, two at a time.
+const FOREIGN_COMMITS_MAX: u64 = 1_000;
+const MAINTENANCE_INTERVAL_COMMITS: u64 = 10;
+
+/// One version of a view's batch result.
+#[derive(Clone, Debug)]
+pub struct BatchVersion {
+    /// The version of the Delta table.
+    pub version: u64,
+    /// H: everything before this is folded in, and nothing after it.
+    pub positions: Positions,
+    /// The hash of the plan that made the states.
+    pub plan_hash: String,
+    /// The states of all groups, with the plan's state schema.
+    pub states: Vec<RecordBatch>,
+}
+
+/// The batch results of views, below one place.
+#[derive(Clone, Debug)]
+pub struct BatchViews {
+    location: LakeLocation,
+}
+
+// What a commit of ours says about its version.
+#[derive(Clone, Debug)]
+struct Header {
+    version: u64,
+    positions: Positions,
+    plan_hash: String,
+    columns: SchemaRef,
+}
+
+impl BatchViews {
+    /// Batch results at `location`; each view has a table below it.
+    pub fn new(location: LakeLocation) -> Self {
+        Self { location }
+    }
+
+    /// Replaces a view's batch result by the states of a run over everything below `positions`. Repeating the commit
+    /// of a run is harmless.
+    ///
+    /// # Errors
+    /// `Conflict` when a run of the same plan is in place that `positions` does not cover; `Unsupported` when a state
+    /// column has no exact counterpart in Delta Lake; `Unavailable` when the storage fails.
+    pub async fn commit(
+        &self,
+        view: &str,
+        plan_hash: &str,
+        positions: &Positions,
+        states: Vec<RecordBatch>,
+    ) -> model::Result<BatchVersion> {
+        let Some(columns) = states.first().map(RecordBatch::schema) else {
+            return Err(model::Error::invalid(format!(
+                "the run of view {view} has no states, not even an empty batch"
+            )));
+        };
+        if plan_hash.is_empty() {
+            return Err(model::Error::invalid(format!("the run of view {view} has no plan hash")));
+        }
+        let header = Header { version: 0, positions: positions.clone(), plan_hash: plan_hash.to_owned(), columns };
+        let version = self.replace(view, header, &states).await?;
+        Ok(BatchVersion { version, positions: positions.clone(), plan_hash: plan_hash.to_owned(), states })
+    }
+
+    /// The newest batch result of a view; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Corrupt` when the table contradicts itself; `Unavailable` when the storage fails.
+    pub async fn load(&self, view: &str) -> model::Result<Option<BatchVersion>> {
+        let mut table = self.location.child(view).table().await?;
+        let Some(header) = newest(&mut table, view).await?.filter(|header| !header.plan_hash.is_empty()) else {
+            return Ok(None);
+        };
+        let states = read(&mut table, view, &header).await?;
+        let Header { version, positions, plan_hash, .. } = header;
+        Ok(Some(BatchVersion { version, positions, plan_hash, states }))
+    }
+
+    /// Forgets a view's batch result: from here on [`load`](Self::load) finds none. Its files go when the table is next
+    /// vacuumed.
+    ///
+    /// # Errors
+    /// `Unavailable` when the storage fails.
+    pub async fn remove(&self, view: &str) -> model::Result<()> {
+        let mut table = self.location.child(view).table().await?;
+        let Some(header) = newest(&mut table, view).await?.filter(|header| !header.plan_hash.is_empty()) else {
+            return Ok(());
+        };
+        let forgotten = Header { plan_hash: String::new(), positions: Positions::new(), ..header };
+        self.replace(view, forgotten, &[]).await?;
+        Ok(())
+    }
+
+    async fn replace(&self, view: &str, header: Header, states: &[RecordBatch]) -> Result<u64> {
+        let schema = stored_schema(view, &header.columns)?;
+        let mut table = self.location.child(view).table().await?;
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            match newest(&mut table, view).await? {
+                Some(current) if current.plan_hash == header.plan_hash && !header.plan_hash.is_empty() => {
+                    if current.positions == header.positions {
+                        return Ok(current.version);
+                    }
+                    if !header.positions.covers(&current.positions) {
+                        let (committed, given) = (current.positions, header.positions);
+                        return Err(LakeError::StaleBatch { view: view.to_owned(), committed, given });
+                    }
+                }
+                Some(_) => {}
+                None if table.version().is_none() => create(&mut table, view, &schema).await?,
+                None => {}
+            }
+            match commit_version(&mut table, &schema, &header, states).await {
+                Ok(version) => {
+                    maintain_when_due(&table, view, version).await;
+                    return Ok(version);
+                }
+                Err(LakeError::Delta { source, .. }) if is_commit_conflict(&source) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LakeError::Contended { table: format!("batch view {view}"), attempts: COMMIT_ATTEMPTS_MAX })
+    }
+}
+
+fn stored_schema(view: &str, columns: &SchemaRef) -> Result<StoredSchema> {
+    StoredSchema::with_legal_names(&format!("batch view {view}"), columns, NaiveTimestamps::AsCount)
+}
+
+async fn create(table: &mut DeltaTable, view: &str, schema: &StoredSchema) -> Result<()> {
+    let created = table
+        .create()
+        .with_table_name(view)
+        .with_comment(format!("Partial states of the batch layer of view {view}, by Fourfold"))
+        .with_columns(schema.delta_columns()?)
+        .with_configuration([
+            // States are read whole; bounds would exclude nothing.
+            ("delta.dataSkippingNumIndexedCols", Some("0")),
+            ("delta.deletedFileRetentionDuration", Some("interval 1 days")),
+        ])
+        .with_commit_properties(quiet_commit(Vec::new()))
+        .await;
+    let failed = || LakeError::delta(format!("create the table of batch view {view}"));
+    match created {
+        Ok(_) => {}
+        // Another process created it.
+        Err(_) if table.verify_deltatable_existence().await.unwrap_or(false) => {}
+        Err(error) => return Err(failed()(error)),
+    }
+    table.load().await.map_err(failed())
+}
+
+// One commit: all files of the version before out, the new ones in, and what the version is.
+async fn commit_version(
+    table: &mut DeltaTable,
+    schema: &StoredSchema,
+    header: &Header,
+    states: &[RecordBatch],
+) -> Result<u64> {
+    let url = table.table_url().to_string();
+    let failed = || LakeError::delta(format!("commit to {url}"));
+    let files = staged_files::stage(table, schema, &[], states).await?;
+    let state = table.snapshot().map_err(failed())?;
+    let mut actions = Vec::new();
+    if schema.check(&state.schema()).is_err() {
+        let columns = StructType::try_new(schema.delta_columns()?).map_err(|error| failed()(error.into()))?;
+        actions.push(Action::Metadata(
+            state.metadata().clone().with_schema(&columns).map_err(|error| failed()(error.into()))?,
+        ));
+    }
+    actions.extend(state.log_data().iter().map(|file| Action::Remove(file.remove_action(true))));
+    actions.extend(files.into_iter().map(Action::Add));
+    let rows: usize = states.iter().map(RecordBatch::num_rows).sum();
+    let facts = HashMap::from([
+        (POSITIONS_KEY.to_owned(), header.positions.to_string().into()),
+        (PLAN_HASH_KEY.to_owned(), header.plan_hash.clone().into()),
+        (ROWS_KEY.to_owned(), rows.into()),
+        (COLUMNS_KEY.to_owned(), columns_to_text(&header.columns)?.into()),
+    ]);
+    let transactions = header.positions.iter().map(|(partition, next)| Transaction::new(partition, next)).collect();
+    let committed = CommitBuilder::from(quiet_commit(transactions))
+        .with_actions(actions)
+        .with_app_metadata(facts)
+        .build(
+            Some(state),
+            table.log_store(),
+            DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by: None, predicate: None },
+        )
+        .await
+        .map_err(failed())?;
+    table.state = Some(committed.snapshot());
+    Ok(committed.version())
+}
+
+// What the newest commit of ours says. Afterwards the table is loaded, unless it does not exist.
+async fn newest(table: &mut DeltaTable, view: &str) -> Result<Option<Header>> {
+    let failed = || LakeError::delta(format!("read the table of batch view {view}"));
+    if !table.verify_deltatable_existence().await.map_err(failed())? {
+        return Ok(None);
+    }
+    table.update_state().await.map_err(failed())?;
+    let newest = table.version().unwrap_or(0);
+    for version in (newest.saturating_sub(FOREIGN_COMMITS_MAX)..=newest).rev() {
+        let Some(entry) = table.log_store().read_commit_entry(version).await.map_err(failed())? else {
+            break;
+        };
+        if let Some(header) = parse_header(&entry, version, view)? {
+            return Ok(Some(header));
+        }
+        if version == 0 {
+            // Created, and nothing committed yet.
+            return Ok(None);
+        }
+    }
+    let reason = "its log does not say which run made it".to_owned();
+    Err(LakeError::Damaged { table: format!("batch view {view}"), reason })
+}
+
+// The lines of a log entry that matter here.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct LogLine {
+    commit_info: Option<HashMap<String, serde_json::Value>>,
+    txn: Option<LogTransaction>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LogTransaction {
+    app_id: String,
+    version: i64,
+}
+
+fn parse_header(entry: &[u8], version: u64, view: &str) -> Result<Option<Header>> {
+    let damaged = |reason: String| LakeError::Damaged {
+        table: format!("batch view {view}"),
+        reason: format!("log entry {version}: {reason}"),
+    };
+    let mut info = HashMap::new();
+    let mut transactions = Positions::new();
+    for line in entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let line: LogLine = serde_json::from_slice(line).map_err(|error| damaged(error.to_string()))?;
+        info.extend(line.commit_info.unwrap_or_default());
+        if let Some(txn) = line.txn
+            && let Ok(partition) = txn.app_id.parse()
+            && txn.version >= 0
+        {
+            transactions.advance(partition, txn.version);
+        }
+    }
+    let text = |key: &str| info.get(key).and_then(|value| value.as_str());
+    let Some(plan_hash) = text(PLAN_HASH_KEY) else {
+        return Ok(None);
+    };
+    let positions: Positions =
+        text(POSITIONS_KEY).unwrap_or_default().parse().map_err(|error: model::Error| damaged(error.to_string()))?;
+    if positions != transactions {
+        return Err(damaged(format!("its positions are {positions}, its transactions {transactions}")));
+    }
+    let columns = columns_from_text(text(COLUMNS_KEY).unwrap_or_default()).map_err(damaged)?;
+    Ok(Some(Header { version, positions, plan_hash: plan_hash.to_owned(), columns }))
+}
+
+async fn read(table: &mut DeltaTable, view: &str, header: &Header) -> Result<Vec<RecordBatch>> {
+    let doing = || format!("read the states of batch view {view}");
+    if table.version() != Some(header.version) {
+        table.load_version(header.version).await.map_err(LakeError::delta(doing()))?;
+    }
+    let schema = stored_schema(view, &header.columns)?;
+    let provider = table.table_provider().await.map_err(LakeError::query(doing()))?;
+    let session = SessionContext::new();
+    let frame = session.read_table(provider).map_err(LakeError::query(doing()))?;
+    let stored = frame.collect().await.map_err(LakeError::query(doing()))?;
+    stored.iter().filter(|batch| batch.num_rows() > 0).map(|batch| schema.decode(batch)).collect()
+}
+
+// Old versions cost space, not correctness, so that a failure is only reported.
+async fn maintain_when_due(table: &DeltaTable, view: &str, version: u64) {
+    if !version.is_multiple_of(MAINTENANCE_INTERVAL_COMMITS) {
+        return;
+    }
+    let properties = CommitProperties::default().with_create_checkpoint(false).with_cleanup_expired_logs(Some(false));
+    let vacuumed: Result<(), DeltaTableError> =
+        table.clone().vacuum().with_commit_properties(properties).await.map(|_| ());
+    let result = match vacuumed {
+        Ok(()) => maintenance::checkpoint(table).await,
+        Err(error) => Err(LakeError::delta(format!("delete old files of batch view {view}"))(error)),
+    };
+    if let Err(error) = result {
+        tracing::warn!(view, %error, "cannot maintain a batch view");
+    }
+}
+
+// An Arrow schema as text: the hexadecimal digits of an empty Arrow stream.
+fn columns_to_text(columns: &SchemaRef) -> Result<String> {
+    let failed = || LakeError::arrow("describe the columns of a batch view");
+    let mut writer = StreamWriter::try_new(Vec::new(), columns).map_err(failed())?;
+    writer.finish().map_err(failed())?;
+    let bytes = writer.into_inner().map_err(failed())?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn columns_from_text(text: &str) -> Result<SchemaRef, String> {
+    let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or_default(), 16);
+    let bytes: Result<Vec<u8>, _> = text.as_bytes().chunks(2).map(digits).collect();
+    let bytes = bytes.map_err(|error| format!("its columns are not readable: {error}"))?;
+    let reader = StreamReader::try_new(bytes.as_slice(), None);
+    reader.map(|reader| Arc::clone(&reader.schema())).map_err(|error| format!("its columns are not readable: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! [`Capture`]: the task that carries a source's records from the log into its lake table.
+//!
+//! What it is not: a holder of Positions. Where it goes on after a crash is what the table says, so that there is
+//! nothing to keep in step.
+//!
+//! What must hold: what is read and not yet committed is bounded; an error of the log or of the storage delays the
+//! capture and is shown, and loses nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+use eventlog::EventLog;
+use model::{Epoch, ErrorKind, Metrics, Positions};
+use streaming::{ReaderSettings, SourceBatch, SourceDefinition, SourceReader};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{LakeTable, MaintenanceSettings};
+
+const STOP_ATTEMPTS_MAX: u32 = 3;
+
+/// How a capture works.
+#[derive(Clone, Debug)]
+pub struct CaptureSettings {
+    /// A commit is made once this many rows wait for it.
+    pub commit_rows_max: usize,
+    /// A commit is made once the rows that wait for it take this much memory, in bytes.
+    pub commit_bytes_max: usize,
+    /// A commit is made at the latest this long after the first of its rows was read.
+    pub commit_interval: Duration,
+    /// How long to wait after a first failure; doubled with each further one.
+    pub retry_delay: Duration,
+    /// The longest wait after a failure.
+    pub retry_delay_max: Duration,
+    /// After how many commits the table is maintained; 0 never.
+    pub maintenance_interval_commits: u64,
+    /// What maintenance does.
+    pub maintenance: MaintenanceSettings,
+    /// How the log is read.
+    pub reader: ReaderSettings,
+}
+
+impl Default for CaptureSettings {
+    fn default() -> Self {
+        Self {
+            commit_rows_max: 250_000,
+            commit_bytes_max: 64 << 20,
+            commit_interval: Duration::from_secs(10),
+            retry_delay: Duration::from_millis(100),
+            retry_delay_max: Duration::from_secs(30),
+            maintenance_interval_commits: 100,
+            maintenance: MaintenanceSettings::default(),
+            reader: ReaderSettings::default(),
+        }
+    }
+}
+
+/// How far a capture is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureProgress {
+    /// Everything before this is in the table.
+    pub positions: Positions,
+    /// How many rows were committed since the capture started.
+    pub committed_rows: u64,
+    /// What the last attempt failed with; `None` while all is well.
+    pub failure: Option<String>,
+}
+
+/// A capture that runs.
+#[derive(Debug)]
+pub struct Capture {
+    progress: watch::Receiver<CaptureProgress>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<model::Result<Positions>>,
+}
+
+impl Capture {
+    /// Starts to carry records of `source` into `table`, from where the table stands.
+    ///
+    /// # Errors
+    /// Those of opening the source.
+    pub fn spawn(
+        log: Arc<dyn EventLog>,
+        source: SourceDefinition,
+        table: Arc<LakeTable>,
+        settings: CaptureSettings,
+        metrics: Metrics,
+    ) -> model::Result<Self> {
+        let positions = table.positions();
+        let progress = CaptureProgress { positions: positions.clone(), ..CaptureProgress::default() };
+        let (progress, watched) = watch::channel(progress);
+        let (stop, stopped) = oneshot::channel();
+        let reader = open(&log, &source, &positions, &settings)?;
+        let waiting = Waiting::from(positions);
+        let label = [("table", table.definition().name.clone())];
+        let run =
+            Run { log, source, table, settings, metrics, label, reader, waiting, progress, failures: 0, commits: 0 };
+        Ok(Self { progress: watched, stop, task: tokio::spawn(run.work(stopped)) })
+    }
+
+    /// How far the capture is.
+    pub fn progress(&self) -> watch::Receiver<CaptureProgress> {
+        self.progress.clone()
+    }
+
+    /// Commits what was read, and ends the capture.
+    ///
+    /// # Errors
+    /// What the last commit failed with, after some attempts; what was not committed is still in the log.
+    pub async fn stop(self) -> model::Result<Positions> {
+        // A task that has ended does not listen any more; its result is below.
+        let _ = self.stop.send(());
+        match self.task.await {
+            Ok(result) => result,
+            Err(error) => Err(model::Error::internal("the capture task ended abnormally").with_source(error)),
+        }
+    }
+}
+
+// Everything that can happen to a capture.
+enum Event {
+    Read(streaming::Result<Option<SourceBatch>>),
+    CommitDue,
+    Stop,
+}
+
+// What was read and is not committed yet.
+struct Waiting {
+    from: Positions,
+    to: Positions,
+    rows: Vec<RecordBatch>,
+    row_count: usize,
+    bytes: usize,
+    // When to commit: set by the first row, moved by a failure.
+    due: Option<Instant>,
+}
+
+impl Waiting {
+    fn from(positions: Positions) -> Self {
+        Self { from: positions.clone(), to: positions, rows: Vec::new(), row_count: 0, bytes: 0, due: None }
+    }
+
+    fn push(&mut self, batch: SourceBatch) {
+        self.to.advance_all(&batch.positions);
+        if batch.rows.num_rows() > 0 {
+            self.row_count += batch.rows.num_rows();
+            self.bytes += batch.rows.get_array_memory_size();
+            self.rows.push(batch.rows);
+        }
+    }
+
+    fn is_full(&self, settings: &CaptureSettings) -> bool {
+        self.row_count >= settings.commit_rows_max || self.bytes >= settings.commit_bytes_max
+    }
+}
+
+struct Run {
+    log: Arc<dyn EventLog>,
+    source: SourceDefinition,
+    table: Arc<LakeTable>,
+    settings: CaptureSettings,
+    metrics: Metrics,
+    label: [(&'static str, String); 1],
+    reader: SourceReader,
+    waiting: Waiting,
+    progress: watch::Sender<CaptureProgress>,
+    // In a row.
+    failures: u32,
+    commits: u64,
+}
+
+impl Run {
+    async fn work(mut self, mut stopped: oneshot::Receiver<()>) -> model::Result<Positions> {
+        let mut read_after = Instant::now();
+        loop {
+            match self.next_event(&mut stopped, read_after).await {
+                Event::Read(Ok(Some(batch))) => self.take(batch).await,
+                // The reader has no end, so that this is a topic that was deleted.
+                Event::Read(Ok(None)) => return self.finish().await,
+                Event::Read(Err(error)) => {
+                    read_after = self.failed("read", &error.into());
+                }
+                Event::CommitDue => self.commit_or_wait().await,
+                Event::Stop => return self.finish().await,
+            }
+        }
+    }
+
+    async fn next_event(&mut self, stopped: &mut oneshot::Receiver<()>, read_after: Instant) -> Event {
+        let due = self.waiting.due;
+        let has_room = !self.waiting.is_full(&self.settings);
+        let reader = &mut self.reader;
+        let read = async {
+            sleep_until(read_after).await;
+            reader.next().await
+        };
+        tokio::select! {
+            biased;
+            _ = stopped => Event::Stop,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::CommitDue,
+            batch = read, if has_room => Event::Read(batch),
+        }
+    }
+
+    async fn take(&mut self, batch: SourceBatch) {
+        self.waiting.push(batch);
+        if self.waiting.due.is_none() && self.waiting.to != self.waiting.from {
+            self.waiting.due = Some(Instant::now() + self.settings.commit_interval);
+        }
+        // After a failure the next attempt has its time, however much waits.
+        if self.failures == 0 && self.waiting.is_full(&self.settings) {
+            self.commit_or_wait().await;
+        }
+    }
+
+    async fn commit_or_wait(&mut self) {
+        if let Err(error) = self.commit().await {
+            let retry = self.failed("commit", &error);
+            self.waiting.due = Some(retry);
+            if error.kind() == ErrorKind::Conflict {
+                self.start_over();
+            }
+        }
+    }
+
+    async fn commit(&mut self) -> model::Result<()> {
+        let epoch = Epoch::new(self.waiting.from.clone(), self.waiting.to.clone())?;
+        let outcome = self.table.commit(self.waiting.rows.clone(), &epoch).await?;
+        self.waiting = Waiting::from(epoch.to);
+        self.failures = 0;
+        self.metrics.lake_committed_records.get_or_create(&self.label).inc_by(outcome.rows);
+        if !outcome.skipped {
+            self.commits += 1;
+            self.metrics.lake_commits.get_or_create(&self.label).inc();
+        }
+        self.progress.send_modify(|progress| {
+            progress.positions = outcome.positions;
+            progress.committed_rows += outcome.rows;
+            progress.failure = None;
+        });
+        let interval = self.settings.maintenance_interval_commits;
+        if !outcome.skipped && interval > 0 && self.commits.is_multiple_of(interval) {
+            self.maintain().await;
+        }
+        Ok(())
+    }
+
+    // Rows are safe without it, so that a failure is only reported; the next interval tries again.
+    async fn maintain(&mut self) {
+        match self.table.maintain(&self.settings.maintenance).await {
+            Ok(done) => tracing::debug!(table = %self.label[0].1, ?done, "maintained a lake table"),
+            Err(error) => tracing::warn!(table = %self.label[0].1, %error, "cannot maintain a lake table"),
+        }
+    }
+
+    // The table is not where this task left it (it was restored, say): go on from where it is.
+    fn start_over(&mut self) {
+        let positions = self.table.positions();
+        match open(&self.log, &self.source, &positions, &self.settings) {
+            Ok(reader) => {
+                self.reader = reader;
+                self.waiting = Waiting::from(positions);
+            }
+            Err(error) => tracing::warn!(table = %self.label[0].1, %error, "cannot read the source again"),
+        }
+    }
+
+    // Counts and shows a failure; answers when to try again.
+    fn failed(&mut self, doing: &str, error: &model::Error) -> Instant {
+        let doubled = self.settings.retry_delay.saturating_mul(2_u32.saturating_pow(self.failures));
+        self.failures = self.failures.saturating_add(1);
+        tracing::warn!(table = %self.label[0].1, doing, %error, "the capture waits before it tries again");
+        self.progress.send_modify(|progress| progress.failure = Some(error.to_string()));
+        Instant::now() + doubled.min(self.settings.retry_delay_max)
+    }
+
+    async fn finish(mut self) -> model::Result<Positions> {
+        let mut attempt = 1;
+        while self.waiting.to != self.waiting.from {
+            match self.commit().await {
+                Ok(()) => {}
+                Err(error) if attempt < STOP_ATTEMPTS_MAX => {
+                    sleep_until(self.failed("commit", &error)).await;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.table.positions())
+    }
+}
+
+fn open(
+    log: &Arc<dyn EventLog>,
+    source: &SourceDefinition,
+    from: &Positions,
+    settings: &CaptureSettings,
+) -> model::Result<SourceReader> {
+    Ok(SourceReader::open(Arc::clone(log), source, from.clone(), None, settings.reader.clone())?)
+}

@@ -1,0 +1,97 @@
+//! What can go wrong in the lake, in detail; mapped once to [`model::Error`].
+
+use datafusion::error::DataFusionError;
+use deltalake_core::DeltaTableError;
+use deltalake_core::kernel::transaction::TransactionError;
+use model::{ErrorKind, Offset, Positions, TopicPartition};
+
+pub(crate) type Result<T, E = LakeError> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LakeError {
+    #[error("an epoch of {partition} begins at {from}, but {table} has committed up to {committed}")]
+    Gap { table: String, partition: TopicPartition, committed: Offset, from: Offset },
+    #[error("an epoch for {table} names {partition}, which it does not capture")]
+    ForeignPartition { table: String, partition: TopicPartition },
+    #[error("rows for {table} are not those of their epoch: {reason}")]
+    Rows { table: String, reason: String },
+    #[error("{table} has other columns than its definition: {reason}")]
+    Columns { table: String, reason: String },
+    #[error("column {column} of {table} cannot be stored in Delta Lake: {reason}")]
+    Column { table: String, column: String, reason: String },
+    #[error("{table} has captured up to {captured}, not yet up to {wanted}")]
+    NotCaptured { table: String, captured: Positions, wanted: Positions },
+    #[error("{table} was changed by others during each of {attempts} attempts to commit")]
+    Contended { table: String, attempts: u32 },
+    #[error("batch view {view} already has a version at {committed}, which {given} does not cover")]
+    StaleBatch { view: String, committed: Positions, given: Positions },
+    #[error("{table} is damaged: {reason}")]
+    Damaged { table: String, reason: String },
+    #[error("{location} is not a place for a lake table: {reason}")]
+    Location { location: String, reason: String },
+    #[error("cannot {doing}")]
+    Delta { doing: String, source: DeltaTableError },
+    #[error("cannot {doing}")]
+    Query { doing: String, source: DataFusionError },
+    #[error("cannot {doing}")]
+    Arrow { doing: String, source: arrow::error::ArrowError },
+}
+
+impl LakeError {
+    pub(crate) fn delta(doing: impl Into<String>) -> impl FnOnce(DeltaTableError) -> Self {
+        move |source| Self::Delta { doing: doing.into(), source }
+    }
+
+    pub(crate) fn query(doing: impl Into<String>) -> impl FnOnce(DataFusionError) -> Self {
+        move |source| Self::Query { doing: doing.into(), source }
+    }
+
+    pub(crate) fn arrow(doing: impl Into<String>) -> impl FnOnce(arrow::error::ArrowError) -> Self {
+        move |source| Self::Arrow { doing: doing.into(), source }
+    }
+}
+
+/// Whether somebody else's commit took the version that this one wanted.
+pub(crate) fn is_commit_conflict(error: &DeltaTableError) -> bool {
+    match error {
+        DeltaTableError::VersionAlreadyExists(_) => true,
+        DeltaTableError::Transaction { source } => matches!(
+            source,
+            TransactionError::MaxCommitAttempts(_)
+                | TransactionError::CommitConflict(_)
+                | TransactionError::VersionAlreadyExists(_)
+        ),
+        _ => false,
+    }
+}
+
+impl From<LakeError> for model::Error {
+    fn from(error: LakeError) -> Self {
+        let (kind, hint) = match &error {
+            LakeError::Gap { .. } => (ErrorKind::Conflict, Some("read again from the table's positions")),
+            LakeError::ForeignPartition { .. } | LakeError::Rows { .. } => (ErrorKind::Invalid, None),
+            LakeError::Columns { .. } => {
+                (ErrorKind::Conflict, Some("give the source another name, or move the old table away"))
+            }
+            LakeError::Column { .. } => (ErrorKind::Unsupported, Some("choose another type or name for the column")),
+            LakeError::NotCaptured { .. } => (ErrorKind::Unavailable, Some("wait until the capture has caught up")),
+            LakeError::Contended { .. } => (ErrorKind::Unavailable, Some("retry with a pause")),
+            LakeError::StaleBatch { .. } => (ErrorKind::Conflict, Some("drop this run, a newer one is in place")),
+            LakeError::Damaged { .. } => (ErrorKind::Corrupt, Some("keep a copy of the table before anything else")),
+            LakeError::Location { .. } => (ErrorKind::Invalid, None),
+            LakeError::Delta { .. } => (ErrorKind::Unavailable, Some("check the lake's storage")),
+            LakeError::Query { .. } | LakeError::Arrow { .. } => (ErrorKind::Internal, None),
+        };
+        let message = error.to_string();
+        let mapped = match error {
+            LakeError::Delta { source, .. } => Self::new(kind, message).with_source(source),
+            LakeError::Query { source, .. } => Self::new(kind, message).with_source(source),
+            LakeError::Arrow { source, .. } => Self::new(kind, message).with_source(source),
+            _ => Self::new(kind, message),
+        };
+        match hint {
+            Some(hint) => mapped.with_hint(hint),
+            None => mapped,
+        }
+    }
+}
