@@ -1,22 +1,31 @@
-//! Serves a log to Kafka clients: `cargo run -p broker --example serve -- PORT`. For trying clients by hand.
+//! Serves a log on disk to Kafka clients: `cargo run -p broker --example serve -- DIRECTORY PORT`. For trying clients by
+//! hand.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker::{Broker, BrokerSettings};
+use eventlog::{EmbeddedLog, EventLog, EventLogSettings};
 use model::{Metrics, SystemClock};
-
-#[path = "../tests/support/memory_log.rs"]
-mod memory_log;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_env_filter("debug").init();
-    let port: u16 = std::env::args().nth(1).ok_or("usage: serve PORT")?.parse()?;
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let mut arguments = std::env::args().skip(1);
+    let directory = PathBuf::from(arguments.next().ok_or("usage: serve DIRECTORY PORT")?);
+    let port: u16 = arguments.next().ok_or("usage: serve DIRECTORY PORT")?.parse()?;
+    let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
+    let log = EmbeddedLog::open(&directory, EventLogSettings::default(), Arc::<SystemClock>::clone(&clock), metrics.clone());
+    let log = log.await?;
     let settings = BrokerSettings { listen: ([127, 0, 0, 1], port).into(), ..BrokerSettings::default() };
-    let log = Arc::new(memory_log::MemoryLog::default());
-    let broker = Broker::start(settings, log, Arc::new(SystemClock), Metrics::default()).await?;
+    let shared: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);
+    let broker = Broker::start(settings, shared, clock, metrics).await?;
     tracing::info!(address = %broker.local_addr(), "serving");
     tokio::signal::ctrl_c().await?;
     broker.stop().await;
+    log.close().await?;
     Ok(())
 }

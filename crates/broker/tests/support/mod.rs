@@ -1,0 +1,66 @@
+//! A broker on a free port over a log in a temporary directory.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::client::Client;
+use broker::{Broker, BrokerSettings, GroupSettings};
+use eventlog::{EmbeddedLog, EventLog, EventLogSettings, Record};
+use model::{Metrics, SystemClock, TopicName, TopicPartition};
+
+pub struct Served {
+    pub broker: Broker,
+    pub log: Arc<EmbeddedLog>,
+    pub metrics: Metrics,
+    _directory: tempfile::TempDir,
+}
+
+impl Served {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
+        let mut settings = BrokerSettings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            stop_timeout: Duration::from_secs(1),
+            groups: GroupSettings { initial_rebalance_delay_ms: 50, ..GroupSettings::default() },
+            ..BrokerSettings::default()
+        };
+        change(&mut settings);
+        let directory = tempfile::tempdir().unwrap();
+        let metrics = Metrics::default();
+        let log_settings = EventLogSettings::default();
+        let log = EmbeddedLog::open(directory.path(), log_settings, Arc::new(SystemClock), metrics.clone());
+        let log = log.await.unwrap();
+        let shared: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);
+        let broker = Broker::start(settings, shared, Arc::new(SystemClock), metrics.clone()).await.unwrap();
+        Self { broker, log, metrics, _directory: directory }
+    }
+
+    pub fn address(&self) -> String {
+        self.broker.local_addr().to_string()
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(&self.address()).await.unwrap()
+    }
+}
+
+pub fn topic(name: &str) -> TopicName {
+    TopicName::new(name).unwrap()
+}
+
+pub fn partition(name: &str, index: i32) -> TopicPartition {
+    TopicPartition::new(topic(name), index)
+}
+
+pub fn record(key: &str, value: &str) -> Record {
+    Record {
+        timestamp_ms: 1_000,
+        key: Some(key.to_owned().into()),
+        value: Some(value.to_owned().into()),
+        ..Record::default()
+    }
+}

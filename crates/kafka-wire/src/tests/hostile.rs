@@ -1,0 +1,85 @@
+//! Bytes from someone who means harm: refused, without a panic and without much memory.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::samples;
+use crate::{Api, Reader, RequestHeader, api_versions, fetch, metadata, produce};
+
+fn any_api() -> impl Strategy<Value = (Api, i16)> {
+    proptest::sample::select(samples::all().collect::<Vec<_>>())
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused((api, version) in any_api(), bytes: Vec<u8>) {
+        let _ = samples::decode(api, version, bytes.clone().into());
+        let _ = RequestHeader::decode(bytes.into());
+    }
+
+    #[test]
+    fn a_changed_request_is_read_or_refused(
+        (api, version) in any_api(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut bytes = samples::request(api, version).to_vec();
+        for (at, byte) in changes {
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+        }
+        let _ = samples::decode(api, version, bytes.into());
+    }
+
+    #[test]
+    fn any_answer_is_read_or_refused(version in 0_i16..14, bytes: Vec<u8>) {
+        let bytes = Bytes::from(bytes);
+        let _ = produce::decode_response(version, bytes.clone());
+        let _ = fetch::Response::decode(version, bytes.clone());
+        let _ = metadata::Response::decode(version, bytes.clone());
+        let _ = api_versions::decode_response(version, bytes);
+    }
+}
+
+/// In every place of every request where a length can stand, the largest: it must be refused by the bytes that are
+/// there, not by the allocator.
+#[test]
+fn a_length_beyond_the_message_is_refused_before_anything_is_allocated() {
+    for (api, version) in samples::all() {
+        let body = samples::request(api, version);
+        for at in 0..body.len() {
+            for length in [&[0x7f, 0xff, 0xff, 0xff][..], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[0x7f, 0xff]] {
+                let mut bytes = body.to_vec();
+                let end = (at + length.len()).min(bytes.len());
+                bytes[at..end].copy_from_slice(&length[..end - at]);
+                let _ = samples::decode(api, version, bytes.into());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_of_countless_small_items_is_refused() {
+    // A DescribeGroups request that asks for two million groups without names.
+    let count = 2_000_000_u32;
+    let mut body = count.to_be_bytes().to_vec();
+    body.resize(4 + 2 * count as usize, 0);
+    let error = samples::decode(Api::DescribeGroups, 0, body.into()).unwrap_err();
+    assert!(error.to_string().contains("more than"), "{error}");
+}
+
+#[test]
+fn primitive_values_are_checked() {
+    let check = |bytes: &'static [u8], flexible: bool, expected: &str| {
+        let error = Reader::new(Bytes::from_static(bytes), flexible).string("name").unwrap_err().to_string();
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    };
+    check(&[0, 5, b'a'], false, "4 bytes before the end of name");
+    check(&[0xff, 0xff], false, "must not be null");
+    check(&[0xff, 0xfe], false, "its length is -2");
+    check(&[0, 1, 0xff], false, "not UTF-8");
+    check(&[0], true, "must not be null");
+    check(&[0xff, 0xff, 0xff, 0xff, 0xff, 0x01], true, "longer than five bytes");
+    check(&[0xff, 0xff, 0xff, 0xff, 0x7f], true, "over 32 bits");
+}

@@ -1,0 +1,4 @@
+mod api;
+mod codecs;
+mod hostile;
+mod samples;
