@@ -16,6 +16,7 @@ use streaming::{ReaderSettings, SourceBatch, SourceDefinition, SourceReader};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use crate::{LakeTable, MaintenanceSettings};
 
@@ -92,11 +93,27 @@ impl Capture {
         let progress = CaptureProgress { positions: positions.clone(), ..CaptureProgress::default() };
         let (progress, watched) = watch::channel(progress);
         let (stop, stopped) = oneshot::channel();
+        let Some(topic) = log.topic(source.topic.as_str()) else {
+            return Err(model::Error::not_found(format!("topic {} of source {}", source.topic, source.name)));
+        };
         let reader = open(&log, &source, &positions, &settings)?;
         let waiting = Waiting::from(positions);
         let label = [("table", table.definition().name.clone())];
-        let run =
-            Run { log, source, table, settings, metrics, label, reader, waiting, progress, failures: 0, commits: 0 };
+        let run = Run {
+            log,
+            source,
+            table,
+            settings,
+            metrics,
+            label,
+            reader,
+            waiting,
+            progress,
+            topic_id: topic.id,
+            bound: false,
+            failures: 0,
+            commits: 0,
+        };
         Ok(Self { progress: watched, stop, task: tokio::spawn(run.work(stopped)) })
     }
 
@@ -121,6 +138,7 @@ impl Capture {
 
 // Everything that can happen to a capture.
 enum Event {
+    Bound(model::Result<()>),
     Read(streaming::Result<Option<SourceBatch>>),
     CommitDue,
     Stop,
@@ -166,6 +184,9 @@ struct Run {
     reader: SourceReader,
     waiting: Waiting,
     progress: watch::Sender<CaptureProgress>,
+    topic_id: Uuid,
+    // Whether the table has been tied to the topic.
+    bound: bool,
     // In a row.
     failures: u32,
     commits: u64,
@@ -176,6 +197,13 @@ impl Run {
         let mut read_after = Instant::now();
         loop {
             match self.next_event(&mut stopped, read_after).await {
+                Event::Bound(Ok(())) => self.bound = true,
+                // Records of another topic must not come between those that are there.
+                Event::Bound(Err(error)) if error.kind() == ErrorKind::Conflict => {
+                    self.failed("bind to its topic", &error);
+                    return Err(error);
+                }
+                Event::Bound(Err(error)) => read_after = self.failed("bind to its topic", &error),
                 Event::Read(Ok(Some(batch))) => self.take(batch).await,
                 // The reader has no end, so that this is a topic that was deleted.
                 Event::Read(Ok(None)) => return self.finish().await,
@@ -191,16 +219,16 @@ impl Run {
     async fn next_event(&mut self, stopped: &mut oneshot::Receiver<()>, read_after: Instant) -> Event {
         let due = self.waiting.due;
         let has_room = !self.waiting.is_full(&self.settings);
-        let reader = &mut self.reader;
+        let (reader, table, topic_id, bound) = (&mut self.reader, &self.table, self.topic_id, self.bound);
         let read = async {
             sleep_until(read_after).await;
-            reader.next().await
+            if bound { Event::Read(reader.next().await) } else { Event::Bound(table.bind(topic_id).await) }
         };
         tokio::select! {
             biased;
             _ = stopped => Event::Stop,
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::CommitDue,
-            batch = read, if has_room => Event::Read(batch),
+            event = read, if has_room => event,
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) enum LakeError {
     Columns { table: String, reason: String },
     #[error("column {column} of {table} cannot be stored in Delta Lake: {reason}")]
     Column { table: String, column: String, reason: String },
+    #[error("{table} holds records of the topic with id {bound}, not of that with id {given}")]
+    OtherTopic { table: String, bound: String, given: String },
     #[error("{table} has captured up to {captured}, not yet up to {wanted}")]
     NotCaptured { table: String, captured: Positions, wanted: Positions },
     #[error("{table} was changed by others during each of {attempts} attempts to commit")]
@@ -72,6 +74,9 @@ impl From<LakeError> for model::Error {
             LakeError::ForeignPartition { .. } | LakeError::Rows { .. } => (ErrorKind::Invalid, None),
             LakeError::Columns { .. } => {
                 (ErrorKind::Conflict, Some("give the source another name, or move the old table away"))
+            }
+            LakeError::OtherTopic { .. } => {
+                (ErrorKind::Conflict, Some("the topic was deleted and created again: move the old table away"))
             }
             LakeError::Column { .. } => (ErrorKind::Unsupported, Some("choose another type or name for the column")),
             LakeError::NotCaptured { .. } => (ErrorKind::Unavailable, Some("wait until the capture has caught up")),

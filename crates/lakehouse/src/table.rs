@@ -15,12 +15,13 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, Transaction};
+use deltalake_core::kernel::{Action, Add, MetadataExt, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use model::{Epoch, Positions, TopicName, TopicPartition};
 use streaming::SourceDefinition;
 use tokio::sync::{Mutex, watch};
+use uuid::Uuid;
 
 use crate::epoch::{Decision, decide};
 use crate::error::{LakeError, Result, is_commit_conflict};
@@ -34,7 +35,8 @@ pub(crate) const PARTITION_COLUMN: &str = "_partition";
 pub(crate) const OFFSET_COLUMN: &str = "_offset";
 /// The key of a commit's Positions, as text, in its commit info.
 pub(crate) const POSITIONS_KEY: &str = "fourfold.positions";
-
+// The table property with the id of the topic whose offsets the table speaks of.
+const TOPIC_ID_KEY: &str = "fourfold.topicId";
 // The columns whose bounds go into the Delta log: those that follow the order of arrival, so that bounds exclude
 // files. Bounds of other columns exclude little, and a value that has no text form (a year beyond 262143) would
 // refuse its whole commit.
@@ -157,6 +159,15 @@ impl LakeTable {
         Ok(self.reload(&Positions::new()).await?.positions)
     }
 
+    /// Ties the table to the topic with this id: offsets only mean something within it. A topic that was deleted and
+    /// created again has another.
+    ///
+    /// # Errors
+    /// `Conflict` when the table holds the records of a topic with another id; `Unavailable` when the storage fails.
+    pub async fn bind(&self, topic_id: Uuid) -> model::Result<()> {
+        Ok(self.bind_topic(&topic_id.to_string()).await?)
+    }
+
     /// Commits the rows of an epoch, and where it ends, as one version. Repeating an epoch, or overlapping with what
     /// is committed, is harmless: only what is missing is written.
     ///
@@ -255,6 +266,39 @@ impl LakeTable {
             }
         }
         rows::check(&self.definition, given, epoch)
+    }
+
+    async fn bind_topic(&self, topic_id: &str) -> Result<()> {
+        let _writing = self.writing.lock().await;
+        let failed = || LakeError::delta(format!("bind {} to its topic", self.definition.name));
+        for _ in 0..COMMIT_ATTEMPTS_MAX {
+            let Current { mut table, positions, .. } = self.reload(&Positions::new()).await?;
+            let state = table.snapshot().map_err(failed())?;
+            match state.metadata().configuration().get(TOPIC_ID_KEY) {
+                Some(bound) if bound == topic_id => return Ok(()),
+                Some(bound) => {
+                    let (table, bound) = (self.definition.name.clone(), bound.clone());
+                    return Err(LakeError::OtherTopic { table, bound, given: topic_id.to_owned() });
+                }
+                None => {}
+            }
+            let metadata = state.metadata().clone().add_config_key(TOPIC_ID_KEY.to_owned(), topic_id.to_owned());
+            let metadata = metadata.map_err(|error| failed()(error.into()))?;
+            let properties = HashMap::from([(TOPIC_ID_KEY.to_owned(), topic_id.to_owned())]);
+            let commit = CommitBuilder::from(quiet_commit(Vec::new()))
+                .with_actions(vec![Action::Metadata(metadata)])
+                .build(Some(state), table.log_store(), DeltaOperation::SetTableProperties { properties });
+            match commit.await {
+                Ok(committed) => {
+                    table.state = Some(committed.snapshot());
+                    self.current.send_replace(Current { table, version: committed.version(), positions });
+                    return Ok(());
+                }
+                Err(error) if is_commit_conflict(&error) => {}
+                Err(error) => return Err(failed()(error)),
+            }
+        }
+        Err(LakeError::Contended { table: self.definition.name.clone(), attempts: COMMIT_ATTEMPTS_MAX })
     }
 
     async fn commit_files(&self, current: &Current, files: &[Add], to: &Positions) -> Result<Current, DeltaTableError> {

@@ -241,6 +241,20 @@ async fn a_table_of_another_source_is_not_opened() {
     assert!(LakeTable::open_or_create(&in_store(&memory()), placeless).await.is_err());
 }
 
+#[tokio::test]
+async fn a_table_stays_with_its_topic() {
+    let store = memory();
+    let (first, second) = (uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2));
+    let table = open(&store).await;
+    table.bind(first).await.unwrap();
+    table.commit(vec![rows(0, 0..5)], &epoch("", "readings/0:5")).await.unwrap();
+    let again = open(&store).await;
+    again.bind(first).await.unwrap();
+    assert_eq!(again.version(), table.version());
+    assert_eq!(again.bind(second).await.unwrap_err().kind(), ErrorKind::Conflict);
+    check(&again, &at("readings/0:5")).await;
+}
+
 /// A capture in small: from wherever the table stands, in steps, to the end.
 async fn capture(store: &Arc<dyn ObjectStore>, end: &Positions, step: i64) -> model::Result<()> {
     let table = LakeTable::open_or_create(&in_store(store), definition()).await?;
