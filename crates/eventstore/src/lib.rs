@@ -1,4 +1,116 @@
 //! Streams of events with expected versions, and the deciders over them.
+//!
+//! What it is: an [`EventStore`] over one partition of a log, with one total order of all events, optimistic
+//! concurrency a stream, idempotent appends, reads and subscriptions; and [`Aggregates`], which turn commands into
+//! events by a [`Decider`] and tell an aggregate's state as of any version or time.
+//!
+//! What it is not: a place for read models. Those are views over the topic, and the log is the event bus: on the
+//! wire every event is a CloudEvent that any Kafka consumer can read (`docs/formats/events.md`).
+//!
+//! ```text
+//!   commands ──▶ Aggregates ── decide ──▶ append ──┐                      (state = fold of the stream's events,
+//!                    ▲                             │                       cached by stream and version)
+//!                    └───────── fold ◀── reads     ▼
+//!                                          ▲    queue ──▶ Writer: draft over the index ──▶ one batch ──▶ EventLog
+//!   appends ───────────────────────────────┼──────▶│             ▲                                       (fsync)
+//!                                          │                     └────────── apply when durable ◀────────────┘
+//!   reads, subscriptions ──▶ Reader ◀── Index (stream ─▶ offsets; recent event and command ids)
+//! ```
+//!
+//! What must hold:
+//! - an append is answered, and visible to anyone, only once it is on disk;
+//! - an append is whole within one record batch: all of its events are there, or none;
+//! - a stream's versions are dense from 0; recorded times never decrease;
+//! - the index is derived: rebuilt from the log, it is the one that was live;
+//! - a record in the topic that is no event of the store stops nothing: it is counted and passed over.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use eventlog::{EmbeddedLog, EventLogSettings};
+//! use eventstore::{
+//!     Aggregates, AggregatesSettings, AsOf, CommandId, CommandRequest, Context, Decider, EventStore, EventStoreSettings,
+//!     ExpectedVersion, NewEvent, Rejection, StreamName,
+//! };
+//! use model::{Metrics, SystemClock};
+//! use serde::{Deserialize, Serialize};
+//!
+//! /// A gate at an airport: it opens and closes.
+//! struct Gate;
+//!
+//! #[derive(Deserialize)]
+//! #[serde(tag = "type", content = "data", rename_all = "snake_case")]
+//! enum Command {
+//!     Open { flight: String },
+//!     Close,
+//! }
+//!
+//! #[derive(Deserialize, Serialize)]
+//! #[serde(tag = "type", content = "data", rename_all = "snake_case")]
+//! enum Event {
+//!     Opened { flight: String },
+//!     Closed,
+//! }
+//!
+//! impl Decider for Gate {
+//!     type Command = Command;
+//!     type Event = Event;
+//!     type State = Option<String>;
+//!
+//!     fn initial(&self) -> Option<String> {
+//!         None
+//!     }
+//!
+//!     fn decide(&self, state: &Option<String>, command: &Command, _: &Context) -> Result<Vec<Event>, Rejection> {
+//!         match (command, state) {
+//!             (Command::Open { .. }, Some(flight)) => {
+//!                 Err(Rejection::new("gate_in_use", format!("the gate is open for {flight}")))
+//!             }
+//!             (Command::Open { flight }, None) => Ok(vec![Event::Opened { flight: flight.clone() }]),
+//!             (Command::Close, None) => Ok(vec![]),
+//!             (Command::Close, Some(_)) => Ok(vec![Event::Closed]),
+//!         }
+//!     }
+//!
+//!     fn evolve(&self, _: Option<String>, event: &Event) -> Option<String> {
+//!         match event {
+//!             Event::Opened { flight } => Some(flight.clone()),
+//!             Event::Closed => None,
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
+//! let log = EmbeddedLog::open(directory.path(), EventLogSettings::default(), clock.clone(), metrics.clone()).await?;
+//! let store = EventStore::open(log, EventStoreSettings::default(), clock, metrics).await?;
+//!
+//! // Events, as they are:
+//! let notes = StreamName::new("notes")?;
+//! let noted = NewEvent::new("noted", r#"{"text": "fog over ORD"}"#);
+//! let appended = store.append(&notes, ExpectedVersion::NoStream, vec![noted]).await?;
+//! assert_eq!(appended.positions.to_string(), "events/0:1");
+//!
+//! // Events that a decider decides:
+//! let aggregates = Aggregates::new(store, AggregatesSettings::default())?;
+//! aggregates.register("gate", Gate)?;
+//! let open = |id: &str, flight: &str| {
+//!     let data = serde_json::json!({ "flight": flight });
+//!     Ok::<_, eventstore::Error>(CommandRequest::new(CommandId::new(id)?, "open", data))
+//! };
+//! let outcome = aggregates.handle("gate", "B7", open("1", "DL 42")?).await?;
+//! assert_eq!(outcome.events[0].event_type, "opened");
+//! let rejected = aggregates.handle("gate", "B7", open("2", "UA 1")?).await.unwrap_err();
+//! assert_eq!(rejected.to_string(), "rejected by rule gate_in_use: the gate is open for DL 42");
+//! let again = aggregates.handle("gate", "B7", open("1", "DL 42")?).await?;
+//! assert!(again.duplicate && again.events == outcome.events);
+//! let state = aggregates.state("gate", "B7", AsOf::Now).await?.ok_or("no state")?;
+//! assert_eq!(state.state, "DL 42");
+//! # Ok(())
+//! # }
+//! ```
 
 mod aggregates;
 mod behaviour;

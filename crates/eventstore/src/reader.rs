@@ -56,8 +56,22 @@ impl Reader {
     }
 
     /// The batches from the one that contains `from`; none at the log's end. Sequential reads do not use the cache.
+    ///
+    /// A gap is an error: the topic is never thinned out, so records that are not there were lost.
     pub(crate) async fn batches(&self, from: Offset) -> Result<Vec<Batch>> {
         let read = self.log.read(&self.partition, from, self.read_bytes).await?;
+        let mut next = from;
+        for stored in &read.batches {
+            let base_offset = stored.base_offset();
+            if base_offset > next {
+                return Err(Error::Corrupt(format!(
+                    "offsets {next} to {} of {} are missing: an event store needs all of its events",
+                    base_offset - 1,
+                    self.partition
+                )));
+            }
+            next = stored.next_offset();
+        }
         Ok(read.batches.iter().map(Batch::of).collect())
     }
 

@@ -126,6 +126,24 @@ async fn an_append_that_lost_its_versions_to_another_writer_is_refused() {
 }
 
 #[tokio::test]
+async fn lost_events_are_not_passed_over() {
+    for lost in [0, 1] {
+        let scene = Scene::new().await;
+        for number in 1..=3 {
+            scene.store.append(&stream("s"), Any, vec![event(number)]).await.unwrap();
+        }
+        scene.log.lose_batch(lost);
+        let message =
+            format!("offsets {lost} to {lost} of events/0 are missing: an event store needs all of its events");
+        assert_eq!(scene.store.read_all(0, 10).await.unwrap_err().to_string(), message);
+        let log = Arc::clone(&scene.log) as _;
+        let opened = EventStore::open(log, scene.settings, scene.clock, scene.metrics).await;
+        let error = opened.err().unwrap();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Corrupt, message.as_str()));
+    }
+}
+
+#[tokio::test]
 async fn a_topic_that_cannot_hold_a_store_is_refused() {
     let retention = TopicSettings { retention_ms: Some(1000), ..TopicSettings::default() };
     let cases = [(2, TopicSettings::default(), "2 partitions"), (1, retention, "retention")];

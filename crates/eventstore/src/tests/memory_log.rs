@@ -43,6 +43,11 @@ impl MemoryLog {
         *self.fault.lock() = Some(fault);
     }
 
+    /// Loses a batch, as damage to a disk would.
+    pub(super) fn lose_batch(&self, at: usize) {
+        self.batches.lock().remove(at);
+    }
+
     /// Appends as somebody else who knows the topic.
     pub(super) fn append_foreign(&self, records: Vec<Record>) {
         let mut builder = RecordBatchBuilder::default();
