@@ -200,7 +200,9 @@ impl Partition {
             }
             bytes += more.iter().map(|batch| batch.bytes.len()).sum::<usize>();
             found.extend(more);
-            if bytes >= bytes_max {
+            // The next segment comes only after all of this one: a batch that did not fit must not be jumped over.
+            let ended = found.last().is_none_or(|last| last.next_offset() >= segment.next_offset());
+            if bytes >= bytes_max || !ended {
                 break;
             }
         }

@@ -144,6 +144,34 @@ async fn a_read_inside_a_batch_returns_the_whole_batch() {
 }
 
 #[tokio::test]
+async fn a_batch_that_does_not_fit_in_a_read_is_not_jumped_over() {
+    let directory = tempdir().unwrap();
+    let p = partition("t", 0);
+    // Segments of two batches, and nothing in memory.
+    let settings = EventLogSettings { segment_bytes: 2_300, tail_cache_bytes_max: 0, ..small() };
+    let log = open(directory.path(), settings.clone()).await;
+    create(&log, "t", 1).await;
+    let (short, long) = ("s".repeat(100), "l".repeat(2_000));
+    for value in [&short, &long].repeat(4) {
+        append(&log, &p, &[value]).await;
+    }
+    log.close().await.unwrap();
+    let log = open(directory.path(), settings).await;
+    for from in 0..8 {
+        for bytes_max in [0, 300, 2_200, 2_500, 5_000, 100_000] {
+            let read = log.read(&p, from, bytes_max).await.unwrap();
+            let offsets: Vec<_> = read.batches.iter().map(|batch| batch.base_offset()).collect();
+            assert_eq!(
+                offsets,
+                (from..from + offsets.len() as i64).collect::<Vec<_>>(),
+                "{bytes_max} bytes from {from}"
+            );
+            assert!(!offsets.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
 async fn several_batches_are_appended_as_a_whole() {
     let directory = tempdir().unwrap();
     let p = partition("t", 0);
