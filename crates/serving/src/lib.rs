@@ -9,5 +9,6 @@
 //! What must hold: every answer carries the Positions that it reflects; a reader never blocks a writer and never sees
 //! half a batch.
 
+pub mod pg;
 pub mod sql;
 pub mod views;

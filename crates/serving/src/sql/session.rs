@@ -156,6 +156,11 @@ impl Session {
         self.cursors.lock().schema(name).ok()
     }
 
+    /// The variables whose values PostgreSQL tells its clients.
+    pub fn reported_variables(&self) -> Vec<(&'static str, String)> {
+        self.variables.lock().reported(&self.service.settings)
+    }
+
     /// Sets a variable as `SET` does; for what a client says when it connects.
     ///
     /// # Errors

@@ -145,6 +145,12 @@ impl Variables {
         DEFINITIONS.iter().map(|definition| (definition.name, self.value(definition, settings))).collect()
     }
 
+    /// Those that PostgreSQL reports to its clients.
+    pub(super) fn reported(&self, settings: &SqlSettings) -> Vec<(&'static str, String)> {
+        let reported = DEFINITIONS.iter().filter(|definition| definition.reported);
+        reported.map(|definition| (definition.name, self.value(definition, settings))).collect()
+    }
+
     /// Gives a variable a value, or its default.
     pub(super) fn set(&mut self, name: &str, value: Option<&str>, settings: &SqlSettings) -> Result<Changed, SqlError> {
         let definition = find(name)?;

@@ -1,0 +1,62 @@
+//! Cancel requests: they come on a connection of their own and name the one they mean by its key.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pgwire::{
+    api::{ClientInfo, PidSecretKeyGenerator, RandomPidSecretKeyGenerator, cancel::CancelHandler},
+    messages::{cancel::CancelRequest, startup::SecretKey},
+};
+
+use super::connection::Connection;
+use crate::sql::Session;
+
+/// What names a connection: its number, and a secret that only its client was told.
+pub(super) type Key = (i32, SecretKey);
+
+/// The sessions that can be cancelled.
+#[derive(Default)]
+pub(super) struct Cancels {
+    sessions: Mutex<HashMap<Key, Weak<Session>>>,
+    keys: RandomPidSecretKeyGenerator,
+}
+
+impl Cancels {
+    /// Gives a connection its key.
+    pub(super) fn register(self: &Arc<Self>, client: &mut impl ClientInfo, session: &Arc<Session>) -> Registration {
+        let key = self.keys.generate(client);
+        client.set_pid_and_secret_key(key.0, key.1.clone());
+        self.sessions.lock().insert(key.clone(), Arc::downgrade(session));
+        Registration { key, cancels: Arc::clone(self) }
+    }
+
+    fn cancel(&self, key: &Key) {
+        let session = self.sessions.lock().get(key).and_then(Weak::upgrade);
+        if let Some(session) = session {
+            session.cancel();
+        }
+    }
+}
+
+/// Keeps a session among those that can be cancelled.
+pub(super) struct Registration {
+    key: Key,
+    cancels: Arc<Cancels>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.cancels.sessions.lock().remove(&self.key);
+    }
+}
+
+#[async_trait]
+impl CancelHandler for Connection {
+    async fn on_cancel_request(&self, request: CancelRequest) {
+        self.cancels.cancel(&(request.pid, request.secret_key));
+    }
+}

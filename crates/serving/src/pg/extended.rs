@@ -1,0 +1,300 @@
+//! The extended protocol: statements are prepared, bound to parameters, described and executed, whole or in portions.
+
+use std::{fmt::Debug, sync::Arc};
+
+use arrow_pg::datatypes::arrow_schema_to_pg_fields;
+use async_trait::async_trait;
+use futures::{Sink, SinkExt, StreamExt};
+use pgwire::{
+    api::{
+        ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type,
+        portal::{Format, Portal, PortalExecutionState},
+        query::ExtendedQueryHandler,
+        results::{FieldInfo, QueryResponse, Response, Tag},
+        stmt::{QueryParser, StoredStatement},
+        store::{Entry, PortalStore},
+    },
+    error::{PgWireError, PgWireResult},
+    messages::{
+        PgWireBackendMessage,
+        extendedquery::{
+            Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended, Sync,
+            TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
+        },
+        response::{EmptyQueryResponse, ReadyForQuery, TransactionStatus},
+    },
+};
+use streaming::SqlError;
+
+use super::{
+    backend::Backend,
+    connection::Connection,
+    error::wire_error,
+    parameters,
+    respond::{description, portal_rows, respond},
+};
+use crate::sql::{Outcome, Prepared, Session, sqlstate};
+
+/// Prepares statements for one connection.
+pub(super) struct StatementParser(pub(super) Arc<Session>);
+
+#[async_trait]
+impl QueryParser for StatementParser {
+    type Statement = Prepared;
+
+    async fn parse_sql<C>(&self, _client: &C, sql: &str, types: &[Option<Type>]) -> PgWireResult<Option<Prepared>>
+    where
+        C: ClientInfo + Unpin + Send + std::marker::Sync,
+    {
+        let statements = self.0.parse(sql).map_err(wire_error)?;
+        let statement = match statements.as_slice() {
+            [] => return Ok(None),
+            [statement] => statement,
+            _ => {
+                let message = "cannot insert multiple commands into a prepared statement";
+                return Err(wire_error(SqlError::new(sqlstate::SYNTAX_ERROR, message)));
+            }
+        };
+        let types: Vec<_> = types.iter().map(|pg_type| pg_type.as_ref().and_then(parameters::arrow_type)).collect();
+        self.0.prepare(statement, &types).await.map(Some).map_err(wire_error)
+    }
+
+    fn get_parameter_types(&self, statement: &Prepared) -> PgWireResult<Vec<Type>> {
+        parameters::pg_types(statement)
+    }
+
+    fn get_result_schema(&self, statement: &Prepared, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+        let Some(columns) = statement.columns() else { return Ok(Vec::new()) };
+        arrow_schema_to_pg_fields(columns, format.unwrap_or(&Format::UnifiedText), None)
+    }
+}
+
+#[async_trait]
+impl ExtendedQueryHandler for Connection {
+    type Statement = Prepared;
+    type QueryParser = StatementParser;
+
+    fn query_parser(&self) -> Arc<StatementParser> {
+        Arc::clone(&self.parser)
+    }
+
+    async fn on_parse<C>(&self, client: &mut C, message: Parse) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
+        let statement = StoredStatement::parse(client, &message, self.query_parser()).await?;
+        if message.name.is_some() {
+            self.count_statement(&name)?;
+        }
+        match statement {
+            Some(statement) => client.portal_store().put_statement(Arc::new(statement)),
+            None => client.portal_store().put_empty_statement(&name),
+        }
+        client.feed_message(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await
+    }
+
+    async fn on_bind<C>(&self, client: &mut C, message: Bind) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let statement_name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
+        match client.portal_store().get_statement(statement_name) {
+            Some(Entry::Value(statement)) => {
+                check_bind(&message, &statement.statement).map_err(wire_error)?;
+                client.portal_store().put_portal(Arc::new(Portal::try_new(&message, statement)?));
+            }
+            Some(Entry::Empty) if message.parameters.is_empty() => {
+                client.portal_store().put_empty_portal(message.portal_name.as_deref().unwrap_or(DEFAULT_NAME));
+            }
+            Some(Entry::Empty) => return Err(wire_error(wrong_count(message.parameters.len(), 0))),
+            None => return Err(PgWireError::StatementNotFound(statement_name.to_owned())),
+        }
+        client.feed_message(PgWireBackendMessage::BindComplete(BindComplete::new())).await
+    }
+
+    async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return Err(PgWireError::NotReadyForQuery);
+        }
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        // Zero is all; the protocol has no negative counts.
+        let rows_max = usize::try_from(message.max_rows).unwrap_or(0);
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        match client.portal_store().get_portal(name) {
+            Some(Entry::Value(portal)) => self.execute_portal(client, &portal, rows_max).await?,
+            Some(Entry::Empty) => {
+                client.feed_message(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+            }
+            None => return Err(PgWireError::PortalNotFound(name.to_owned())),
+        }
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        Ok(())
+    }
+
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        // A cursor of SQL is a portal too, as drivers with server-side cursors know.
+        if message.target_type == TARGET_TYPE_BYTE_PORTAL
+            && let Some(name) = message.name.as_deref()
+            && client.portal_store().get_portal(name).is_none()
+            && let Some(columns) = self.session.cursor_columns(name)
+        {
+            let fields = arrow_schema_to_pg_fields(&columns, &Format::UnifiedText, None)?;
+            return client.feed_message(PgWireBackendMessage::RowDescription(description(&fields))).await;
+        }
+        self._on_describe(client, message).await
+    }
+
+    async fn on_sync<C>(&self, client: &mut C, _message: Sync) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let status = client.transaction_status();
+        // Without a transaction block, what belongs together ends here, and its portals with it.
+        if status == TransactionStatus::Idle {
+            client.portal_store().clear_portals();
+        } else {
+            client.portal_store().rm_portal(DEFAULT_NAME);
+        }
+        client.send(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status))).await?;
+        Ok(())
+    }
+
+    async fn on_close<C>(&self, client: &mut C, message: Close) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        match message.target_type {
+            TARGET_TYPE_BYTE_STATEMENT => {
+                self.statement_names.lock().remove(name);
+                client.portal_store().rm_statement(name);
+            }
+            TARGET_TYPE_BYTE_PORTAL => client.portal_store().rm_portal(name),
+            other => return Err(PgWireError::InvalidTargetType(other)),
+        }
+        client.feed_message(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await
+    }
+
+    async fn do_query<C>(&self, client: &mut C, portal: &Portal<Prepared>, max_rows: usize) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        // Answers are sent as they come, so there is nothing left to hand back.
+        self.execute_portal(client, portal, max_rows).await.map(|()| Response::EmptyQuery)
+    }
+}
+
+impl Connection {
+    /// Executes a portal, or goes on with it; `rows_max` zero is all rows.
+    async fn execute_portal(
+        &self,
+        client: &mut impl Backend,
+        portal: &Portal<Prepared>,
+        rows_max: usize,
+    ) -> PgWireResult<()> {
+        let state = portal.state();
+        let mut state = state.lock().await;
+        if let PortalExecutionState::Initial = &*state {
+            let prepared = &portal.statement.statement;
+            let values = parameters::values(portal, prepared)?;
+            *state = PortalExecutionState::Finished;
+            match self.outcome(client, prepared, &values).await? {
+                Outcome::Rows { schema, stream, positions, tag } if rows_max > 0 => {
+                    self.tell_positions(client, &positions).await?;
+                    let fields = Arc::new(arrow_schema_to_pg_fields(&schema, &portal.result_column_format, None)?);
+                    *state = PortalExecutionState::Suspended(portal_rows(self, stream, &fields, tag));
+                }
+                outcome => return respond(self, client, outcome, &portal.result_column_format, false).await,
+            }
+        }
+        match &mut *state {
+            PortalExecutionState::Suspended(rows) => {
+                if send_portion(client, rows, rows_max).await? {
+                    *state = PortalExecutionState::Finished;
+                }
+                Ok(())
+            }
+            _ => client.feed_complete(Tag::new("SELECT").with_rows(0)).await,
+        }
+    }
+
+    /// Holds the named statements to their limit.
+    fn count_statement(&self, name: &str) -> PgWireResult<()> {
+        let mut names = self.statement_names.lock();
+        if names.len() >= self.prepared_statements_max && !names.contains(name) {
+            let message = format!("there are {} prepared statements, the most a connection may have", names.len());
+            let error = SqlError::new(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message);
+            return Err(wire_error(error.with_hint("DEALLOCATE those that are not needed")));
+        }
+        names.insert(name.to_owned());
+        Ok(())
+    }
+}
+
+/// Sends up to `rows_max` rows; whether they were the last.
+async fn send_portion(client: &mut impl Backend, rows: &mut QueryResponse, rows_max: usize) -> PgWireResult<bool> {
+    let tag = rows.command_tag().to_owned();
+    let mut count = 0;
+    while rows_max == 0 || count < rows_max {
+        let Some(row) = rows.data_rows().next().await else {
+            client.feed_complete(Tag::new(&tag).with_rows(count)).await?;
+            return Ok(true);
+        };
+        client.feed_message(PgWireBackendMessage::DataRow(row?)).await?;
+        count += 1;
+    }
+    client.feed_message(PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await?;
+    Ok(false)
+}
+
+/// Whether the parts of a bind message fit each other and the statement.
+fn check_bind(message: &Bind, prepared: &Prepared) -> Result<(), SqlError> {
+    let needed = prepared.parameters().len();
+    if message.parameters.len() != needed {
+        return Err(wrong_count(message.parameters.len(), needed));
+    }
+    let columns = prepared.columns().map_or(0, |columns| columns.fields().len());
+    let fits = |formats: &[i16], count: usize| formats.len() <= 1 || formats.len() == count;
+    if !fits(&message.parameter_format_codes, needed) {
+        let message = format!("bind message has {} parameter formats", message.parameter_format_codes.len());
+        return Err(SqlError::new(sqlstate::PROTOCOL_VIOLATION, format!("{message} but {needed} parameters")));
+    }
+    if !fits(&message.result_column_format_codes, columns) {
+        let message = format!("bind message has {} result formats", message.result_column_format_codes.len());
+        return Err(SqlError::new(sqlstate::PROTOCOL_VIOLATION, format!("{message} but query has {columns} columns")));
+    }
+    Ok(())
+}
+
+fn wrong_count(given: usize, needed: usize) -> SqlError {
+    let message = format!("bind message supplies {given} parameters, but the prepared statement requires {needed}");
+    SqlError::new(sqlstate::PROTOCOL_VIOLATION, message)
+}

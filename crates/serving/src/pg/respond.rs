@@ -1,0 +1,172 @@
+//! The outcome of a statement as messages.
+
+use std::sync::Arc;
+
+use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{StreamExt, stream};
+use pgwire::{
+    api::{
+        portal::Format,
+        results::{FieldInfo, QueryResponse, Tag},
+    },
+    error::{PgWireError, PgWireResult},
+    messages::{
+        PgWireBackendMessage,
+        copy::{CopyData, CopyDone, CopyOutResponse},
+        data::{FieldDescription, RowDescription},
+        response::TransactionStatus,
+    },
+};
+use streaming::SqlError;
+
+use super::{backend::Backend, connection::Connection, copy_text, error::wire_error};
+use crate::sql::{CopyOptions, Effect, Outcome, sqlstate};
+
+/// Bytes of `COPY` text that are sent as one message.
+const COPY_MESSAGE_BYTES: usize = 32 * 1024;
+
+/// Sends everything that a statement results in, also the description of its rows when `describe` says so.
+pub(super) async fn respond(
+    connection: &Connection,
+    client: &mut impl Backend,
+    outcome: Outcome,
+    format: &Format,
+    describe: bool,
+) -> PgWireResult<()> {
+    match outcome {
+        Outcome::Rows { schema, stream, positions, tag } => {
+            connection.tell_positions(client, &positions).await?;
+            let fields = Arc::new(arrow_schema_to_pg_fields(&schema, format, None)?);
+            if describe {
+                client.feed_message(PgWireBackendMessage::RowDescription(description(&fields))).await?;
+            }
+            let rows = send_rows(connection, client, stream, &fields).await?;
+            client.feed_complete(Tag::new(tag).with_rows(rows)).await
+        }
+        Outcome::Copy { schema, stream, positions, options } => {
+            connection.tell_positions(client, &positions).await?;
+            let fields = Arc::new(arrow_schema_to_pg_fields(&schema, &Format::UnifiedText, None)?);
+            let rows = send_copy(connection, client, stream, &fields, &options).await?;
+            client.feed_complete(Tag::new("COPY").with_rows(rows)).await
+        }
+        Outcome::Done { tag, notices, effect } => {
+            for notice in notices {
+                client.feed_notice(notice).await?;
+            }
+            take_note(connection, client, effect).await?;
+            client.feed_complete(Tag::new(&tag)).await
+        }
+    }
+}
+
+/// Rows that are sent a portion at a time.
+pub(super) fn portal_rows(
+    connection: &Connection,
+    stream: SendableRecordBatchStream,
+    fields: &Arc<Vec<FieldInfo>>,
+    tag: &str,
+) -> QueryResponse {
+    let (session, row_fields) = (Arc::clone(&connection.session), Arc::clone(fields));
+    let rows = stream.flat_map(move |batch| {
+        let (batch, failed) = match batch {
+            Ok(batch) => (Some(batch), None),
+            Err(error) => (None, Some(Err(wire_error(session.error(&error))))),
+        };
+        let encoded = batch.map(|batch| encode_recordbatch(Arc::clone(&row_fields), batch));
+        stream::iter(encoded.into_iter().flatten().chain(failed))
+    });
+    let mut response = QueryResponse::new(Arc::clone(fields), rows);
+    response.set_command_tag(tag);
+    response
+}
+
+/// The description of rows.
+pub(super) fn description(fields: &[FieldInfo]) -> RowDescription {
+    RowDescription::new(fields.iter().map(FieldDescription::from).collect())
+}
+
+async fn send_rows(
+    connection: &Connection,
+    client: &mut impl Backend,
+    mut stream: SendableRecordBatchStream,
+    fields: &Arc<Vec<FieldInfo>>,
+) -> PgWireResult<usize> {
+    let mut count = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(|error| wire_error(connection.session.error(&error)))?;
+        for row in encode_recordbatch(Arc::clone(fields), batch) {
+            client.feed_message(PgWireBackendMessage::DataRow(row?)).await?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+async fn send_copy(
+    connection: &Connection,
+    client: &mut impl Backend,
+    mut stream: SendableRecordBatchStream,
+    fields: &Arc<Vec<FieldInfo>>,
+    options: &CopyOptions,
+) -> PgWireResult<usize> {
+    let columns = i16::try_from(fields.len()).map_err(|_| too_many_columns())?;
+    let begin = CopyOutResponse::new(0, columns, vec![0; fields.len()]);
+    client.feed_message(PgWireBackendMessage::CopyOutResponse(begin)).await?;
+    let (mut text, mut count) = (Vec::with_capacity(COPY_MESSAGE_BYTES), 0);
+    if options.header {
+        copy_text::append_header(&mut text, fields.iter().map(FieldInfo::name), options);
+    }
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(|error| wire_error(connection.session.error(&error)))?;
+        for row in encode_recordbatch(Arc::clone(fields), batch) {
+            if !copy_text::append_row(&mut text, &row?.data, options) {
+                return Err(wire_error(SqlError::new(sqlstate::INTERNAL_ERROR, "a row was encoded wrongly")));
+            }
+            count += 1;
+            if text.len() >= COPY_MESSAGE_BYTES {
+                send_copy_text(client, &mut text).await?;
+            }
+        }
+    }
+    send_copy_text(client, &mut text).await?;
+    client.feed_message(PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
+    Ok(count)
+}
+
+async fn send_copy_text(client: &mut impl Backend, text: &mut Vec<u8>) -> PgWireResult<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let data = std::mem::replace(text, Vec::with_capacity(COPY_MESSAGE_BYTES));
+    client.feed_message(PgWireBackendMessage::CopyData(CopyData::new(data.into()))).await
+}
+
+async fn take_note(connection: &Connection, client: &mut impl Backend, effect: Effect) -> PgWireResult<()> {
+    match effect {
+        Effect::None => {}
+        Effect::TransactionStarted => client.set_transaction(TransactionStatus::Transaction),
+        Effect::TransactionEnded => {
+            client.set_transaction(TransactionStatus::Idle);
+            client.close_portals();
+        }
+        Effect::Deallocated(Some(name)) => {
+            if !connection.statement_names.lock().remove(&name) {
+                let message = format!("prepared statement \"{name}\" does not exist");
+                return Err(wire_error(SqlError::new(sqlstate::INVALID_STATEMENT_NAME, message)));
+            }
+            client.forget_statement(&name);
+        }
+        Effect::Deallocated(None) | Effect::Discarded => {
+            for name in std::mem::take(&mut *connection.statement_names.lock()) {
+                client.forget_statement(&name);
+            }
+        }
+        Effect::Reported { name, value } => client.feed_parameter(name, value).await?,
+    }
+    Ok(())
+}
+
+fn too_many_columns() -> PgWireError {
+    wire_error(SqlError::new("54011", "the result has more columns than PostgreSQL's protocol can carry"))
+}
