@@ -9,19 +9,19 @@ use broker::{Broker, BrokerSettings, GroupSettings};
 use eventlog::{EmbeddedLog, EventLog, EventLogSettings, Record};
 use model::{Metrics, SystemClock, TopicName, TopicPartition};
 
-pub struct Served {
-    pub broker: Broker,
-    pub log: Arc<EmbeddedLog>,
-    pub metrics: Metrics,
+pub(crate) struct Served {
+    pub(crate) broker: Broker,
+    pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) metrics: Metrics,
     _directory: tempfile::TempDir,
 }
 
 impl Served {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    pub async fn start_with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
         let mut settings = BrokerSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             stop_timeout: Duration::from_secs(1),
@@ -39,24 +39,24 @@ impl Served {
         Self { broker, log, metrics, _directory: directory }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.broker.local_addr().to_string()
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.address()).await.unwrap()
     }
 }
 
-pub fn topic(name: &str) -> TopicName {
+pub(crate) fn topic(name: &str) -> TopicName {
     TopicName::new(name).unwrap()
 }
 
-pub fn partition(name: &str, index: i32) -> TopicPartition {
+pub(crate) fn partition(name: &str, index: i32) -> TopicPartition {
     TopicPartition::new(topic(name), index)
 }
 
-pub fn record(key: &str, value: &str) -> Record {
+pub(crate) fn record(key: &str, value: &str) -> Record {
     Record {
         timestamp_ms: 1_000,
         key: Some(key.to_owned().into()),
