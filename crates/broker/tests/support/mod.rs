@@ -1,4 +1,5 @@
 //! A broker on a free port over a log in a temporary directory.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
