@@ -1,4 +1,5 @@
 //! The store over the log on disk: what was acknowledged is there after a restart, and is the same.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -70,7 +71,7 @@ impl Scene {
             segment_bytes: 1 << 20,
             ..EventLogSettings::default()
         };
-        let log = EmbeddedLog::open(directory, settings, clock.clone(), metrics.clone()).await.unwrap();
+        let log = EmbeddedLog::open(directory, settings, Arc::clone(&clock) as _, metrics.clone()).await.unwrap();
         let settings =
             EventStoreSettings { cache_bytes: 1 << 20, read_bytes: 64 << 10, ..EventStoreSettings::default() };
         let store = EventStore::open(Arc::clone(&log) as _, settings, clock, metrics).await.unwrap();

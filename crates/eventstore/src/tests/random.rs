@@ -205,7 +205,7 @@ async fn concurrently(plans: Vec<Vec<(usize, ExpectedVersion, u128)>>) {
                         stored.push((name, first, sent.2));
                     }
                     Err(Error::WrongVersion { actual, .. }) => {
-                        assert!(!expected.allows(actual), "{expected} at {actual:?}")
+                        assert!(!expected.allows(actual), "{expected} at {actual:?}");
                     }
                     Err(error) => panic!("{error}"),
                 }
