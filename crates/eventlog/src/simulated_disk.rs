@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     PowerCut,
     /// If the operation is a sync it fails, once, and what it should have made durable is gone.
     SyncError,
+    /// The first sync from this operation on fails, and all after it.
+    EverySyncError,
 }
 
 /// How much of the unsynced writes a power cut keeps.
@@ -186,7 +188,11 @@ impl Contents {
         if self.dead {
             return Err(io::Error::other("the power is gone"));
         }
-        let fault = self.fault.filter(|(operation, _)| *operation == self.operations).map(|(_, fault)| fault);
+        let is_due = |(operation, fault): &(u64, Fault)| match fault {
+            Fault::EverySyncError => *operation <= self.operations,
+            Fault::PowerCut | Fault::SyncError => *operation == self.operations,
+        };
+        let fault = self.fault.filter(is_due).map(|(_, fault)| fault);
         self.operations += 1;
         if fault == Some(Fault::PowerCut) {
             self.dead = true;
@@ -198,7 +204,7 @@ impl Contents {
     fn begin_sync(&mut self) -> io::Result<()> {
         self.syncs += 1;
         match self.begin()? {
-            Some(Fault::SyncError) => Err(io::Error::other("the sync fails")),
+            Some(Fault::SyncError | Fault::EverySyncError) => Err(io::Error::other("the sync fails")),
             _ => Ok(()),
         }
     }
@@ -347,6 +353,8 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        // A sync takes a while, so that requests gather and commits of several frames are made.
+        std::thread::sleep(std::time::Duration::from_micros(20));
         let mut contents = self.disk.0.lock();
         let synced = contents.begin_sync();
         let node = contents.nodes.get_mut(&self.node).unwrap();

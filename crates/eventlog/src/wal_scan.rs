@@ -1,6 +1,6 @@
 //! Reading a write-ahead log after a crash: which frames count, where it was torn, and what is damaged.
 //!
-//! A bad frame is *damage* when a good frame after it says that the bad one had been synced; then the good ones after
+//! A bad frame is *damage* when a good frame after it (or a later file) says that the bad one had been synced; then the good ones after
 //! it count, and the bad bytes are set aside. Otherwise it is the *torn tail* of the last write, which nobody was
 //! promised: it ends the log, even if whole frames of the same write follow.
 //!
@@ -116,6 +116,11 @@ impl<'a> WalScan<'a> {
         let mut first = None;
         for file in self.file..self.files.len() {
             let mut at = if file == self.file { self.at } else { WAL_HEADER_BYTES };
+            // A file is begun only when everything before it is synced: its header is proof as well.
+            let begins = self.files.get(file)?.header.map_or(0, |header| header.first_sequence);
+            if file > self.file && begins > self.expected {
+                return first.or(Some((file, at, begins)));
+            }
             while at < self.files.get(file)?.bytes.len() {
                 // Look before checking: on noise, computing a checksum at every step would take for ever.
                 let bytes = self.files.get(file)?.bytes.get(at..)?;
@@ -142,3 +147,6 @@ impl Iterator for WalScan<'_> {
         if self.ended { None } else { self.find_next() }
     }
 }
+
+#[cfg(test)]
+mod tests;
