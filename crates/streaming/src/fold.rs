@@ -1,14 +1,35 @@
 //! A view's state: rows in, changes out.
+//!
+//! What it is: [`Fold`], a state machine without I/O. Rows come in as Arrow batches with weights (+1 for a row that is
+//! there, -1 for one that is taken back: a Z-set), and what changed goes out the same way.
+//!
+//! What it is not: the plan, the reading of the log, or the keeping of checkpoints.
+//!
+//! What must hold: the state depends on the set of rows that were folded, and on nothing else. Any batching, any split
+//! into folds whose states are merged, and a restart between any two batches give the same rows, bit for bit.
+
+mod exact_sum;
+mod group_fold;
+mod groups;
+mod kernel;
+mod row_fold;
+mod value_rows;
+
+use std::sync::Arc;
 
 use arrow::{
-    array::{Int64Array, RecordBatch},
-    datatypes::SchemaRef,
+    array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, new_null_array},
+    compute::{filter, filter_record_batch},
+    datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
 use crate::{
     error::{Error, Result},
-    plan::ViewPlan,
+    plan::{Grouping, ViewPlan, plain_text, step, step::CarriedRows},
+    source::{ARRIVAL_TIME, OFFSET, PARTITION},
 };
+use group_fold::GroupFold;
+use row_fold::RowFold;
 
 /// What changed in a view. For each key there is at most one row: with weight +1 it replaces the key's old row, with
 /// weight -1 the key leaves (and only the row's key columns mean something).
@@ -22,42 +43,80 @@ pub struct ViewChange {
 
 /// The state of one view.
 pub struct Fold {
-    plan: ViewPlan,
+    plan: Arc<ViewPlan>,
+    state: State,
+}
+
+enum State {
+    Groups(GroupFold),
+    Rows(RowFold),
+}
+
+/// Calls the same method of whichever state there is.
+macro_rules! each {
+    ($self:expr, $state:ident => $call:expr) => {
+        match $self {
+            State::Groups($state) => $call,
+            State::Rows($state) => $call,
+        }
+    };
 }
 
 impl Fold {
     /// The state before any row.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the plan groups by a type that cannot be a key.
+    /// [`Error::Arrow`] when the plan groups by a type that cannot be a key.
     pub fn new(plan: &ViewPlan) -> Result<Self> {
-        Ok(Self { plan: plan.clone() })
+        let plan = Arc::new(plan.clone());
+        let state = match plan.grouping() {
+            Some(grouping) => State::Groups(GroupFold::new(Arc::clone(&plan), grouping.clone())?),
+            None => State::Rows(RowFold::new(Arc::clone(&plan))),
+        };
+        Ok(Self { plan, state })
     }
 
-    /// Folds rows of the source (its whole schema) with their weights; without weights each row counts once.
+    /// Folds rows with their weights; without weights each row counts once. The rows have the source's whole schema,
+    /// or those of its columns, by name, that [`ViewPlan::source_columns`] lists.
     ///
     /// # Errors
     /// [`Error::Evaluate`] when an expression fails; [`Error::Retraction`] when a row is taken back that an
-    /// aggregate did not keep. The state is unchanged then.
+    /// aggregate did not keep; [`Error::Shape`] when the rows are not the source's. The view's rows are unchanged
+    /// then.
     pub fn apply(&mut self, rows: &RecordBatch, weights: Option<&Int64Array>) -> Result<()> {
-        let _ = (rows, weights);
-        Err(Error::TaskLost("fold".into()))
+        let (rows, weights) = without_weight_zero(self.source_rows(rows)?, weights)?;
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let mut carried: Vec<ArrayRef> = weights.iter().map(|weights| Arc::new(weights.clone()) as ArrayRef).collect();
+        let places: &[&str] = match self.plan.grouping() {
+            None => &[PARTITION, OFFSET],
+            Some(grouping) if grouping.aggregates.iter().any(|call| call.kind.needs_place()) => {
+                &[ARRIVAL_TIME, PARTITION, OFFSET]
+            }
+            Some(_) => &[],
+        };
+        for name in places {
+            carried.push(rows.column_by_name(name).map(ArrayRef::clone).ok_or_else(|| missing(name))?);
+        }
+        let input = CarriedRows { rows, carried };
+        each!(&mut self.state, state => state.apply(input, weights.is_some()))
     }
 
-    /// What changed since the last call.
+    /// What changed since the last call; after [`restore_state`](Self::restore_state), also what was restored.
     ///
     /// # Errors
     /// [`Error::Evaluate`] when an expression above the aggregates fails.
     pub fn drain_changes(&mut self) -> Result<ViewChange> {
-        Err(Error::TaskLost("fold".into()))
+        each!(&mut self.state, state => state.drain_changes())
     }
 
-    /// The state of the groups that were touched since the last call.
+    /// The state of the groups that were touched since the last call. A group without rows (`rows` is 0) is gone.
     ///
     /// # Errors
     /// [`Error::Arrow`] when the state cannot be written as Arrow.
     pub fn drain_dirty_state(&mut self) -> Result<RecordBatch> {
-        Err(Error::TaskLost("fold".into()))
+        each!(&mut self.state, state => state.drain_dirty_state())
     }
 
     /// The state of all groups.
@@ -65,25 +124,24 @@ impl Fold {
     /// # Errors
     /// As [`drain_dirty_state`](Self::drain_dirty_state).
     pub fn all_state(&self) -> Result<RecordBatch> {
-        Err(Error::TaskLost("fold".into()))
+        each!(&self.state, state => state.all_state())
     }
 
-    /// Adds states to the groups that are there.
+    /// Adds the states of another fold of the same plan, over other rows.
     ///
     /// # Errors
     /// [`Error::Shape`] when the states are not of this plan.
     pub fn merge_state(&mut self, states: &RecordBatch) -> Result<()> {
-        let _ = states;
-        Err(Error::TaskLost("fold".into()))
+        each!(&mut self.state, state => state.merge_state(states))
     }
 
-    /// Puts states in the place of the groups that are there.
+    /// Puts states, each key once, in the place of what the groups have. They count as changed, but not as dirty:
+    /// they come from a checkpoint.
     ///
     /// # Errors
     /// [`Error::Shape`] when the states are not of this plan.
     pub fn restore_state(&mut self, states: &RecordBatch) -> Result<()> {
-        let _ = states;
-        Err(Error::TaskLost("fold".into()))
+        each!(&mut self.state, state => state.restore_state(states))
     }
 
     /// The view's rows, all of them.
@@ -91,21 +149,114 @@ impl Fold {
     /// # Errors
     /// [`Error::Evaluate`] when an expression above the aggregates fails.
     pub fn rows(&self) -> Result<RecordBatch> {
-        Err(Error::TaskLost("fold".into()))
+        each!(&self.state, state => state.rows())
     }
 
     /// How many groups (for a view that does not group: rows) there are.
     pub fn group_count(&self) -> usize {
-        0
+        each!(&self.state, state => state.group_count())
     }
 
     /// How much memory the state holds, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        0
+        each!(&self.state, state => state.memory_bytes())
     }
 
     /// The schema of the state: key columns, `rows` (how many rows the group has), then each aggregate's columns.
     pub fn state_schema(&self) -> SchemaRef {
-        self.plan.state_schema().clone()
+        Arc::clone(self.plan.state_schema())
+    }
+
+    /// The rows with the source's whole schema; columns that the plan does not read may be missing.
+    fn source_rows(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let schema = self.plan.source_schema();
+        if rows.schema_ref().fields() == schema.fields() {
+            return Ok(rows.clone());
+        }
+        let needed = self.plan.source_columns();
+        let columns = schema.fields().iter().enumerate().map(|(i, field)| match rows.column_by_name(field.name()) {
+            Some(column) => groups::plain(column, field.data_type()),
+            None if needed.contains(&i) => Err(missing(field.name())),
+            None => Ok(new_null_array(field.data_type(), rows.num_rows())),
+        });
+        // The stand-ins for missing columns are NULL even where the source's are not.
+        let nullable: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        step::batch(&Arc::new(Schema::new(nullable)), columns.collect::<Result<Vec<_>>>()?, rows.num_rows())
     }
 }
+
+/// The schema of a view's state.
+pub(crate) fn state_schema(keys: &[Field], grouping: Option<&Grouping>, output: &Schema, key_columns: &[usize]) -> Schema {
+    let mut fields: Vec<Field> = keys
+        .iter()
+        .enumerate()
+        .map(|(i, key)| Field::new(format!("key_{i}"), plain_text(key.data_type()), true))
+        .collect();
+    fields.push(Field::new("rows", DataType::Int64, false));
+    match grouping {
+        Some(grouping) => {
+            fields.extend(grouping.aggregates.iter().enumerate().flat_map(|(i, call)| kernel::state_fields(i, call)));
+        }
+        None => {
+            let others = output.fields().iter().enumerate().filter(|(i, _)| !key_columns.contains(i));
+            fields.extend(others.map(|(i, field)| Field::new(format!("v{i}"), field.data_type().clone(), true)));
+        }
+    }
+    Schema::new(fields)
+}
+
+fn missing(name: &str) -> Error {
+    Error::Shape { what: "the rows", reason: format!("column {name} is missing") }
+}
+
+fn without_weight_zero(rows: RecordBatch, weights: Option<&Int64Array>) -> Result<(RecordBatch, Option<Int64Array>)> {
+    let Some(weights) = weights else { return Ok((rows, None)) };
+    if weights.len() != rows.num_rows() || weights.null_count() > 0 {
+        let reason = format!("{} rows have {} weights", rows.num_rows(), weights.len() - weights.null_count());
+        return Err(Error::Shape { what: "the weights", reason });
+    }
+    if !weights.values().contains(&0) {
+        return Ok((rows, Some(weights.clone())));
+    }
+    let keep: BooleanArray = weights.values().iter().map(|weight| Some(*weight != 0)).collect();
+    let rows = filter_record_batch(&rows, &keep).map_err(Error::arrow("filter rows"))?;
+    let kept = filter(weights, &keep).map_err(Error::arrow("filter rows"))?;
+    Ok((rows, kept.as_any().downcast_ref::<Int64Array>().cloned()))
+}
+
+/// Finished columns as a batch of the view's output.
+fn output_batch(plan: &ViewPlan, columns: &[ArrayRef], row_count: usize) -> Result<RecordBatch> {
+    let fields = plan.output_schema().fields().iter();
+    let columns = columns.iter().zip(fields).map(|(column, field)| groups::plain(column, field.data_type()));
+    step::batch(plan.output_schema(), columns.collect::<Result<Vec<_>>>()?, row_count)
+}
+
+/// Rows of the view's output that have nothing but their keys.
+fn key_rows(plan: &ViewPlan, keys: &[ArrayRef], row_count: usize) -> Result<RecordBatch> {
+    let columns = plan.output_schema().fields().iter().enumerate().map(|(i, field)| {
+        match plan.key_columns().iter().position(|key| *key == i) {
+            Some(key) => groups::plain(&keys[key], field.data_type()),
+            None => Ok(new_null_array(field.data_type(), row_count)),
+        }
+    });
+    step::batch(plan.output_schema(), columns.collect::<Result<Vec<_>>>()?, row_count)
+}
+
+/// Whether states have the plan's schema (names and types; a store may have changed what can be NULL).
+fn check_state(plan: &ViewPlan, states: &RecordBatch) -> Result<()> {
+    let (expected, found) = (plan.state_schema().fields(), states.schema_ref().fields());
+    let same = expected.len() == found.len()
+        && expected.iter().zip(found).all(|(e, f)| e.name() == f.name() && e.data_type() == f.data_type());
+    if same {
+        return Ok(());
+    }
+    let difference = expected.iter().zip(found).find(|(e, f)| e.name() != f.name() || e.data_type() != f.data_type());
+    let reason = match difference {
+        Some((e, f)) => format!("{} {} stands where {} {} belongs", f.name(), f.data_type(), e.name(), e.data_type()),
+        None => format!("{} columns instead of {}", found.len(), expected.len()),
+    };
+    Err(Error::Shape { what: "the states", reason })
+}
+
+#[cfg(test)]
+mod tests;

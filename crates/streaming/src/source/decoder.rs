@@ -1,10 +1,20 @@
 //! Record batches to rows.
 
-use arrow::array::RecordBatch;
-use eventlog::StoredBatch;
+use std::sync::Arc;
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::SchemaRef,
+};
+use bytes::Bytes;
+use eventlog::{Record, StoredBatch};
 use model::Offset;
 
-use super::{RejectedRecord, SourceDefinition};
+use super::{
+    RejectedRecord, SourceDefinition, SourceFormat,
+    json::{JsonDecoder, accepted},
+    metadata::{self, ArrivedRecord},
+};
 use crate::error::{Error, Result};
 
 /// What decoding gave.
@@ -19,8 +29,11 @@ pub struct Decoded {
 }
 
 /// Decodes the records of one source.
-#[derive(Debug)]
-pub struct SourceDecoder {}
+pub struct SourceDecoder {
+    schema: SchemaRef,
+    format: SourceFormat,
+    json: JsonDecoder,
+}
 
 impl SourceDecoder {
     /// A decoder for `source`.
@@ -28,8 +41,8 @@ impl SourceDecoder {
     /// # Errors
     /// [`Error::Arrow`] when Arrow cannot decode one of the declared types.
     pub fn new(source: &SourceDefinition) -> Result<Self> {
-        let _ = source;
-        Ok(Self {})
+        let json = JsonDecoder::new(Arc::clone(&source.columns))?;
+        Ok(Self { schema: source.schema(), format: source.format, json })
     }
 
     /// Decodes the records of `batches` (of `partition`, in order) whose offsets are in `from..to`.
@@ -37,7 +50,67 @@ impl SourceDecoder {
     /// # Errors
     /// None that a record's content could cause; [`Error::Arrow`] when Arrow fails.
     pub fn decode(&mut self, partition: i32, batches: &[StoredBatch], from: Offset, to: Offset) -> Result<Decoded> {
-        let _ = (partition, batches, from, to);
-        Err(Error::TaskLost("decoder".into()))
+        let (mut records, mut rejected, mut next_offset) = (Vec::new(), Vec::new(), from);
+        for batch in batches {
+            next_offset = next_offset.max(batch.next_offset().min(to));
+            // Control batches mark the ends of transactions: they hold no data.
+            if batch.header().is_ok_and(|header| header.is_control()) {
+                continue;
+            }
+            match batch.records() {
+                Ok(stored) => {
+                    for record in stored.into_iter().filter(|record| (from..to).contains(&record.offset)) {
+                        self.sort_out(record, batch.arrival_time_ms, &mut records, &mut rejected);
+                    }
+                }
+                Err(error) if (from..to).contains(&batch.base_offset()) => rejected.push(RejectedRecord {
+                    offset: batch.base_offset(),
+                    key: None,
+                    value: Some(batch.bytes.clone()),
+                    reason: format!("the whole batch is unreadable: {error}"),
+                }),
+                Err(_) => {}
+            }
+        }
+        let rows = self.rows(partition, &records, &mut rejected)?;
+        rejected.sort_by_key(|record| record.offset);
+        Ok(Decoded { rows, rejected, next_offset })
     }
+
+    /// Puts a record with the good ones, or with the rejected ones when that can be seen without decoding its value.
+    fn sort_out(
+        &self,
+        record: Record,
+        arrival_time_ms: i64,
+        records: &mut Vec<ArrivedRecord>,
+        rejected: &mut Vec<RejectedRecord>,
+    ) {
+        let checked = match &record.value {
+            None => Err("the record has no value (a tombstone)".to_owned()),
+            Some(_) => metadata::event(self.format, &record),
+        };
+        match checked {
+            Ok(event) => records.push(ArrivedRecord { record, arrival_time_ms, event }),
+            Err(reason) => rejected.push(reject(&record, reason)),
+        }
+    }
+
+    fn rows(
+        &mut self,
+        partition: i32,
+        records: &[ArrivedRecord],
+        rejected: &mut Vec<RejectedRecord>,
+    ) -> Result<RecordBatch> {
+        let values: Vec<&[u8]> = records.iter().map(|arrived| arrived.record.value.as_deref().unwrap_or(b"")).collect();
+        let (declared, bad) = self.json.decode(&values)?;
+        let good: Vec<&ArrivedRecord> = accepted(records.len(), &bad).into_iter().map(|i| &records[i]).collect();
+        rejected.extend(bad.into_iter().map(|(i, reason)| reject(&records[i].record, reason)));
+        let mut columns = declared.columns().to_vec();
+        columns.extend(metadata::columns(self.format, partition, &good));
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(Error::arrow("build the rows of a source"))
+    }
+}
+
+fn reject(record: &Record, reason: String) -> RejectedRecord {
+    RejectedRecord { offset: record.offset, key: record.key.clone(), value: record.value.as_ref().map(Bytes::clone), reason }
 }

@@ -1,6 +1,6 @@
 //! A pinned range of the log as a table.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;

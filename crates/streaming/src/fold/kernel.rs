@@ -1,0 +1,162 @@
+//! Aggregates as columns: each keeps its state in typed vectors, one entry a group.
+//!
+//! What it is: [`Kernel`], what every aggregate can do, and [`for_each`], the loop they share. One call a batch is
+//! dynamic; inside, the loops are over slices.
+//!
+//! What must hold: `merge` of the states of two parts is the state of the whole, in any split and order; the state's
+//! columns depend on the rows alone, not on how they were batched.
+
+mod average;
+mod count;
+mod extreme;
+mod position;
+mod sum;
+
+use arrow::{
+    array::{ArrayRef, BooleanArray},
+    buffer::NullBuffer,
+    datatypes::{DataType, Field},
+};
+
+use crate::{
+    error::{Error, Result},
+    plan::{AggregateCall, AggregateKind},
+};
+pub(super) use count::counts_of;
+pub(super) use position::Places;
+
+/// The rows of one batch, as an aggregate sees them.
+pub(super) struct Input<'a> {
+    /// The group of each row.
+    pub(super) groups: &'a [u32],
+    /// What is aggregated; `None` for `count(*)`.
+    pub(super) values: Option<ArrayRef>,
+    /// Which rows count; all without it.
+    pub(super) filter: Option<BooleanArray>,
+    /// How often each row counts; once without it.
+    pub(super) weights: Option<&'a [i64]>,
+    /// Where the rows are in the log, when the aggregate needs to know.
+    pub(super) places: Option<Places<'a>>,
+}
+
+/// The state of one aggregate for all groups.
+pub(super) trait Kernel: Send {
+    /// Makes room for `group_count` groups; new ones are empty.
+    fn resize(&mut self, group_count: usize);
+
+    /// Adds rows.
+    fn update(&mut self, input: &Input<'_>) -> Result<()>;
+
+    /// Empties a group.
+    fn reset(&mut self, group: usize);
+
+    /// The state's columns for some groups; the fields are [`state_fields`]'s.
+    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>>;
+
+    /// Adds states, one a row.
+    fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()>;
+
+    /// The finished values of some groups.
+    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef>;
+
+    /// Memory held, in bytes.
+    fn memory_bytes(&self) -> usize;
+}
+
+/// The kernel of an aggregate.
+pub(super) fn new(call: &AggregateCall) -> Result<Box<dyn Kernel>> {
+    let output = &call.output_type;
+    Ok(match (call.kind, &call.argument_type) {
+        (AggregateKind::Count, _) => Box::new(count::Count::default()),
+        (AggregateKind::Sum, DataType::Float64) => Box::new(sum::FloatSum::default()),
+        (AggregateKind::Sum, DataType::Decimal128(_, _)) => Box::new(sum::DecimalSum::new(output)),
+        (AggregateKind::Sum, _) => Box::new(sum::IntegerSum::new(output)),
+        (AggregateKind::Avg, DataType::Decimal128(_, scale)) => {
+            Box::new(average::DecimalAverage::new(*scale, output, &call.text)?)
+        }
+        (AggregateKind::Avg, _) => Box::new(average::FloatAverage::default()),
+        (AggregateKind::Min, data_type) => extreme::new(data_type, output, extreme::End::Least)?,
+        (AggregateKind::Max, data_type) => extreme::new(data_type, output, extreme::End::Greatest)?,
+        (AggregateKind::First { ignore_nulls }, _) => {
+            Box::new(position::ByPlace::new(output, position::Which::First, ignore_nulls)?)
+        }
+        (AggregateKind::Last { ignore_nulls }, _) => {
+            Box::new(position::ByPlace::new(output, position::Which::Last, ignore_nulls)?)
+        }
+    })
+}
+
+/// The fields of an aggregate's state, named after its number.
+pub(super) fn state_fields(number: usize, call: &AggregateCall) -> Vec<Field> {
+    let field = |name: &str, data_type: DataType| Field::new(format!("a{number}_{name}"), data_type, true);
+    let count = || field("count", DataType::Int64);
+    match (call.kind, &call.argument_type) {
+        (AggregateKind::Count, _) => vec![count()],
+        (AggregateKind::Sum | AggregateKind::Avg, DataType::Float64) => {
+            vec![count(), field("exact_sum", DataType::Binary)]
+        }
+        (AggregateKind::Sum | AggregateKind::Avg, DataType::Decimal128(_, scale)) => {
+            vec![count(), field("sum", DataType::Decimal128(38, *scale))]
+        }
+        (AggregateKind::Sum | AggregateKind::Avg, _) => vec![count(), field("sum", DataType::Int64)],
+        (AggregateKind::Min | AggregateKind::Max, _) => {
+            vec![field("value", crate::plan::plain_text(&call.output_type))]
+        }
+        (AggregateKind::First { .. } | AggregateKind::Last { .. }, _) => vec![
+            field("arrival_us", DataType::Int64),
+            field("partition", DataType::Int32),
+            field("offset", DataType::Int64),
+            field("value", crate::plan::plain_text(&call.output_type)),
+        ],
+    }
+}
+
+/// Calls `each(row, group, weight)` for the rows that are valid.
+#[inline]
+fn for_each(
+    groups: &[u32],
+    valid: Option<&NullBuffer>,
+    weights: Option<&[i64]>,
+    mut each: impl FnMut(usize, usize, i64),
+) {
+    match (valid, weights) {
+        (None, None) => groups.iter().enumerate().for_each(|(row, group)| each(row, *group as usize, 1)),
+        (Some(valid), None) => valid.valid_indices().for_each(|row| each(row, groups[row] as usize, 1)),
+        (None, Some(weights)) => {
+            groups.iter().zip(weights).enumerate().for_each(|(row, (group, weight))| each(row, *group as usize, *weight));
+        }
+        (Some(valid), Some(weights)) => {
+            valid.valid_indices().for_each(|row| each(row, groups[row] as usize, weights[row]));
+        }
+    }
+}
+
+impl Input<'_> {
+    /// The rows that pass the filter.
+    fn selected(&self) -> Option<NullBuffer> {
+        self.filter.as_ref().map(|filter| NullBuffer::new(filter.values().clone()))
+    }
+
+    /// The rows that pass the filter and whose value is not NULL.
+    fn valid(&self) -> Option<NullBuffer> {
+        let nulls = self.values.as_ref().and_then(|values| values.logical_nulls());
+        NullBuffer::union(self.selected().as_ref(), nulls.as_ref()).filter(|valid| valid.null_count() > 0)
+    }
+
+    fn values(&self) -> Result<&ArrayRef> {
+        self.values.as_ref().ok_or_else(|| shape("an aggregate over nothing".to_owned()))
+    }
+}
+
+fn shape(reason: String) -> Error {
+    Error::Shape { what: "the input or state of an aggregate", reason }
+}
+
+/// A state's column as the type it must have.
+fn downcast<T: 'static>(column: &ArrayRef) -> Result<&T> {
+    column.as_any().downcast_ref().ok_or_else(|| shape(format!("a column is {}", column.data_type())))
+}
+
+fn column(state: &[ArrayRef], index: usize) -> Result<&ArrayRef> {
+    state.get(index).ok_or_else(|| shape(format!("column {index} is missing")))
+}

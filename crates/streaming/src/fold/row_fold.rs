@@ -1,0 +1,223 @@
+//! The state of a view that does not group: its rows, each identified by its place in the log.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch},
+    compute::{concat_batches, filter_record_batch},
+};
+use hashbrown::HashSet;
+
+use super::ViewChange;
+use crate::{
+    error::{Error, Result},
+    plan::{
+        ViewPlan,
+        step::{self, CarriedRows},
+    },
+};
+
+/// Small batches are put together up to this size, so that a slow trickle does not end in thousands of them.
+const CHUNK_ROWS: usize = 8_192;
+
+type Place = (i32, i64);
+
+/// Rows, in the order in which they were folded.
+pub(super) struct RowFold {
+    plan: Arc<ViewPlan>,
+    chunks: Vec<RecordBatch>,
+    row_count: usize,
+    /// Rows not yet given out as changes, as chunks.
+    changed: Pending,
+    /// Rows not yet given out as states, as chunks.
+    dirty: Pending,
+}
+
+#[derive(Default)]
+struct Pending {
+    added: Vec<RecordBatch>,
+    removed: Vec<Place>,
+}
+
+impl RowFold {
+    pub(super) fn new(plan: Arc<ViewPlan>) -> Self {
+        Self { plan, chunks: Vec::new(), row_count: 0, changed: Pending::default(), dirty: Pending::default() }
+    }
+
+    /// Folds rows; `carried` are weights (if `weighted`), then partition and offset.
+    pub(super) fn apply(&mut self, input: CarriedRows, weighted: bool) -> Result<()> {
+        let CarriedRows { rows, carried } = step::run(self.plan.below(), input)?;
+        let (weights, places) = carried.split_at(usize::from(weighted));
+        let mut columns = rows.columns().to_vec();
+        columns.extend(self.plan.hidden_keys().iter().map(|key| ArrayRef::clone(&places[*key])));
+        let rows = super::output_batch(&self.plan, &columns, rows.num_rows())?;
+        let weights = weights.first().and_then(|weights| weights.as_any().downcast_ref::<Int64Array>());
+        let Some(weights) = weights else {
+            self.add(rows, true);
+            return Ok(());
+        };
+        if let Some(weight) = weights.values().iter().find(|weight| weight.abs() != 1) {
+            let reason = format!("a row has weight {weight}, but a place in the log holds one record");
+            return Err(Error::Shape { what: "the weights", reason });
+        }
+        let added: BooleanArray = weights.iter().map(|weight| weight.map(|weight| weight > 0)).collect();
+        let taken_back = arrow::compute::not(&added).map_err(Error::arrow("split rows by weight"))?;
+        let taken_back = filter_record_batch(&rows, &taken_back).map_err(Error::arrow("split rows by weight"))?;
+        self.add(filter_record_batch(&rows, &added).map_err(Error::arrow("split rows by weight"))?, true);
+        self.remove(places_of(&self.plan, &taken_back)?.collect())
+    }
+
+    pub(super) fn drain_changes(&mut self) -> Result<ViewChange> {
+        let added = self.concat(&self.changed.added)?;
+        let gone = key_batch(&self.plan, &self.changed.removed)?;
+        let weights = std::iter::repeat_n(1, added.num_rows()).chain(std::iter::repeat_n(-1, gone.num_rows()));
+        let weights: Int64Array = weights.collect::<Vec<i64>>().into();
+        let rows = self.concat(&[added, gone])?;
+        self.changed = Pending::default();
+        Ok(ViewChange { rows, weights })
+    }
+
+    pub(super) fn drain_dirty_state(&mut self) -> Result<RecordBatch> {
+        let added = self.states(&self.concat(&self.dirty.added)?, 1)?;
+        let gone = self.states(&key_batch(&self.plan, &self.dirty.removed)?, 0)?;
+        let states = concat_batches(self.plan.state_schema(), [&added, &gone]).map_err(Error::arrow("gather states"))?;
+        self.dirty = Pending::default();
+        Ok(states)
+    }
+
+    pub(super) fn all_state(&self) -> Result<RecordBatch> {
+        self.states(&self.rows()?, 1)
+    }
+
+    pub(super) fn merge_state(&mut self, states: &RecordBatch) -> Result<()> {
+        let (present, _) = self.rows_of_states(states)?;
+        self.add(present, true);
+        Ok(())
+    }
+
+    pub(super) fn restore_state(&mut self, states: &RecordBatch) -> Result<()> {
+        let (present, absent) = self.rows_of_states(states)?;
+        if self.row_count > 0 {
+            let mut replaced: HashSet<Place> = places_of(&self.plan, &present)?.collect();
+            replaced.extend(absent);
+            self.row_count -= retain(&self.plan, &mut self.chunks, &replaced)?.len();
+            retain(&self.plan, &mut self.changed.added, &replaced)?;
+        }
+        self.add(present, false);
+        Ok(())
+    }
+
+    pub(super) fn rows(&self) -> Result<RecordBatch> {
+        self.concat(&self.chunks)
+    }
+
+    pub(super) fn group_count(&self) -> usize {
+        self.row_count
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.chunks.iter().map(RecordBatch::get_array_memory_size).sum()
+    }
+
+    fn add(&mut self, rows: RecordBatch, dirty: bool) {
+        if rows.num_rows() == 0 {
+            return;
+        }
+        self.row_count += rows.num_rows();
+        let small = self.chunks.last().is_some_and(|last| last.num_rows() + rows.num_rows() <= CHUNK_ROWS);
+        let joined = if small { self.chunks.last().and_then(|last| self.concat(&[last.clone(), rows.clone()]).ok()) } else { None };
+        match (joined, self.chunks.last_mut()) {
+            (Some(joined), Some(last)) => *last = joined,
+            _ => self.chunks.push(rows.clone()),
+        }
+        if dirty {
+            self.dirty.added.push(rows.clone());
+        }
+        self.changed.added.push(rows);
+    }
+
+    fn remove(&mut self, places: HashSet<Place>) -> Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let removed = retain(&self.plan, &mut self.chunks, &places)?;
+        self.row_count -= removed.len();
+        let never_shown: HashSet<Place> = retain(&self.plan, &mut self.changed.added, &places)?.into_iter().collect();
+        retain(&self.plan, &mut self.dirty.added, &places)?;
+        self.changed.removed.extend(removed.iter().filter(|place| !never_shown.contains(*place)));
+        self.dirty.removed.extend(removed);
+        Ok(())
+    }
+
+    fn concat(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
+        concat_batches(self.plan.output_schema(), batches).map_err(Error::arrow("gather rows"))
+    }
+
+    fn states(&self, rows: &RecordBatch, weight: i64) -> Result<RecordBatch> {
+        let keys = self.plan.key_columns();
+        let mut columns: Vec<ArrayRef> = keys.iter().map(|key| ArrayRef::clone(rows.column(*key))).collect();
+        columns.push(Arc::new(Int64Array::from_value(weight, rows.num_rows())));
+        let others = (0..rows.num_columns()).filter(|i| !keys.contains(i));
+        columns.extend(others.map(|i| ArrayRef::clone(rows.column(i))));
+        step::batch(self.plan.state_schema(), columns, rows.num_rows())
+    }
+
+    /// The rows that states stand for, and the places of rows that are gone.
+    fn rows_of_states(&self, states: &RecordBatch) -> Result<(RecordBatch, Vec<Place>)> {
+        super::check_state(&self.plan, states)?;
+        let keys = self.plan.key_columns();
+        let others: Vec<usize> = (0..self.plan.output_schema().fields().len()).filter(|i| !keys.contains(i)).collect();
+        let columns = (0..self.plan.output_schema().fields().len()).map(|i| {
+            let key = keys.iter().position(|key| *key == i);
+            let other = others.iter().position(|other| *other == i).unwrap_or(0);
+            ArrayRef::clone(states.column(key.unwrap_or(keys.len() + 1 + other)))
+        });
+        let rows = step::batch(self.plan.output_schema(), columns.collect(), states.num_rows())?;
+        let weights = states.column(keys.len()).as_any().downcast_ref::<Int64Array>();
+        let present: BooleanArray = match weights {
+            Some(weights) => weights.iter().map(|weight| Some(weight.unwrap_or(0) > 0)).collect(),
+            None => return Err(Error::Shape { what: "the states", reason: "rows is not a BIGINT".to_owned() }),
+        };
+        let absent = arrow::compute::not(&present).map_err(Error::arrow("split states"))?;
+        let absent = filter_record_batch(&rows, &absent).map_err(Error::arrow("split states"))?;
+        let present = filter_record_batch(&rows, &present).map_err(Error::arrow("split states"))?;
+        let absent = places_of(&self.plan, &absent)?.collect();
+        Ok((present, absent))
+    }
+}
+
+/// The places of rows, read from their key columns.
+fn places_of<'a>(plan: &ViewPlan, rows: &'a RecordBatch) -> Result<impl Iterator<Item = Place> + 'a> {
+    let [partition, offset] = plan.key_columns() else {
+        return Err(Error::Shape { what: "the plan", reason: "its rows have no place".to_owned() });
+    };
+    let partitions = rows.column(*partition).as_any().downcast_ref::<Int32Array>();
+    let offsets = rows.column(*offset).as_any().downcast_ref::<Int64Array>();
+    match (partitions, offsets) {
+        (Some(partitions), Some(offsets)) => {
+            Ok((0..rows.num_rows()).map(|row| (partitions.value(row), offsets.value(row))))
+        }
+        _ => Err(Error::Shape { what: "the rows", reason: "their places are not INT and BIGINT".to_owned() }),
+    }
+}
+
+/// Takes the rows at `places` out of some batches; returns the places that were found.
+fn retain(plan: &ViewPlan, batches: &mut Vec<RecordBatch>, places: &HashSet<Place>) -> Result<Vec<Place>> {
+    let mut found = Vec::new();
+    for batch in batches.iter_mut() {
+        let keep: BooleanArray = places_of(plan, batch)?.map(|place| Some(!places.contains(&place))).collect();
+        if keep.true_count() < keep.len() {
+            found.extend(places_of(plan, batch)?.filter(|place| places.contains(place)));
+            *batch = filter_record_batch(batch, &keep).map_err(Error::arrow("take rows back"))?;
+        }
+    }
+    batches.retain(|batch| batch.num_rows() > 0);
+    Ok(found)
+}
+
+/// Rows that have nothing but their places.
+fn key_batch(plan: &ViewPlan, places: &[Place]) -> Result<RecordBatch> {
+    let partitions: ArrayRef = Arc::new(places.iter().map(|place| Some(place.0)).collect::<Int32Array>());
+    let offsets: ArrayRef = Arc::new(places.iter().map(|place| Some(place.1)).collect::<Int64Array>());
+    super::key_rows(plan, &[partitions, offsets], places.len())
+}

@@ -1,0 +1,186 @@
+//! Windows written as table functions, turned into plain SQL.
+//!
+//! `TUMBLE(source, time, INTERVAL '1 hour')` becomes a subquery over the source that adds `window_start` and
+//! `window_end` with `date_bin`. From there on it is a projection like any other: no operator knows the syntax, and a
+//! batch engine runs the same plan.
+//!
+//! What must hold: a window is `[start, end)`, aligned to the epoch.
+
+use std::ops::ControlFlow;
+
+use sqlparser::{
+    ast::{
+        Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, TableAlias,
+        TableFactor, VisitMut, VisitorMut,
+    },
+    dialect::PostgreSqlDialect,
+    parser::Parser,
+    tokenizer::{Span, Token},
+};
+
+use crate::{
+    source::SourceDefinition,
+    sql::{SYNTAX_ERROR, SqlError, UNDEFINED_TABLE, byte_of_location, character_at, is_word, parser_error, tokenize},
+};
+
+const USAGE: &str = "write TUMBLE(source, time_column, INTERVAL '1 hour')";
+
+/// Parses a query and replaces the window functions in it.
+pub(super) fn parse_query(text: &str, sources: &[SourceDefinition]) -> Result<Box<Query>, SqlError> {
+    let standard = without_table_keyword(text)?;
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&standard).and_then(|mut parser| parser.parse_query());
+    let mut query = parsed.map_err(|error| parser_error(text, &error.to_string()))?;
+    match query.visit(&mut Rewriter { text, sources }) {
+        ControlFlow::Continue(()) => Ok(query),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+/// The standard writes `TUMBLE(TABLE source, ...)`; the parser does not, so `TABLE` becomes white space.
+fn without_table_keyword(text: &str) -> Result<String, SqlError> {
+    let mut standard = text.to_owned();
+    for window in tokenize(text)?.windows(3) {
+        let [function, open, table] = window else { continue };
+        if is_word(&function.token, "tumble") && open.token == Token::LParen && is_word(&table.token, "table") {
+            standard.replace_range(table.start..table.end, &" ".repeat(table.end - table.start));
+        }
+    }
+    Ok(standard)
+}
+
+struct Rewriter<'a> {
+    text: &'a str,
+    sources: &'a [SourceDefinition],
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Box<SqlError>;
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        match self.rewrite(factor) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+}
+
+impl Rewriter<'_> {
+    fn rewrite(&self, factor: &mut TableFactor) -> Result<(), SqlError> {
+        let TableFactor::Table { name, alias, args: Some(arguments), .. } = factor else { return Ok(()) };
+        let Some(ObjectNamePart::Identifier(function)) = name.0.last() else { return Ok(()) };
+        match function.value.to_lowercase().as_str() {
+            "tumble" => {}
+            "hop" | "session" | "slide" | "cumulate" => {
+                let error = SqlError::unsupported(format!("window function {}", function.value.to_uppercase()));
+                return Err(self.at(error, function.span).with_hint("use TUMBLE"));
+            }
+            _ => {
+                let error = SqlError::unsupported(format!("table function {function}"));
+                return Err(self.at(error, function.span).with_hint("a view reads a source, or TUMBLE over a source"));
+            }
+        }
+        let (source, time, size) = self.arguments(function, &arguments.args)?;
+        *factor = TableFactor::Derived {
+            lateral: false,
+            subquery: windowed(&source, &time, &size)?,
+            alias: Some(alias.take().unwrap_or_else(|| TableAlias {
+                explicit: true,
+                name: source,
+                columns: Vec::new(),
+                at: None,
+            })),
+            sample: None,
+        };
+        Ok(())
+    }
+
+    fn arguments(&self, function: &Ident, arguments: &[FunctionArg]) -> Result<(Ident, Ident, Expr), SqlError> {
+        let usage = || self.at(SqlError::new(SYNTAX_ERROR, "TUMBLE has other arguments"), function.span).with_hint(USAGE);
+        let expressions = arguments.iter().map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
+            _ => None,
+        });
+        let expressions = expressions.collect::<Option<Vec<_>>>().ok_or_else(usage)?;
+        let (source, time, size) = match expressions.as_slice() {
+            [Expr::Identifier(source), Expr::Interval(size)] => {
+                (source.clone(), self.event_time(source)?, Expr::Interval(size.clone()))
+            }
+            [Expr::Identifier(source), time, Expr::Interval(size)] => {
+                (source.clone(), column(time).ok_or_else(usage)?, Expr::Interval(size.clone()))
+            }
+            _ => return Err(usage()),
+        };
+        Ok((source, time, size))
+    }
+
+    fn event_time(&self, name: &Ident) -> Result<Ident, SqlError> {
+        let folded = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+        let Some(source) = self.sources.iter().find(|source| source.name == folded) else {
+            let error = SqlError::new(UNDEFINED_TABLE, format!("there is no source \"{folded}\""));
+            return Err(self.at(error, name.span));
+        };
+        match &source.event_time {
+            Some(time) => Ok(Ident::with_quote('"', time)),
+            None => {
+                let message = format!("source \"{folded}\" has no event_time, so TUMBLE needs a time column");
+                Err(self.at(SqlError::new(SYNTAX_ERROR, message), name.span).with_hint(USAGE))
+            }
+        }
+    }
+
+    fn at(&self, error: SqlError, span: Span) -> SqlError {
+        if span == Span::empty() {
+            return error;
+        }
+        error.at(character_at(self.text, byte_of_location(self.text, span.start)))
+    }
+}
+
+/// A column, plain or as `DESCRIPTOR(column)`.
+fn column(expression: &Expr) -> Option<Ident> {
+    match expression {
+        Expr::Identifier(name) => Some(name.clone()),
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("descriptor") => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            match list.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name)))] => Some(name.clone()),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn windowed(source: &Ident, time: &Ident, size: &Expr) -> Result<Box<Query>, SqlError> {
+    let text = format!(
+        "SELECT *, date_bin({size}, {time}) AS window_start, date_bin({size}, {time}) + {size} AS window_end FROM {source}"
+    );
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
+    let mut query = parsed.map_err(|error| parser_error(&text, &error.to_string()))?;
+    // The identifiers of the user's text keep their places, so that an unknown column is reported where it stands.
+    let _: ControlFlow<()> = query.visit(&mut Placed { source, time });
+    Ok(query)
+}
+
+struct Placed<'a> {
+    source: &'a Ident,
+    time: &'a Ident,
+}
+
+impl VisitorMut for Placed<'_> {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        if let Some(ObjectNamePart::Identifier(name)) = relation.0.last_mut() {
+            name.span = self.source.span;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(name) = expression {
+            name.span = if name.value == self.time.value { self.time.span } else { Span::empty() };
+        }
+        ControlFlow::Continue(())
+    }
+}
