@@ -1,7 +1,7 @@
 //! Views, and the doors to them: PostgreSQL wire and HTTP.
 //!
 //! What it is: [`views`] holds versioned, keyed rows with their Positions; [`sql`] answers queries over them; [`pg`]
-//! and `http` are doors that speak a protocol and decide nothing.
+//! and [`http`] are doors that speak a protocol and decide nothing.
 //!
 //! What it is not: it computes no view and appends no record. Views are folded in `streaming`, definitions are carried
 //! out by whoever implements [`sql::Definitions`], and records enter through the log's own doors.
@@ -9,6 +9,7 @@
 //! What must hold: every answer carries the Positions that it reflects; a reader never blocks a writer and never sees
 //! half a batch.
 
+pub mod http;
 pub mod pg;
 pub mod sql;
 pub mod views;

@@ -1,0 +1,191 @@
+//! The HTTP door: JSON over HTTP/1.1 for topics, views, SQL, event streams, commands, health and metrics.
+//!
+//! What it is: [`start`] binds an address and serves the [routes](mod@routes) described by `/openapi.json`; each
+//! noun has its own file.
+//!
+//! What it is not: a second implementation of anything. A handler reads a request, asks one of the [`Doors`], and
+//! writes an answer.
+//!
+//! What must hold:
+//! - every answer that read or wrote something says how far (`positions`, and the header `fourfold-positions`), and
+//!   every read can demand a position and wait for it (`min_position`, `timeout_ms`);
+//! - every request carries a principal, and `model::authorise` is asked before anything is looked at;
+//! - connections, requests in flight, bodies, answers and times are bounded, and what is cut short says so;
+//! - a door on loopback answers to loopback names only, so that a web page cannot reach it by DNS rebinding, and no
+//!   answer permits another origin to read it.
+
+mod answer;
+mod commands;
+mod connection;
+mod events;
+mod guard;
+mod health;
+mod instants;
+mod negotiation;
+mod parameters;
+mod partitioner;
+mod problem;
+mod record_json;
+mod records;
+mod routes;
+mod rows;
+mod sql;
+mod streams;
+mod topics;
+mod views;
+mod waiting;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use eventlog::EventLog;
+use eventstore::{Aggregates, EventStore};
+use model::{Clock, Error, Metrics, Result};
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+pub use health::{Part, Readiness};
+
+use crate::{sql::SqlService, views::Views};
+
+#[cfg(test)]
+mod tests;
+
+/// The description of this door, OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("http/openapi.json");
+
+/// What may be set for the HTTP door.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Names, besides those of loopback, by which clients may call a door on loopback (the `Host` header, without
+    /// port).
+    pub hosts_allowed: Vec<String>,
+    /// Connections open at a time; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// Requests in work at a time, until the last byte of the answer; further ones are answered 503.
+    pub requests_in_flight_max: usize,
+    /// The largest request body, in bytes.
+    pub request_bytes_max: usize,
+    /// A request has to have arrived and been answered (up to the first byte of the answer's body) in this time.
+    pub request_timeout: Duration,
+    /// How long a read waits for `min_position` when it does not say.
+    pub wait_timeout: Duration,
+    /// A connection that sends no complete request head in this time is closed; also the longest idle time.
+    pub head_timeout: Duration,
+    /// A connection that takes no byte of an answer in this time is closed.
+    pub write_stall_timeout: Duration,
+    /// The longest time in which a streamed answer has to be taken.
+    pub stream_timeout: Duration,
+    /// The most rows, records or events in an answer that is not streamed.
+    pub answer_rows_max: usize,
+    /// The largest answer that is not streamed, in bytes.
+    pub answer_bytes_max: usize,
+    /// The largest streamed answer, in bytes.
+    pub stream_bytes_max: u64,
+    /// How long [`HttpServer::stop`] lets requests finish.
+    pub stop_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            hosts_allowed: Vec::new(),
+            connections_max: 1024,
+            requests_in_flight_max: 256,
+            request_bytes_max: 8 << 20,
+            request_timeout: Duration::from_secs(60),
+            wait_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(30),
+            write_stall_timeout: Duration::from_secs(30),
+            stream_timeout: Duration::from_secs(600),
+            answer_rows_max: 100_000,
+            answer_bytes_max: 32 << 20,
+            stream_bytes_max: 4 << 30,
+            stop_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What lies behind the door.
+#[derive(Clone)]
+pub struct Doors {
+    /// Topics and their records.
+    pub log: Arc<dyn EventLog>,
+    /// SQL.
+    pub sql: Arc<SqlService>,
+    /// Views, for reads that need no SQL.
+    pub views: Arc<Views>,
+    /// Streams of events, where this server keeps them.
+    pub event_store: Option<Arc<EventStore>>,
+    /// What takes commands, where something does.
+    pub aggregates: Option<Arc<Aggregates>>,
+    /// Where the timestamps of records posted here come from.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted, and served at `/metrics`.
+    pub metrics: Metrics,
+    /// Which parts of the server are ready, for `/readyz`.
+    pub readiness: Readiness,
+}
+
+/// The HTTP door, open.
+#[derive(Debug)]
+pub struct HttpServer {
+    /// Where it listens.
+    pub local_addr: SocketAddr,
+    stopping: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl HttpServer {
+    /// Closes the door: accepts no more, lets requests finish for [`HttpSettings::stop_timeout`], ends the rest.
+    pub async fn stop(self) {
+        self.stopping.send_replace(true);
+        if let Err(error) = self.accepting.await {
+            tracing::warn!(%error, "the HTTP door did not stop by itself");
+        }
+    }
+}
+
+/// Opens the door.
+///
+/// # Errors
+/// [`Unavailable`](model::ErrorKind::Unavailable) when the address cannot be had.
+pub async fn start(settings: HttpSettings, doors: Doors) -> Result<HttpServer> {
+    let cannot_listen = |error: std::io::Error| {
+        Error::unavailable(format!("cannot listen for HTTP on {}", settings.listen))
+            .with_hint("stop whatever uses the address, or choose another one")
+            .with_source(error)
+    };
+    let listener = TcpListener::bind(settings.listen).await.map_err(cannot_listen)?;
+    let local_addr = listener.local_addr().map_err(cannot_listen)?;
+    let (stopping, stopped) = watch::channel(false);
+    let server = Arc::new(Server::new(settings, doors, local_addr));
+    let accepting = tokio::spawn(connection::accept(listener, server, stopped));
+    tracing::info!(%local_addr, "listening for HTTP");
+    Ok(HttpServer { local_addr, stopping, accepting })
+}
+
+/// What every handler shares.
+struct Server {
+    settings: HttpSettings,
+    doors: Doors,
+    registry: Registry,
+    hosts: guard::Hosts,
+    requests: Arc<tokio::sync::Semaphore>,
+    next_partition: std::sync::atomic::AtomicUsize,
+}
+
+impl Server {
+    fn new(settings: HttpSettings, doors: Doors, local_addr: SocketAddr) -> Self {
+        Self {
+            registry: doors.metrics.registry(),
+            hosts: guard::Hosts::new(local_addr, &settings.hosts_allowed),
+            requests: Arc::new(tokio::sync::Semaphore::new(settings.requests_in_flight_max)),
+            next_partition: std::sync::atomic::AtomicUsize::new(0),
+            settings,
+            doors,
+        }
+    }
+}

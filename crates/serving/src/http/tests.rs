@@ -1,0 +1,250 @@
+//! The door opened on a free port of loopback, over a real log, and asked over a socket.
+
+mod client;
+mod commands;
+mod limits;
+mod negotiation;
+mod partitioner;
+mod routes;
+mod sql;
+mod streams;
+mod topics;
+mod views;
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::{
+    array::{Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
+    datatypes::{DataType, Field, Schema, TimeUnit},
+};
+use async_trait::async_trait;
+use eventlog::{EmbeddedLog, EventLog, EventLogSettings};
+use eventstore::{Aggregates, AggregatesSettings, Context, Decider, EventStore, EventStoreSettings, Rejection};
+use model::{ManualClock, Metrics, Positions, Principal, TopicName};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use streaming::{Show, SourceDefinition, SqlError, Statement};
+use tempfile::TempDir;
+
+use self::client::{Answer, ask};
+use super::{Doors, HttpServer, HttpSettings, Part, Readiness, start};
+use crate::{
+    sql::{Defined, Definitions, SqlService, SqlSettings},
+    views::{Snapshot, View, Views},
+};
+
+const NOW_MS: i64 = 1_359_655_200_000;
+
+/// An open door, and what lies behind it.
+struct Door {
+    server: HttpServer,
+    log: Arc<EmbeddedLog>,
+    view: Arc<View>,
+    views: Arc<Views>,
+    _directory: TempDir,
+}
+
+impl Door {
+    async fn open() -> Self {
+        Self::open_with(HttpSettings { listen: ([127, 0, 0, 1], 0).into(), ..HttpSettings::default() }).await
+    }
+
+    async fn open_with(settings: HttpSettings) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let metrics = Metrics::default();
+        let clock = Arc::new(ManualClock::at(NOW_MS));
+        let log = EmbeddedLog::open(
+            directory.path(),
+            EventLogSettings::default(),
+            Arc::clone(&clock) as Arc<dyn model::Clock>,
+            metrics.clone(),
+        )
+        .await
+        .unwrap();
+        let dynamic: Arc<dyn EventLog> = Arc::clone(&log) as Arc<dyn EventLog>;
+        let store = EventStore::open(
+            Arc::clone(&dynamic),
+            EventStoreSettings::default(),
+            Arc::clone(&clock) as Arc<dyn model::Clock>,
+            metrics.clone(),
+        )
+        .await
+        .unwrap();
+        let aggregates = Aggregates::new(Arc::clone(&store), AggregatesSettings::default()).unwrap();
+        aggregates.register("gate", Gate).unwrap();
+        let views = Views::new(metrics.clone());
+        let view = Arc::new(board());
+        views.publish("board", Arc::clone(&view) as Arc<dyn crate::views::Relation>);
+        let sql =
+            SqlService::new(Arc::clone(&views), Arc::new(Nothing), SqlSettings::default(), metrics.clone()).unwrap();
+        let part = |name: &str| Part { name: name.to_owned(), ready: true, note: None };
+        let doors = Doors {
+            log: dynamic,
+            sql,
+            views: Arc::clone(&views),
+            event_store: Some(store),
+            aggregates: Some(Arc::new(aggregates)),
+            clock,
+            metrics,
+            readiness: Readiness::new(move || vec![part("log")]),
+        };
+        let server = start(settings, doors).await.unwrap();
+        Self { server, log, view, views, _directory: directory }
+    }
+
+    /// Sends `GET /path` or `POST /path` with a JSON body.
+    async fn ask(&self, request: &str, body: Option<&str>) -> Answer {
+        let (method, path) = request.split_once(' ').unwrap();
+        let headers: &[(&str, &str)] = if body.is_some() { &[("content-type", "application/json")] } else { &[] };
+        ask(self.server.local_addr, method, path, headers, body.unwrap_or_default().as_bytes()).await
+    }
+
+    /// Sends a request and compares status and JSON body; the body may have more members than are expected.
+    async fn check(&self, request: &str, body: Option<&str>, status: u16, expected: Value) -> Answer {
+        let answer = self.ask(request, body).await;
+        assert_eq!(answer.status, status, "{request}: {}", answer.text());
+        if status >= 400 {
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{request}");
+        }
+        assert_like(&answer.json(), &expected, request);
+        if let Some(positions) = answer.json().get("positions") {
+            assert_eq!(answer.header("fourfold-positions"), positions.as_str(), "{request}");
+        }
+        answer
+    }
+
+    async fn close(self) {
+        self.server.stop().await;
+        self.log.close().await.unwrap();
+    }
+}
+
+#[track_caller]
+fn assert_like(actual: &Value, expected: &Value, at: &str) {
+    match (actual, expected) {
+        (Value::Object(actual), Value::Object(expected)) => {
+            for (name, value) in expected {
+                assert_like(actual.get(name).unwrap_or(&Value::Null), value, &format!("{at} {name}"));
+            }
+        }
+        (Value::Array(actual), Value::Array(expected)) => {
+            assert_eq!(actual.len(), expected.len(), "{at}: {actual:?}");
+            for (index, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+                assert_like(actual, expected, &format!("{at}[{index}]"));
+            }
+        }
+        _ => assert_eq!(actual, expected, "{at}"),
+    }
+}
+
+/// A view with a key of two columns.
+fn board() -> View {
+    View::new("board", board_schema(), &[0, 1], vec![TopicName::new("flights").unwrap()]).unwrap()
+}
+
+fn board_schema() -> Arc<Schema> {
+    Arc::new(Schema::new(vec![
+        Field::new("carrier", DataType::Utf8, true),
+        Field::new("hour", DataType::Timestamp(TimeUnit::Millisecond, None), true),
+        Field::new("departures", DataType::Int64, true),
+        Field::new("delay", DataType::Float64, true),
+    ]))
+}
+
+/// Puts `(carrier, departures, delay)` into the view, at the hour 2013-01-01T05:00, and says how far that is.
+fn put(view: &View, rows: &[(&str, i64, Option<f64>)], positions: &str) {
+    let rows_of_hour = vec![1_357_016_400_000; rows.len()];
+    let batch = RecordBatch::try_new(
+        board_schema(),
+        vec![
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.0))),
+            Arc::new(TimestampMillisecondArray::from(rows_of_hour)),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.1))),
+            Arc::new(Float64Array::from_iter(rows.iter().map(|row| row.2))),
+        ],
+    )
+    .unwrap();
+    let weights = Int64Array::from(vec![1; rows.len()]);
+    let positions: Positions = positions.parse().unwrap();
+    view.apply_rows(&batch, &weights, &positions).unwrap();
+}
+
+/// Definitions of which only `CREATE SOURCE` does anything: it says that it was carried out.
+#[derive(Debug)]
+struct Nothing;
+
+#[async_trait]
+impl Definitions for Nothing {
+    async fn define(&self, _: &Principal, statement: Statement) -> Result<Defined, SqlError> {
+        match statement {
+            Statement::CreateSource(source) => Ok(Defined {
+                tag: "CREATE SOURCE".to_owned(),
+                notices: vec![format!("source {} reads topic {}", source.name, source.topic)],
+            }),
+            _ => Err(SqlError::new("42710", "it exists already")),
+        }
+    }
+
+    async fn explain(&self, _: &Principal, _: Statement) -> Result<Vec<String>, SqlError> {
+        Ok(Vec::new())
+    }
+
+    async fn show(&self, _: &Principal, _: Show) -> model::Result<RecordBatch> {
+        Ok(RecordBatch::new_empty(board_schema()))
+    }
+
+    fn sources(&self) -> Vec<SourceDefinition> {
+        Vec::new()
+    }
+
+    async fn source_table(&self, _: &str) -> model::Result<Option<Snapshot>> {
+        Ok(None)
+    }
+}
+
+/// A gate that can be opened once.
+struct Gate;
+
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+enum GateCommand {
+    Open { flight: String },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+enum GateEvent {
+    Opened { flight: String },
+}
+
+#[derive(Clone, Default, Serialize)]
+struct GateState {
+    flight: Option<String>,
+}
+
+impl Decider for Gate {
+    type Command = GateCommand;
+    type Event = GateEvent;
+    type State = GateState;
+
+    fn initial(&self) -> GateState {
+        GateState::default()
+    }
+
+    fn decide(&self, state: &GateState, command: &GateCommand, _: &Context) -> Result<Vec<GateEvent>, Rejection> {
+        let GateCommand::Open { flight } = command;
+        match &state.flight {
+            Some(other) => Err(Rejection::new("gate_is_taken", format!("the gate is open for {other}"))),
+            None => Ok(vec![GateEvent::Opened { flight: flight.clone() }]),
+        }
+    }
+
+    fn evolve(&self, _: GateState, event: &GateEvent) -> GateState {
+        let GateEvent::Opened { flight } = event;
+        GateState { flight: Some(flight.clone()) }
+    }
+}
+
+fn short() -> Duration {
+    Duration::from_millis(200)
+}

@@ -1,0 +1,174 @@
+//! What a client may not do: call by another name, send or ask for too much, be too slow.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::Instant,
+};
+
+use super::{
+    Door, HttpSettings,
+    client::{ask, read_answer},
+    short,
+};
+
+fn settings() -> HttpSettings {
+    HttpSettings { listen: ([127, 0, 0, 1], 0).into(), ..HttpSettings::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_on_loopback_answers_to_its_own_names_only() {
+    let door = Door::open_with(HttpSettings { hosts_allowed: vec!["fourfold.test".to_owned()], ..settings() }).await;
+    let to = door.server.local_addr;
+    let allowed = ["localhost", "LOCALHOST:8080", "127.0.0.1", "[::1]:8080", "fourfold.test:1"];
+    let denied =
+        ["evil.example", "localhost.evil.example:8080", "", "127.0.0.1.evil.example", "[::2]", "localhost:80:80"];
+    for (hosts, status) in [(&allowed[..], 200), (&denied[..], 403)] {
+        for host in hosts {
+            let answer = ask(to, "GET", "/healthz", &[("host", host)], b"").await;
+            assert_eq!(answer.status, status, "{host:?}");
+        }
+    }
+    let twice = ask(to, "GET", "/healthz", &[("host", "localhost"), ("host", "evil.example")], b"").await;
+    assert!(twice.status == 403 || twice.status == 400, "{}", twice.status);
+    let absolute = ask(to, "GET", "http://evil.example/healthz", &[("host", "localhost")], b"").await;
+    assert_eq!(absolute.status, 403);
+    let crossing = ask(to, "GET", "/healthz", &[("origin", "http://evil.example")], b"").await;
+    assert_eq!(crossing.header("access-control-allow-origin"), None);
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_has_to_be_json_and_within_the_limit() {
+    let door = Door::open_with(HttpSettings { request_bytes_max: 1000, ..settings() }).await;
+    let to = door.server.local_addr;
+    // What a web page of another origin could send without asking first.
+    let form = ask(to, "POST", "/v1/topics", &[("content-type", "text/plain")], br#"{"name": "a"}"#).await;
+    assert_eq!((form.status, form.json()["kind"].as_str()), (415, Some("invalid")));
+    let none = ask(to, "POST", "/v1/topics", &[], br#"{"name": "a"}"#).await;
+    assert_eq!(none.status, 415);
+    let large = json!({ "name": "a".repeat(1000) }).to_string();
+    let answer = door.ask("POST /v1/topics", Some(&large)).await;
+    assert_eq!((answer.status, answer.json()["kind"].as_str()), (413, Some("invalid")));
+    door.check("GET /v1/topics", None, 200, json!({ "topics": [{ "name": "events" }] })).await;
+    door.close().await;
+}
+
+/// Asks for an answer that is larger than any buffer, and reads no more of it than shows that it has begun.
+async fn begin_large_answer(door: &Door, rows: usize) -> TcpStream {
+    let body = json!({ "sql": format!("SELECT value AS n FROM generate_series(1, {rows})") }).to_string();
+    let head = "POST /v1/sql HTTP/1.1\r\nhost: localhost\r\naccept: text/csv\r\ncontent-type: application/json";
+    let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut stream = TcpStream::connect(door.server.local_addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut first = [0; 9];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 ");
+    stream
+}
+
+/// Asks until there is a place for the question.
+async fn until_there_is_a_place(door: &Door) {
+    let freed = async {
+        while door.ask("GET /v1/topics", None).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), freed).await.expect("a place is free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_over_the_limit_are_refused_but_health_is_answered() {
+    let door = Door::open_with(HttpSettings { requests_in_flight_max: 1, ..settings() }).await;
+    let taking_its_time = begin_large_answer(&door, 100_000_000).await;
+    let refused = door.check("GET /v1/topics", None, 503, json!({ "kind": "unavailable" })).await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    door.check("GET /healthz", None, 200, json!({})).await;
+    door.check("GET /readyz", None, 200, json!({})).await;
+    drop(taking_its_time);
+    until_there_is_a_place(&door).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_too_long_is_answered_504() {
+    let door = Door::open_with(HttpSettings { request_timeout: short(), wait_timeout: short(), ..settings() }).await;
+    let mut stream = TcpStream::connect(door.server.local_addr).await.unwrap();
+    let head =
+        "POST /v1/topics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = read_answer(&mut stream).await;
+    assert_eq!((answer.status, answer.json()["kind"].as_str()), (504, Some("unavailable")));
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_is_closed() {
+    let door = Door::open_with(HttpSettings { head_timeout: short(), ..settings() }).await;
+    for said in ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+        let started = Instant::now();
+        let mut stream = TcpStream::connect(door.server.local_addr).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.expect("closed");
+        assert!(started.elapsed() >= short(), "{said:?}");
+        assert_eq!(answer.starts_with(b"HTTP/1.1 200"), said.ends_with("\r\n\r\n"), "{said:?}");
+    }
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_loses_its_connection_and_its_place() {
+    let stalling = HttpSettings { write_stall_timeout: short(), requests_in_flight_max: 1, ..settings() };
+    let door = Door::open_with(stalling).await;
+    let mut stream = begin_large_answer(&door, 100_000_000).await;
+    assert_eq!(door.ask("GET /v1/topics", None).await.status, 503);
+    until_there_is_a_place(&door).await;
+    // What had been sent is still there; the rest never comes.
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"));
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_time_is_over() {
+    let door = Door::open_with(HttpSettings { stream_timeout: short(), ..settings() }).await;
+    let mut stream = begin_large_answer(&door, 1_000_000_000).await;
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.expect("it ends");
+    assert!(!rest.ends_with(b"0\r\n\r\n"));
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_that_stops_lets_a_request_finish() {
+    let door = Door::open_with(HttpSettings { stop_timeout: Duration::from_secs(60), ..settings() }).await;
+    let to = door.server.local_addr;
+    let mut working = begin_large_answer(&door, 2_000_000).await;
+    let mut idle = TcpStream::connect(to).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.unwrap();
+    let stopping = tokio::spawn(door.close());
+    // An idle connection has nothing to finish.
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    let mut answer = Vec::new();
+    working.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.ends_with(b"0\r\n\r\n"));
+    let last = answer.len() - 40;
+    assert!(String::from_utf8_lossy(&answer[last..]).contains("\n2000000\n"));
+    stopping.await.unwrap();
+    assert!(TcpStream::connect(to).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_that_stops_ends_what_does_not_finish_in_time() {
+    let door = Door::open_with(HttpSettings { stop_timeout: short(), ..settings() }).await;
+    let _working = begin_large_answer(&door, 1_000_000_000).await;
+    tokio::time::timeout(Duration::from_secs(20), door.close()).await.expect("it stops");
+}

@@ -1,0 +1,159 @@
+//! SQL.
+
+use serde_json::json;
+
+use super::{Door, HttpSettings, client::ask, put};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_answers_columns_rows_and_positions() {
+    let door = Door::open().await;
+    put(&door.view, &[("AA", 7, None), ("UA", 3, Some(0.5))], "flights/0:10");
+    let cases = [
+        (json!({ "sql": "SELECT carrier, departures FROM board ORDER BY departures" }), json!([["UA", 3], ["AA", 7]])),
+        (
+            json!({ "sql": "SELECT departures, departures + 1 FROM board WHERE carrier = $1", "params": ["AA"] }),
+            json!([[7, 8]]),
+        ),
+        (json!({ "sql": "SELECT carrier FROM board WHERE departures > $1", "params": [5] }), json!([["AA"]])),
+        (
+            json!({ "sql": "SELECT sum(departures) AS n FROM board WHERE delay > $1", "params": [null] }),
+            json!([[null]]),
+        ),
+        (
+            json!({ "sql": "SELECT carrier FROM board WHERE carrier = $1 AND hour = $2",
+            "params": ["UA", "2013-01-01 05:00:00"] }),
+            json!([["UA"]]),
+        ),
+        (json!({ "sql": "SELECT carrier FROM board WHERE departures > 100" }), json!([])),
+    ];
+    for (body, rows) in cases {
+        let expected = json!({ "rows": rows, "positions": "flights/0:10" });
+        door.check("POST /v1/sql", Some(&body.to_string()), 200, expected).await;
+    }
+    let typed = json!({ "columns": [{ "name": "n", "type": "bigint" }] });
+    door.check("POST /v1/sql", Some(r#"{"sql": "SELECT count(*) AS n FROM board"}"#), 200, typed).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_waits_for_the_position_that_it_demands() {
+    let door = Door::open().await;
+    put(&door.view, &[("AA", 1, None)], "flights/0:10");
+    let late = r#"{"sql": "SELECT departures FROM board", "min_position": "flights/0:11", "timeout_ms": 30}"#;
+    door.check("POST /v1/sql", Some(late), 504, json!({ "kind": "unavailable", "sqlstate": "55P03" })).await;
+    let body = Some(r#"{"sql": "SELECT departures FROM board"}"#);
+    let asking = door.ask("POST /v1/sql?min_position=flights/0:11", body);
+    let (answer, ()) = tokio::join!(asking, async { put(&door.view, &[("AA", 2, None)], "flights/0:11") });
+    assert_eq!(answer.json()["rows"], json!([[2]]));
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_answer_a_tag_and_what_only_changes_a_session_is_refused() {
+    let door = Door::open().await;
+    let source = r#"{"sql": "CREATE SOURCE flights (carrier TEXT) WITH (topic = 'flights', format = 'json')"}"#;
+    let done = json!({ "tag": "CREATE SOURCE", "notices": ["source flights reads topic flights"] });
+    door.check("POST /v1/sql", Some(source), 200, done).await;
+    let view = r#"{"sql": "DROP MATERIALIZED VIEW board"}"#;
+    door.check("POST /v1/sql", Some(view), 409, json!({ "kind": "conflict", "sqlstate": "42710" })).await;
+    for statement in ["SET statement_timeout = '1s'", "BEGIN", "COPY (SELECT 1) TO STDOUT"] {
+        let body = json!({ "sql": statement }).to_string();
+        door.check("POST /v1/sql", Some(&body), 501, json!({ "kind": "unsupported" })).await;
+    }
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_executed_is_said_with_code_and_place() {
+    let door = Door::open().await;
+    let cases = [
+        (json!({ "sql": "SELEC 1" }), 400, json!({ "kind": "invalid", "sqlstate": "42601", "position": 1 })),
+        (json!({ "sql": "SELECT * FROM nowhere" }), 404, json!({ "kind": "not_found", "sqlstate": "42P01" })),
+        (json!({ "sql": "SELECT carier FROM board" }), 400, json!({ "sqlstate": "42703" })),
+        (json!({ "sql": "SELECT 1; SELECT 2" }), 400, json!({ "detail": "a request takes exactly one statement" })),
+        (json!({ "sql": "" }), 400, json!({ "detail": "a request takes exactly one statement" })),
+        (
+            json!({ "sql": "SELECT $1::BIGINT", "params": [] }),
+            400,
+            json!({ "detail": "the statement has 1 parameters, and params has 0" }),
+        ),
+        (
+            json!({ "sql": "SELECT carrier FROM board WHERE departures = $1", "params": ["many"] }),
+            400,
+            json!({ "detail": "\"many\" is no bigint, which the parameter is", "parameter": 1 }),
+        ),
+        (json!({ "sql": "SELECT 1 / (departures - departures) FROM board" }), 400, json!({ "sqlstate": "22012" })),
+        (json!({ "query": "SELECT 1" }), 400, json!({ "kind": "invalid" })),
+    ];
+    put(&door.view, &[("AA", 7, None)], "flights/0:10");
+    for (body, status, problem) in cases {
+        door.check("POST /v1/sql", Some(&body.to_string()), status, problem).await;
+    }
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_come_as_csv_and_ndjson() {
+    let door = Door::open().await;
+    put(&door.view, &[("A,A", 7, None), ("UA", 3, Some(0.5))], "flights/0:10");
+    let to = door.server.local_addr;
+    let query = |sql: &str| json!({ "sql": sql }).to_string();
+    let headers = |accept| [("content-type", "application/json"), ("accept", accept)];
+    let body = query("SELECT carrier, departures, delay FROM board ORDER BY carrier");
+    let csv = ask(to, "POST", "/v1/sql", &headers("text/csv"), body.as_bytes()).await;
+    assert_eq!((csv.text().as_str(), csv.whole), ("carrier,departures,delay\n\"A,A\",7,\nUA,3,0.5\n", true));
+    assert_eq!(csv.positions(), "flights/0:10");
+    let lines = ask(to, "POST", "/v1/sql", &headers("application/x-ndjson"), body.as_bytes()).await;
+    let expected =
+        "{\"carrier\":\"A,A\",\"departures\":7,\"delay\":null}\n{\"carrier\":\"UA\",\"departures\":3,\"delay\":0.5}\n";
+    assert_eq!((lines.text().as_str(), lines.whole), (expected, true));
+    let nothing = query("SELECT carrier FROM board WHERE departures > 100");
+    let csv = ask(to, "POST", "/v1/sql", &headers("text/csv"), nothing.as_bytes()).await;
+    assert_eq!((csv.status, csv.text().as_str()), (200, "carrier\n"));
+    let view = ask(to, "GET", "/v1/views/board?limit=1", &[("accept", "text/csv")], b"").await;
+    assert_eq!(view.text(), "carrier,hour,departures,delay\n\"A,A\",2013-01-01T05:00:00,7,\n");
+    let nested = query("SELECT array_agg(departures) AS all FROM board");
+    let csv = ask(to, "POST", "/v1/sql", &headers("text/csv"), nested.as_bytes()).await;
+    assert_eq!(csv.status, 501, "{}", csv.text());
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_over_the_limit_is_refused_or_broken_off_but_never_cut() {
+    let settings = HttpSettings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        answer_rows_max: 10,
+        stream_bytes_max: 100_000,
+        ..HttpSettings::default()
+    };
+    let door = Door::open_with(settings).await;
+    let to = door.server.local_addr;
+    let query =
+        |rows: usize| json!({ "sql": format!("SELECT value AS n FROM generate_series(1, {rows})") }).to_string();
+    door.check("POST /v1/sql", Some(&query(10)), 200, json!({})).await;
+    let hint = "ask for fewer rows, or accept application/x-ndjson or text/csv, which are streamed";
+    door.check("POST /v1/sql", Some(&query(11)), 400, json!({ "kind": "invalid", "hint": hint })).await;
+    for accept in ["application/x-ndjson", "text/csv"] {
+        let headers = [("content-type", "application/json"), ("accept", accept)];
+        let small = ask(to, "POST", "/v1/sql", &headers, query(1000).as_bytes()).await;
+        assert_eq!((small.status, small.whole), (200, true), "{accept}");
+        let large = ask(to, "POST", "/v1/sql", &headers, query(100_000).as_bytes()).await;
+        assert_eq!((large.status, large.whole), (200, false), "{accept}");
+        let text = large.text();
+        let last = text.lines().last().unwrap();
+        assert_eq!(last.contains("fourfold_problem"), accept == "application/x-ndjson", "{last}");
+    }
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_over_the_limit_of_bytes_is_refused() {
+    let settings =
+        HttpSettings { listen: ([127, 0, 0, 1], 0).into(), answer_bytes_max: 1000, ..HttpSettings::default() };
+    let door = Door::open_with(settings).await;
+    for (bytes, status) in [(900, 200), (1000, 400)] {
+        let body = json!({ "sql": format!("SELECT repeat('x', {bytes}) AS x") }).to_string();
+        assert_eq!(door.ask("POST /v1/sql", Some(&body)).await.status, status);
+    }
+    door.close().await;
+}

@@ -1,0 +1,62 @@
+//! Views without SQL.
+
+use serde_json::json;
+
+use super::{Door, put};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_come_as_objects_with_positions() {
+    let door = Door::open().await;
+    put(&door.view, &[("UA", 3, Some(1.5)), ("AA", 7, None)], "flights/0:10");
+    let columns = json!([{ "name": "carrier", "type": "text" }, { "name": "hour", "type": "timestamp" },
+        { "name": "departures", "type": "bigint" }, { "name": "delay", "type": "double precision" }]);
+    let list = json!({ "views": [{ "name": "board", "columns": columns, "key": ["carrier", "hour"],
+        "topics": ["flights"], "row_count": 2 }] });
+    door.check("GET /v1/views", None, 200, list).await;
+    let aa = json!({ "carrier": "AA", "hour": "2013-01-01T05:00:00", "departures": 7, "delay": null });
+    let ua = json!({ "carrier": "UA", "hour": "2013-01-01T05:00:00", "departures": 3, "delay": 1.5 });
+    let all = json!({ "view": "board", "row_count": 2, "rows": [aa, ua], "positions": "flights/0:10" });
+    door.check("GET /v1/views/board", None, 200, all).await;
+    door.check("GET /v1/views/board?limit=1", None, 200, json!({ "row_count": 2, "rows": [aa] })).await;
+    door.check("GET /v1/views/none", None, 404, json!({ "kind": "not_found" })).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_found_by_the_segments_of_its_key() {
+    let door = Door::open().await;
+    put(&door.view, &[("A/A", 7, None), ("UA", 3, None)], "flights/0:10");
+    let row = json!({ "view": "board", "row": { "carrier": "A/A", "departures": 7 }, "positions": "flights/0:10" });
+    door.check("GET /v1/views/board/A%2FA/2013-01-01T05:00:00", None, 200, row.clone()).await;
+    door.check("GET /v1/views/board/A%2fA/2013-01-01%2005:00:00", None, 200, row).await;
+    let absent = json!({ "kind": "not_found", "positions": "flights/0:10" });
+    door.check("GET /v1/views/board/DL/2013-01-01T05:00:00", None, 404, absent).await;
+    let hint = "write /v1/views/board/{carrier}/{hour}";
+    let parts = json!({ "detail": "the key of view board has 2 parts, not 1", "hint": hint });
+    door.check("GET /v1/views/board/UA", None, 400, parts).await;
+    let typed = json!({ "detail": "\"five\" is no timestamp, which column hour of the key is" });
+    door.check("GET /v1/views/board/UA/five", None, 400, typed).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_a_view_waits_until_it_has_folded_the_write() {
+    let door = Door::open().await;
+    put(&door.view, &[("AA", 1, None)], "flights/0:10");
+    let path = "GET /v1/views/board/AA/2013-01-01T05:00:00?min_position=flights/0:11";
+    door.check(&format!("{path}&timeout_ms=30"), None, 504, json!({ "kind": "unavailable" })).await;
+    let (answer, ()) =
+        tokio::join!(door.ask(path, None), async { put(&door.view, &[("AA", 2, None)], "flights/0:11") });
+    assert_eq!(answer.json()["row"]["departures"], 2);
+    assert_eq!(answer.positions(), "flights/0:11");
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_removed_is_gone_at_once() {
+    let door = Door::open().await;
+    door.views.remove("board");
+    door.check("GET /v1/views", None, 200, json!({ "views": [] })).await;
+    door.check("GET /v1/views/board", None, 404, json!({})).await;
+    door.close().await;
+}

@@ -1,0 +1,195 @@
+//! Views: list, rows, one row by its key. Neither needs SQL.
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use axum::{
+    extract::{OriginalUri, State},
+    http::StatusCode,
+    response::Response,
+};
+use datafusion::{
+    common::ScalarValue, execution::SendableRecordBatchStream, physical_plan::stream::RecordBatchStreamAdapter,
+    prelude::SessionContext,
+};
+use futures::stream;
+use model::{Access, Error, Positions, Resource, principal::authorise};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Server, answer,
+    negotiation::Format,
+    parameters::{Caller, Demand, Parameters, Segments},
+    problem::{Problem, Result},
+    rows::{self, Column, RowShape, Rows},
+    waiting,
+};
+use crate::views::{Relation, Snapshot};
+
+#[derive(Debug, Serialize)]
+struct ShownViews {
+    views: Vec<ShownView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownView {
+    name: String,
+    columns: Vec<Column>,
+    key: Vec<String>,
+    topics: Vec<String>,
+    row_count: Option<usize>,
+}
+
+/// `GET /v1/views`.
+pub(super) async fn list(
+    State(server): State<Arc<Server>>,
+    Caller(caller): Caller,
+    parameters: Parameters,
+) -> Result<Response> {
+    authorise(&caller, Access::Describe, Resource::Server)?;
+    parameters.finish()?;
+    let views = &server.doors.views;
+    let relations = views.names().into_iter().filter_map(|name| views.get(&name).map(|relation| (name, relation)));
+    let views = relations
+        .map(|(name, relation)| ShownView {
+            name,
+            columns: rows::columns(&relation.schema()),
+            key: key_names(relation.as_ref()),
+            topics: relation.topics().iter().map(ToString::to_string).collect(),
+            row_count: relation.row_count(),
+        })
+        .collect();
+    Ok(answer::bare_json(StatusCode::OK, &ShownViews { views }))
+}
+
+#[derive(Debug, Serialize)]
+struct ShownRows {
+    view: String,
+    columns: Vec<Column>,
+    key: Vec<String>,
+    row_count: Option<usize>,
+    rows: Box<RawValue>,
+}
+
+/// `GET /v1/views/{view}`.
+pub(super) async fn rows(
+    State(server): State<Arc<Server>>,
+    Caller(caller): Caller,
+    Segments(name): Segments<String>,
+    format: Format,
+    mut parameters: Parameters,
+) -> Result<Response> {
+    authorise(&caller, Access::Read, Resource::View(&name))?;
+    let limit = parameters.take::<usize>("limit")?;
+    let demand = parameters.take_demand()?;
+    parameters.finish()?;
+    let relation = reached(&server, &name, &demand).await?;
+    let snapshot = relation.snapshot().await?;
+    let row_count = snapshot.row_count();
+    let schema = relation.schema();
+    let positions = snapshot.positions().clone();
+    let stream = stream_of(&snapshot).await?;
+    let mut found = Rows { schema: Arc::clone(&schema), stream, positions, limit, failed: rows::unreadable() };
+    if format != Format::Json {
+        return rows::streamed(&server, found, format).await;
+    }
+    let body = ShownRows {
+        view: name,
+        columns: rows::columns(&schema),
+        key: key_names(relation.as_ref()),
+        row_count,
+        rows: rows::json_array(&server, &mut found, RowShape::Object).await?,
+    };
+    Ok(answer::json(StatusCode::OK, &body, &found.positions))
+}
+
+#[derive(Debug, Serialize)]
+struct ShownRow {
+    view: String,
+    row: Box<RawValue>,
+}
+
+/// `GET /v1/views/{view}/{key}`: a segment of the path for each column of the key.
+pub(super) async fn row(
+    State(server): State<Arc<Server>>,
+    Caller(caller): Caller,
+    Segments((name, _)): Segments<(String, String)>,
+    OriginalUri(uri): OriginalUri,
+    mut parameters: Parameters,
+) -> Result<Response> {
+    authorise(&caller, Access::Read, Resource::View(&name))?;
+    let demand = parameters.take_demand()?;
+    parameters.finish()?;
+    let relation = reached(&server, &name, &demand).await?;
+    let key = read_key(relation.as_ref(), uri.path())?;
+    let (found, positions) = relation.get(&key).await?;
+    let Some(batch) = found.filter(|batch| batch.num_rows() > 0) else {
+        let key: Vec<String> = key.iter().map(ToString::to_string).collect();
+        let error = Error::not_found(format!("view {name} has no row with the key {}", key.join(", ")));
+        return Err(Problem::from(error).at(positions));
+    };
+    let row = one_object(&server, batch, &positions).await?;
+    Ok(answer::json(StatusCode::OK, &ShownRow { view: name, row }, &positions))
+}
+
+async fn reached(server: &Server, name: &str, demand: &Demand) -> Result<Arc<dyn Relation>> {
+    let views = &server.doors.views;
+    views.wait_for(name, &demand.min_position, demand.timeout).await.map_err(waiting::as_waiting)
+}
+
+async fn stream_of(snapshot: &Snapshot) -> Result<SendableRecordBatchStream> {
+    if let Some(rows) = snapshot.rows() {
+        return Ok(rows.stream(None)?);
+    }
+    let unreadable = |error| Error::internal("a view cannot be read").with_source(error);
+    let table = SessionContext::new().read_table(snapshot.table()).map_err(unreadable)?;
+    Ok(table.execute_stream().await.map_err(unreadable)?)
+}
+
+/// The row as an object, without the list around it.
+async fn one_object(server: &Server, batch: RecordBatch, positions: &Positions) -> Result<Box<RawValue>> {
+    let schema = batch.schema();
+    let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream::iter([Ok(batch)])));
+    let mut rows = Rows { schema, stream, positions: positions.clone(), limit: Some(1), failed: rows::unreadable() };
+    let list = rows::json_array(server, &mut rows, RowShape::Object).await?;
+    let mut objects: Vec<Box<RawValue>> =
+        serde_json::from_str(list.get()).map_err(|error| Error::internal("a row is not JSON").with_source(error))?;
+    objects.pop().ok_or_else(|| Error::internal("a row is lost").into())
+}
+
+fn key_names(relation: &dyn Relation) -> Vec<String> {
+    key_fields(&relation.schema(), relation.key_columns()).map(|field| field.name().clone()).collect()
+}
+
+fn key_fields<'a>(schema: &'a SchemaRef, key: &'a [usize]) -> impl Iterator<Item = &'a arrow::datatypes::Field> {
+    key.iter().filter_map(|column| schema.fields().get(*column).map(AsRef::as_ref))
+}
+
+/// The segments after the view's name, each the text of one key column. They are split before they are decoded, so
+/// that a key can contain a slash.
+fn read_key(relation: &dyn Relation, path: &str) -> Result<Vec<ScalarValue>> {
+    // "", "v1", "views", the view
+    let segments: Vec<&str> = path.split('/').skip(4).collect();
+    let schema = relation.schema();
+    let fields: Vec<_> = key_fields(&schema, relation.key_columns()).collect();
+    if segments.len() != fields.len() {
+        let names: Vec<_> = fields.iter().map(|field| format!("{{{}}}", field.name())).collect();
+        let error = format!("the key of view {} has {} parts, not {}", relation.name(), fields.len(), segments.len());
+        return Err(Problem::invalid(error).with_hint(format!(
+            "write /v1/views/{}/{}",
+            relation.name(),
+            names.join("/")
+        )));
+    }
+    let parse = |(field, segment): (&arrow::datatypes::Field, &str)| {
+        let text = percent_encoding::percent_decode_str(segment)
+            .decode_utf8()
+            .map_err(|_| Problem::invalid(format!("the key part {segment:?} is not UTF-8")))?;
+        ScalarValue::try_from_string(text.to_string(), field.data_type()).map_err(|_| {
+            let (name, type_name) = (field.name(), rows::type_name(field.data_type()));
+            Problem::invalid(format!("{text:?} is no {type_name}, which column {name} of the key is"))
+        })
+    };
+    fields.into_iter().zip(segments).map(parse).collect()
+}
