@@ -61,12 +61,8 @@ impl Connection {
     }
 
     /// Tells the client what the rows to come reflect, where that has changed.
-    pub(super) async fn tell_positions(
-        &self,
-        client: &mut impl Backend,
-        positions: &model::Positions,
-    ) -> PgWireResult<()> {
-        let text = positions.to_string();
+    pub(super) async fn tell_positions(&self, client: &mut impl Backend) -> PgWireResult<()> {
+        let text = self.session.positions();
         let changed = {
             let mut told = self.positions_told.lock();
             let changed = *told != text;

@@ -227,8 +227,8 @@ impl Connection {
             let values = parameters::values(portal, prepared)?;
             *state = PortalExecutionState::Finished;
             match self.outcome(client, prepared, &values).await? {
-                Outcome::Rows { schema, stream, positions, tag } if rows_max > 0 => {
-                    self.tell_positions(client, &positions).await?;
+                Outcome::Rows { schema, stream, tag, .. } if rows_max > 0 => {
+                    self.tell_positions(client).await?;
                     let fields = Arc::new(arrow_schema_to_pg_fields(&schema, &portal.result_column_format, None)?);
                     *state = PortalExecutionState::Suspended(portal_rows(self, stream, &fields, tag));
                 }

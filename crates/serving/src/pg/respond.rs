@@ -35,8 +35,8 @@ pub(super) async fn respond(
     describe: bool,
 ) -> PgWireResult<()> {
     match outcome {
-        Outcome::Rows { schema, stream, positions, tag } => {
-            connection.tell_positions(client, &positions).await?;
+        Outcome::Rows { schema, stream, tag, .. } => {
+            connection.tell_positions(client).await?;
             let fields = Arc::new(arrow_schema_to_pg_fields(&schema, format, None)?);
             if describe {
                 client.feed_message(PgWireBackendMessage::RowDescription(description(&fields))).await?;
@@ -44,8 +44,8 @@ pub(super) async fn respond(
             let rows = send_rows(connection, client, stream, &fields).await?;
             client.feed_complete(Tag::new(tag).with_rows(rows)).await
         }
-        Outcome::Copy { schema, stream, positions, options } => {
-            connection.tell_positions(client, &positions).await?;
+        Outcome::Copy { schema, stream, options, .. } => {
+            connection.tell_positions(client).await?;
             let fields = Arc::new(arrow_schema_to_pg_fields(&schema, &Format::UnifiedText, None)?);
             let rows = send_copy(connection, client, stream, &fields, &options).await?;
             client.feed_complete(Tag::new("COPY").with_rows(rows)).await

@@ -130,11 +130,14 @@ impl PinnedSchema {
         self.pins.lock().pinned.clear();
     }
 
-    /// What everything that is pinned reflects together.
-    pub(super) fn positions(&self) -> Positions {
+    /// What everything that is pinned reflects together; `None` where nothing is pinned.
+    pub(super) fn positions(&self) -> Option<Positions> {
         let pins = self.pins.lock();
+        if pins.pinned.is_empty() {
+            return None;
+        }
         let reflected = pins.pinned.values().map(|pinned| (pinned.snapshot.positions(), pinned.topics.as_slice()));
-        least(reflected)
+        Some(least(reflected))
     }
 
     async fn pin(&self, name: &str) -> model::Result<Option<Snapshot>> {

@@ -3,9 +3,12 @@
 //! What must hold: a user's own query is never rewritten, so only statements that name something of the catalogue come
 //! here.
 
-use std::sync::LazyLock;
+use std::{ops::ControlFlow, sync::LazyLock};
 
-use datafusion::sql::sqlparser::{ast::Statement, parser::ParserError};
+use datafusion::sql::sqlparser::{
+    ast::{Expr, FunctionArguments, Statement, Value, visit_expressions_mut},
+    parser::ParserError,
+};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
 static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
@@ -46,5 +49,23 @@ pub(super) fn concerns(text: &str) -> bool {
 
 /// Parses and rewrites.
 pub(super) fn parse(text: &str) -> Result<Vec<Statement>, ParserError> {
-    PARSER.parse(text)
+    let mut statements = PARSER.parse(text)?;
+    for statement in &mut statements {
+        forget_arrays_of_rows(statement);
+    }
+    Ok(statements)
+}
+
+/// `ARRAY(SELECT ...)`, with which psql lists the members of a role, is beyond DataFusion: it becomes NULL.
+fn forget_arrays_of_rows(statement: &mut Statement) {
+    // The walk has nothing to stop for.
+    let _: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
+        if let Expr::Function(function) = expr
+            && function.name.to_string().eq_ignore_ascii_case("array")
+            && matches!(function.args, FunctionArguments::Subquery(_))
+        {
+            *expr = Expr::Value(Value::Null.with_empty_span());
+        }
+        ControlFlow::Continue(())
+    });
 }

@@ -188,8 +188,17 @@ fn plan_error(message: &str, relations: &[String]) -> SqlError {
         return undefined_table(table.rsplit('.').next().unwrap_or(table), relations);
     }
     let message = message.split("\n\nbacktrace").next().unwrap_or(message);
+    if let Some(function) = between(message, "Invalid function '", "'") {
+        let error = SqlError::new(sqlstate::UNDEFINED_FUNCTION, format!("function {function} does not exist"));
+        return match between(message, "Did you mean '", "'") {
+            Some(near) if nearest(function, [near]).is_some() => {
+                error.with_hint(format!("perhaps you meant \"{near}\""))
+            }
+            _ => error,
+        };
+    }
     let contains = |part: &str| message.contains(part);
-    let code = if contains("Invalid function") || contains("No function matches") || contains("does not support") {
+    let code = if contains("No function matches") || contains("does not support") {
         sqlstate::UNDEFINED_FUNCTION
     } else if contains("GROUP BY") {
         sqlstate::GROUPING_ERROR

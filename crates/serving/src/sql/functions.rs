@@ -29,6 +29,10 @@ pub(super) fn register(context: &SessionContext) {
         ("col_description", vec![DataType::Int64, DataType::Int64], ScalarValue::Utf8(None)),
         ("pg_get_viewdef", vec![DataType::Int64, DataType::Boolean], ScalarValue::Utf8(None)),
         ("pg_get_indexdef", vec![DataType::Int64, DataType::Int64, DataType::Boolean], ScalarValue::Utf8(None)),
+        ("pg_function_is_visible", vec![DataType::Int64], ScalarValue::from(true)),
+        ("pg_type_is_visible", vec![DataType::Int64], ScalarValue::from(true)),
+        ("pg_get_function_result", vec![DataType::Int64], ScalarValue::Utf8(None)),
+        ("pg_get_function_arguments", vec![DataType::Int64], ScalarValue::Utf8(None)),
         ("txid_current", vec![], ScalarValue::from(1_i64)),
     ];
     for (name, arguments, value) in constants {

@@ -11,6 +11,7 @@
 //! the statement timeout and a cancel reach planning and the whole of the result.
 
 mod catalog;
+mod column_names;
 mod compatibility;
 mod copy;
 mod cursor;

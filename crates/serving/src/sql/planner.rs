@@ -30,30 +30,32 @@ pub(super) async fn describe(
         return Ok((plan_tree(state, tree.clone()).await?, Vec::new()));
     }
     let given = |index: usize| given.get(index).cloned().flatten().filter(|data_type| *data_type != DataType::Null);
-    let implied = match plan_tree(state, tree.clone()).await {
+    let implied: Vec<Option<DataType>> = match plan_tree(state, tree.clone()).await {
         Ok(plan) => {
             let types = plan.get_parameter_types()?;
-            let implied = |index: usize| types.get(&format!("${}", index + 1)).cloned().flatten();
-            let all: Vec<Option<DataType>> = (0..count).map(|index| given(index).or_else(|| implied(index))).collect();
-            if let Some(types) = all.iter().cloned().collect::<Option<Vec<_>>>() {
+            let implied: Vec<_> =
+                (1..=count).map(|number| types.get(&format!("${number}")).cloned().flatten()).collect();
+            // Where the client agrees with what the statement implies, the plan is good as it is.
+            let agreed =
+                |index: usize| given(index).is_none_or(|data_type| implied[index].as_ref() == Some(&data_type));
+            if let Some(types) = implied.iter().cloned().collect::<Option<Vec<_>>>()
+                && (0..count).all(agreed)
+            {
                 return Ok((plan, types));
             }
-            all
+            implied
         }
         // An expression such as `$1 + $2` has no type before its parameters have.
         Err(error) if (0..count).all(|index| given(index).is_none()) && !is_about_parameters(&error) => {
             return Err(error);
         }
-        Err(_) => (0..count).map(given).collect(),
+        Err(_) => vec![None; count],
     };
     let counted = limit_parameters(tree);
-    let types: Vec<DataType> = implied
-        .into_iter()
-        .enumerate()
-        .map(|(index, data_type)| {
-            data_type.unwrap_or(if counted.contains(&(index + 1)) { DataType::Int64 } else { DataType::Utf8 })
-        })
-        .collect();
+    let fallback = |index: usize| if counted.contains(&(index + 1)) { DataType::Int64 } else { DataType::Utf8 };
+    let types = implied.into_iter().enumerate();
+    let types: Vec<DataType> =
+        types.map(|(index, implied)| given(index).or(implied).unwrap_or_else(|| fallback(index))).collect();
     let plan = plan_typed(state, tree, &types).await?;
     Ok((plan, types))
 }

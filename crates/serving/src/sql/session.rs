@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use super::{
     Defined, Effect, Outcome, Prepared, SqlService, StatementText,
     catalog::PinnedSchema,
+    column_names,
     cursor::{Cursors, Declaration, Fetch, OpenCursor},
     error::{datafusion_error, sql_error, sqlstate},
     functions,
@@ -146,6 +147,12 @@ impl Session {
         datafusion_error(error, "", &[])
     }
 
+    /// What the last answer reflected that came from a view or source; as text, as `SHOW fourfold.positions` has it.
+    pub fn positions(&self) -> String {
+        let shown = self.variables.lock().show(POSITIONS, &self.service.settings);
+        shown.map_or_else(|_| String::new(), |(_, value)| value)
+    }
+
     /// Who uses the session.
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -232,7 +239,7 @@ impl Session {
         let described = planner::describe(&self.service.describing, tree, given).await;
         let (plan, parameters) = described.map_err(|error| self.failed(&error, text))?;
         refuse_writes(&plan)?;
-        Ok((columns_of(&plan), parameters))
+        Ok((column_names::rename(tree, columns_of(&plan)), parameters))
     }
 }
 
@@ -356,19 +363,21 @@ impl Session {
         state.mark_start_execution();
         let read = async {
             let plan = planner::plan(&state, tree, &prepared.parameters, parameters).await?;
-            let schema = columns_of(&plan);
+            let schema = column_names::rename(tree, columns_of(&plan));
             let plan = state.create_physical_plan(&plan).await?;
-            let stream = execute_stream(plan, state.task_ctx())?;
+            let stream = column_names::rename_rows(execute_stream(plan, state.task_ctx())?, &schema);
             Ok((schema, stream))
         };
         let (schema, stream) = read.await.map_err(|error: DataFusionError| self.failed(&error, &prepared.text))?;
-        let positions = self.public.positions();
+        let reflected = self.public.positions();
         if !self.keeps_snapshots() {
             // The plan holds what it reads; the session need not.
             self.public.release();
         }
-        self.note_positions(&positions);
-        Ok(Read { schema, stream, positions })
+        if let Some(positions) = &reflected {
+            self.note_positions(positions);
+        }
+        Ok(Read { schema, stream, positions: reflected.unwrap_or_default() })
     }
 
     async fn define(&self, definition: Statement) -> Result<Outcome, SqlError> {
@@ -419,6 +428,7 @@ impl Session {
             }
         };
         let (schema, positions) = (Arc::clone(&cursor.schema), cursor.positions.clone());
+        self.note_positions(&positions);
         self.cursors.lock().put_back(&fetch.name, cursor);
         let stream = guard.stream(rows?, Arc::clone(&schema), self.service.metrics.clone());
         Ok(Outcome::Rows { schema, stream, positions, tag: "FETCH" })
