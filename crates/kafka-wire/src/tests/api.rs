@@ -1,6 +1,7 @@
 use crate::{Api, api};
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a switch of this test alone")]
 fn the_table_is_the_documentation() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kafka-api.md");
     let table = api::table_markdown();

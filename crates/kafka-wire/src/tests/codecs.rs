@@ -32,7 +32,9 @@ fn every_request_of_every_version_is_read() {
             assert!(cut.is_err(), "{api:?} {version} cut at {end} of {} was taken", body.len());
         }
         let longer: Bytes = [&body[..], &[0]].concat().into();
-        assert!(samples::decode(api, version, longer).is_err(), "{api:?} {version} with a byte more was taken");
+        // Metadata is the exception: librdkafka sends too many (tests/clients.rs).
+        let taken = samples::decode(api, version, longer).is_ok();
+        assert_eq!(taken, api == Api::Metadata, "{api:?} {version} with a byte more");
     }
 }
 
@@ -135,8 +137,7 @@ fn metadata_agrees_in_every_version() {
 #[test]
 fn api_versions_agrees_in_every_version() {
     for version in 0..=Api::ApiVersions.versions().max {
-        let bytes =
-            written(Api::ApiVersions, version, |writer| api_versions::encode_response(writer, version, None));
+        let bytes = written(Api::ApiVersions, version, |writer| api_versions::encode_response(writer, version, None));
         let read: m::ApiVersionsResponse = theirs(bytes.clone(), version);
         assert_eq!(read.api_keys.len(), Api::ALL.len());
         let (error, ranges) = api_versions::decode_response(version, bytes).unwrap();

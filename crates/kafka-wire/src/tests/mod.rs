@@ -1,4 +1,5 @@
 mod api;
+mod clients;
 mod codecs;
 mod hostile;
 mod samples;

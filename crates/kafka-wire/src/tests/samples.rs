@@ -112,7 +112,8 @@ pub(super) fn request(api: Api, v: i16) -> Bytes {
         }
         Api::CreateTopics => {
             let assignment = ct::CreatableReplicaAssignment::default().with_broker_ids(vec![m::BrokerId(1)]);
-            let config = ct::CreatableTopicConfig::default().with_name(text("retention.ms")).with_value(Some(text("1")));
+            let config =
+                ct::CreatableTopicConfig::default().with_name(text("retention.ms")).with_value(Some(text("1")));
             let topic = ct::CreatableTopic::default()
                 .with_name(name("t"))
                 .with_assignments(vec![assignment])
@@ -156,8 +157,7 @@ fn fetch_request(version: i16) -> m::FetchRequest {
     let request = m::FetchRequest::default().with_max_wait_ms(5).with_min_bytes(6).with_max_bytes(7);
     let request = request.with_topics(vec![topic]);
     if version >= 7 {
-        let forgotten =
-            m::fetch_request::ForgottenTopic::default().with_topic(name("f")).with_partitions(vec![1, 2]);
+        let forgotten = m::fetch_request::ForgottenTopic::default().with_topic(name("f")).with_partitions(vec![1, 2]);
         return request.with_forgotten_topics_data(vec![forgotten]);
     }
     request
