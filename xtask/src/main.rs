@@ -4,7 +4,6 @@
 //! others wrote; it links none of the product's crates, so that it builds in seconds.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its two outputs")]
-#![expect(clippy::disallowed_methods, reason = "cargo tells this tool by environment where it is")]
 
 mod arguments;
 mod cargo_tests;

@@ -37,6 +37,7 @@ pub(crate) fn run(report: &mut Report, paths: &Paths) -> Result<()> {
         ("no production file is over its length", sources::lengths(&files)),
         ("no banned word", sources::banned_words(&files)),
         ("no unsafe code", sources::unsafe_code(&files)),
+        ("only the binary reads the environment", sources::environment(&files)),
         ("every .rs file is part of a crate", sources::orphans(&files)),
         ("no path or host of one machine", documents::machine_paths(&files)),
         ("one title a markdown file", documents::titles(&files)),

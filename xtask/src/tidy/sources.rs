@@ -90,6 +90,21 @@ pub(crate) fn unsafe_code(files: &[Source]) -> Findings {
     findings
 }
 
+/// Settings are passed in; only the binary reads the environment and the arguments.
+pub(crate) fn environment(files: &[Source]) -> Findings {
+    let below = |file: &&Source| {
+        is_production(&file.path) && file.path.starts_with("crates/") && !file.path.starts_with("crates/fourfold/")
+    };
+    let reads = [concat!("env", "::var"), concat!("env", "::args"), concat!("env", "::current_dir")];
+    let mut findings = Findings::new();
+    for file in rust(files).filter(below).filter(|file| !file.path.contains("/examples/")) {
+        for (number, line) in numbered(&file.text).filter(|(_, line)| reads.iter().any(|read| line.contains(read))) {
+            findings.push(format!("{}:{number}: {}: take it as a setting", file.path, line.trim()));
+        }
+    }
+    findings
+}
+
 /// A file that no `mod` names is not compiled, so nothing in it is true.
 pub(crate) fn orphans(files: &[Source]) -> Findings {
     let text = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());

@@ -44,6 +44,14 @@ fn unsafe_code_is_seen_but_not_talk_of_it() {
 }
 
 #[test]
+fn only_the_binary_reads_the_environment() {
+    let read = concat!("let x = std::env", "::var(\"X\");");
+    check(sources::environment, "crates/broker/src/a.rs", read, 1);
+    check(sources::environment, "crates/fourfold/src/a.rs", read, 0);
+    check(sources::environment, "crates/broker/src/a/tests.rs", read, 0);
+}
+
+#[test]
 fn a_file_without_a_mod_is_an_orphan() {
     let parent = file("crates/a/src/lib.rs", "//! A.\nmod b;\n");
     let found = sources::orphans(&[parent, file("crates/a/src/b.rs", ""), file("crates/a/src/c.rs", "")]);
