@@ -192,6 +192,24 @@ fn operations_of_a_run() -> u64 {
 }
 
 #[test]
+fn the_simulated_disk_tears_writes() {
+    let torn = |seed| {
+        let disk = SimulatedDisk::new(&root());
+        let path = root().join("file");
+        let file = disk.create(&path).unwrap();
+        file.sync().and_then(|()| disk.sync_directory(&root())).unwrap();
+        file.write_all_at(&[7; 1000], 100).unwrap();
+        disk.plan(disk.operations(), Fault::PowerCut);
+        assert!(file.sync().is_err());
+        let disk = disk.after_power_cut(Survivors::Random(seed));
+        let bytes = disk.read(&path).unwrap();
+        let kept = bytes.iter().filter(|byte| **byte == 7).count();
+        (1..1000).contains(&kept)
+    };
+    assert!((0..20).any(torn) && !(0..20).all(torn));
+}
+
+#[test]
 fn no_acknowledged_change_is_lost_or_doubled_by_a_power_cut() {
     for operation in 0..operations_of_a_run() {
         let (disk, mut ledger) = run_with(operation, Fault::PowerCut);

@@ -316,8 +316,14 @@ struct SimulatedFile {
 impl SimulatedFile {
     fn change(&self, change: Change) -> io::Result<()> {
         let mut contents = self.disk.0.lock();
-        contents.begin()?;
+        let was_dead = contents.dead;
+        let begun = contents.begin();
         let node = contents.nodes.get_mut(&self.node).unwrap();
+        if let Err(error) = begun {
+            // The power failed in the middle of this write: parts of it may be on the disk.
+            node.unsynced.extend((!was_dead).then_some(change));
+            return Err(error);
+        }
         match &change {
             Change::Write(position, bytes) => put(&mut node.bytes, usize::try_from(*position).unwrap(), bytes),
             Change::Resize(size) => node.bytes.resize(usize::try_from(*size).unwrap(), 0),
@@ -357,6 +363,9 @@ impl DiskFile for SimulatedFile {
         std::thread::sleep(std::time::Duration::from_micros(20));
         let mut contents = self.disk.0.lock();
         let synced = contents.begin_sync();
+        if contents.dead {
+            return synced; // What was not synced may survive, or not.
+        }
         let node = contents.nodes.get_mut(&self.node).unwrap();
         if synced.is_ok() {
             node.durable = node.bytes.clone();

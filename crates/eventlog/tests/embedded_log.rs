@@ -1,4 +1,5 @@
 //! The embedded log as its users see it.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 
@@ -230,7 +231,7 @@ async fn arrival_times_are_stored_and_do_not_decrease() {
     let p = partition("t", 0);
     let clock = Arc::new(ManualClock::at(50));
     let open = || {
-        let clock: Arc<dyn Clock> = clock.clone();
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         EmbeddedLog::open(directory.path(), small(), clock, Metrics::default())
     };
     let log = open().await.unwrap();
@@ -293,7 +294,9 @@ async fn old_records_are_deleted_by_size_and_by_time() {
         let directory = tempdir().unwrap();
         let p = partition("t", 0);
         let clock = Arc::new(ManualClock::at(1_000));
-        let log = EmbeddedLog::open(directory.path(), small(), clock.clone(), Metrics::default()).await.unwrap();
+        let log = EmbeddedLog::open(directory.path(), small(), Arc::<ManualClock>::clone(&clock), Metrics::default())
+            .await
+            .unwrap();
         log.create_topic(TopicSpec { name: topic("t"), partitions: 1, settings }).await.unwrap();
         for i in 0..500 {
             clock.set(1_000 + i);

@@ -1,4 +1,5 @@
 //! The log against a model of it: whatever is done, and whenever the process dies, both say the same.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Idempotent producers: what Kafka's clients rely on, as a table.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What a killed process leaves in a real directory, and what becomes of it.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What the log's tests share.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 #![allow(dead_code, reason = "not every test file uses everything")]
 
 use std::{path::Path, sync::Arc};
