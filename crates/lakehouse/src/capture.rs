@@ -328,3 +328,6 @@ fn open(
 ) -> model::Result<SourceReader> {
     Ok(SourceReader::open(Arc::clone(log), source, from.clone(), None, settings.reader.clone())?)
 }
+
+#[cfg(test)]
+mod tests;

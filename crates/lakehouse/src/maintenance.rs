@@ -1,7 +1,7 @@
 //! What keeps a table quick to open and to read: larger files, fewer of them, and a short log.
 //!
-//! Files are merged here and not by delta-rs' own `optimize`: in 1.1 two of those at the same time may both replace
-//! the same files, and every row in them is then there twice.
+//! Files are merged here and not by delta-rs' own `optimize`: since <https://github.com/delta-io/delta-rs/pull/3982>, two
+//! of those at the same time may both replace the same files, and every row in them is then there twice.
 //!
 //! What must hold: no row is added, lost or changed, and no Positions move; files are replaced only if all of them are
 //! still there in the very version that the commit follows.

@@ -107,14 +107,11 @@ impl StoredSchema {
         let differs = |reason: String| LakeError::Columns { table: self.table.clone(), reason };
         let actual: Vec<&StructField> = actual.fields().collect();
         for (expected, actual) in expected.iter().zip(&actual) {
-            if expected.name() != actual.name() || expected.data_type() != actual.data_type() {
-                return Err(differs(format!(
-                    "{} {} is expected where it has {} {}",
-                    expected.name(),
-                    expected.data_type(),
-                    actual.name(),
-                    actual.data_type()
-                )));
+            let describe = |field: &StructField| {
+                format!("{} {}{}", field.name(), field.data_type(), if field.is_nullable() { "" } else { " not null" })
+            };
+            if describe(expected) != describe(actual) {
+                return Err(differs(format!("{} is expected where it has {}", describe(expected), describe(actual))));
             }
         }
         if expected.len() != actual.len() {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use model::{ErrorKind, Positions};
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use super::BatchViews;
 use crate::LakeLocation;
 use crate::stored_schema::tests::{assert_same_bits, every_type};
+use crate::table::tests::faulty_store::{Fault, FaultyStore};
 
 fn memory() -> BatchViews {
     BatchViews::new(LakeLocation::in_store(Arc::new(InMemory::new()), "memory:///views"))
@@ -95,4 +97,38 @@ async fn many_versions_are_maintained_on_the_way() {
     let loaded = views.load("v").await.unwrap().unwrap();
     assert_eq!(loaded.positions, at("f/0:21"));
     assert_same_bits(&loaded.states[0], &counts(&[21]));
+}
+
+#[tokio::test]
+async fn a_crash_at_any_put_leaves_the_version_before_or_the_one_after() {
+    for fault in [Fault::NotDone, Fault::DoneButLost] {
+        for put in 0.. {
+            let disk: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            let faulty = Arc::new(FaultyStore::new(Arc::clone(&disk), put, fault));
+            let failing = BatchViews::new(LakeLocation::in_store(faulty, "memory:///views"));
+            let mut last = 0;
+            let mut crashed = false;
+            for run in 1..=3 {
+                last = run;
+                crashed = failing.commit("v", "h1", &at(&format!("f/0:{run}")), vec![counts(&[run])]).await.is_err();
+                if crashed {
+                    break;
+                }
+            }
+            let views = BatchViews::new(LakeLocation::in_store(disk, "memory:///views"));
+            let found = views.load("v").await.unwrap();
+            let h = found.as_ref().map_or(0, |version| version.positions.next_offset(&"f/0".parse().unwrap()));
+            assert!(h == last || (crashed && h == last - 1), "{h} after run {last}, put {put}");
+            if let Some(version) = found {
+                assert_same_bits(&version.states[0], &counts(&[h]));
+            }
+            views.commit("v", "h1", &at("f/0:4"), vec![counts(&[4])]).await.unwrap();
+            assert_same_bits(&views.load("v").await.unwrap().unwrap().states[0], &counts(&[4]));
+            if !crashed {
+                // The table, and three commits with their files.
+                assert!(put >= 7, "{put}");
+                break;
+            }
+        }
+    }
 }

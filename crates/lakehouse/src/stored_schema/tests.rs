@@ -136,8 +136,14 @@ fn a_table_with_other_columns_is_told_apart() {
     let table = schema(vec![a.clone(), b.clone()]);
     let actual = deltalake_core::kernel::StructType::try_new(table.delta_columns().unwrap()).unwrap();
     assert!(table.check(&actual).is_ok());
-    for other in [vec![a.clone()], vec![b.clone(), a.clone()], vec![a.clone(), Field::new("b", DataType::Int32, true)]]
-    {
+    let others = [
+        vec![a.clone()],
+        vec![b.clone(), a.clone()],
+        vec![a.clone(), Field::new("b", DataType::Int32, true)],
+        vec![a.clone(), Field::new("b", DataType::Utf8, false)],
+        vec![a.clone(), b.clone(), Field::new("c", DataType::Utf8, true)],
+    ];
+    for other in others {
         assert!(schema(other).check(&actual).is_err());
     }
 }

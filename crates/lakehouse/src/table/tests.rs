@@ -1,6 +1,6 @@
 //! Tests of the lake table: each record once, whatever is repeated, crashes or runs beside it.
 
-mod faulty_store;
+pub(crate) mod faulty_store;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -35,6 +35,11 @@ impl FaultyStore {
         Self { inner, puts_left: AtomicI64::new(puts), fault }
     }
 
+    /// From here on everything works.
+    pub(crate) fn mend(&self) {
+        self.puts_left.store(i64::MAX, Ordering::SeqCst);
+    }
+
     fn crashed() -> Error {
         Error::Generic { store: "faulty", source: "the process died here".into() }
     }
