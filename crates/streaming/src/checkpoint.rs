@@ -1,15 +1,34 @@
-//! Checkpoints of a view.
+//! Checkpoints of a view: its state and its Positions, published together.
+//!
+//! What it is: [`CheckpointStore`], segments and a manifest in an object store. A checkpoint writes only the groups that
+//! were touched since the one before, as a new segment; then one atomic write of the manifest makes it the view's
+//! checkpoint. Whatever the manifest does not name is rubbish, and is swept away.
+//!
+//! What it is not: durable beyond what the store is. A checkpoint can be deleted at any time: the view is then rebuilt
+//! from the log.
+//!
+//! What must hold: a reader sees the checkpoint before or the one after, never a mixture; a segment is never changed;
+//! damage is reported ([`Error::CheckpointCorrupt`]), nothing is guessed.
+
+mod manifest;
+mod segment;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, error::ArrowError};
+use futures::TryStreamExt;
 use model::Positions;
-use object_store::ObjectStore;
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use crate::{
     error::{Error, Result},
     plan::ViewPlan,
 };
+use manifest::{Manifest, Segment};
+
+const MANIFEST: &str = "manifest.json";
+/// With more segments than this they are merged into one.
+const SEGMENTS_MAX: usize = 16;
 
 /// A checkpoint that was loaded.
 #[derive(Clone, Debug)]
@@ -20,25 +39,53 @@ pub struct RestoredCheckpoint {
     pub states: Vec<RecordBatch>,
 }
 
-/// The checkpoints of one view.
+/// The checkpoints of one view. Only one task at a time may publish to a prefix.
+#[derive(Clone, Debug)]
 pub struct CheckpointStore {
     store: Arc<dyn ObjectStore>,
-    prefix: String,
+    prefix: Path,
+    /// The manifest that is there, once it was read or written.
+    manifest: Option<Manifest>,
+    /// Whether everything that the manifest does not name is gone.
+    swept: bool,
 }
 
 impl CheckpointStore {
     /// The checkpoints under `prefix`, a path such as `views/carrier_hours`.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
-        Self { store, prefix: prefix.to_owned() }
+        Self { store, prefix: Path::from(prefix), manifest: None, swept: false }
     }
 
-    /// Publishes a checkpoint: the groups touched since the last one, and where the view stands.
+    /// Publishes a checkpoint: where the view stands, and the groups touched since the last one (of the same plan;
+    /// all groups when there is none).
     ///
     /// # Errors
-    /// [`Error::Storage`] when the store fails; the checkpoint before is still the one then.
+    /// [`Error::Storage`] when the store fails (the checkpoint before is still the one then);
+    /// [`Error::CheckpointCorrupt`] when the checkpoint before is damaged.
     pub async fn publish(&mut self, plan: &ViewPlan, positions: &Positions, dirty: &RecordBatch) -> Result<()> {
-        let _ = (plan, positions, dirty, &self.store, &self.prefix);
-        Err(Error::TaskLost("checkpoint".into()))
+        let before = self.current().await?.unwrap_or_default();
+        let plan_hash = plan.hash();
+        let kept = if before.plan_hash == plan_hash { before.segments } else { Vec::new() };
+        let mut next =
+            Manifest { plan_hash, positions: positions.clone(), next_segment: before.next_segment, segments: kept };
+        if dirty.num_rows() > 0 {
+            let segment = self.write(&mut next.next_segment, dirty).await?;
+            next.segments.push(segment);
+        }
+        let compacts = next.segments.len() > SEGMENTS_MAX;
+        if compacts {
+            let states = self.read_all(&next.segments).await?;
+            let compacted = segment::compact(plan.state_schema(), plan.state_key_count(), &states)
+                .map_err(Error::arrow("merge the segments of a checkpoint"))?;
+            next.segments = vec![self.write(&mut next.next_segment, &compacted).await?];
+        }
+        let bytes = next.to_bytes().map_err(|reason| self.corrupt(MANIFEST, reason))?;
+        self.put(MANIFEST, bytes).await?;
+        self.manifest = Some(next);
+        if compacts || !self.swept {
+            self.sweep().await;
+        }
+        Ok(())
     }
 
     /// Loads the last checkpoint; `None` when there is none, or when it is one of another plan (the view has to be
@@ -47,7 +94,140 @@ impl CheckpointStore {
     /// # Errors
     /// [`Error::CheckpointCorrupt`] when a part is missing or damaged.
     pub async fn load(&mut self, plan: &ViewPlan) -> Result<Option<RestoredCheckpoint>> {
-        let _ = plan;
-        Ok(None)
+        self.manifest = None;
+        let Some(manifest) = self.current().await?.filter(|manifest| manifest.plan_hash == plan.hash()) else {
+            return Ok(None);
+        };
+        let states = self.read_all(&manifest.segments).await?;
+        Ok(Some(RestoredCheckpoint { positions: manifest.positions, states }))
+    }
+
+    /// Deletes everything under the prefix, damaged or not: the view is rebuilt from the log.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the store fails.
+    pub async fn delete(&mut self) -> Result<()> {
+        self.manifest = None;
+        let doing = |error| storage("delete", &self.prefix, error);
+        // The manifest first: what is left without it is rubbish.
+        self.remove(MANIFEST).await.map_err(doing)?;
+        for path in self.list().await.map_err(doing)? {
+            ignore_missing(self.store.delete(&path).await).map_err(doing)?;
+        }
+        Ok(())
+    }
+
+    async fn current(&mut self) -> Result<Option<Manifest>> {
+        if self.manifest.is_none() {
+            let Some(bytes) = self.get(MANIFEST).await? else { return Ok(None) };
+            self.manifest = Some(Manifest::from_bytes(&bytes).map_err(|reason| self.corrupt(MANIFEST, reason))?);
+        }
+        Ok(self.manifest.clone())
+    }
+
+    async fn write(&self, next_segment: &mut u64, states: &RecordBatch) -> Result<Segment> {
+        let bytes = segment::encode(states).map_err(Error::arrow("write a segment"))?;
+        let name = format!("segment-{next_segment:010}.arrow");
+        let written = Segment {
+            name: name.clone(),
+            bytes: bytes.len() as u64,
+            rows: states.num_rows() as u64,
+            crc32c: crc32c::crc32c(&bytes),
+        };
+        self.put(&name, bytes).await?;
+        *next_segment += 1;
+        Ok(written)
+    }
+
+    async fn read_all(&self, segments: &[Segment]) -> Result<Vec<RecordBatch>> {
+        let mut states = Vec::with_capacity(segments.len());
+        for segment in segments {
+            states.push(self.read(segment).await?);
+        }
+        Ok(states)
+    }
+
+    async fn read(&self, segment: &Segment) -> Result<RecordBatch> {
+        let corrupt = |reason: String| self.corrupt(&segment.name, reason);
+        let bytes = self.get(&segment.name).await?.ok_or_else(|| corrupt("it is missing".to_owned()))?;
+        if bytes.len() as u64 != segment.bytes {
+            return Err(corrupt(format!("it has {} bytes instead of {}", bytes.len(), segment.bytes)));
+        }
+        let found = crc32c::crc32c(&bytes);
+        if found != segment.crc32c {
+            return Err(corrupt(format!("its checksum is {found:08x} instead of {:08x}", segment.crc32c)));
+        }
+        let states = segment::decode(&bytes).map_err(|error: ArrowError| corrupt(error.to_string()))?;
+        if states.num_rows() as u64 != segment.rows {
+            return Err(corrupt(format!("it has {} rows instead of {}", states.num_rows(), segment.rows)));
+        }
+        Ok(states)
+    }
+
+    /// Deletes what the manifest does not name. Failing costs space, not correctness: it is tried again.
+    async fn sweep(&mut self) {
+        let Some(manifest) = &self.manifest else { return };
+        let is_named = |path: &Path| match path.filename() {
+            Some(name) => name == MANIFEST || manifest.segments.iter().any(|segment| segment.name == name),
+            None => true,
+        };
+        let swept = async {
+            for path in self.list().await?.iter().filter(|path| !is_named(path)) {
+                ignore_missing(self.store.delete(path).await)?;
+            }
+            Ok::<_, object_store::Error>(())
+        };
+        self.swept = match swept.await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(prefix = %self.prefix, %error, "old segments of a checkpoint could not be deleted");
+                false
+            }
+        };
+    }
+
+    async fn list(&self) -> Result<Vec<Path>, object_store::Error> {
+        self.store.list(Some(&self.prefix)).map_ok(|object| object.location).try_collect().await
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<bytes::Bytes>> {
+        let path = self.path(name);
+        let read = async { self.store.get(&path).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(storage("read", &path, error)),
+        }
+    }
+
+    async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let path = self.path(name);
+        self.store.put(&path, bytes.into()).await.map(drop).map_err(|error| storage("write", &path, error))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), object_store::Error> {
+        ignore_missing(self.store.delete(&self.path(name)).await)
+    }
+
+    fn path(&self, name: &str) -> Path {
+        self.prefix.clone().join(name)
+    }
+
+    fn corrupt(&self, name: &str, reason: String) -> Error {
+        Error::CheckpointCorrupt { path: self.path(name).to_string(), reason }
     }
 }
+
+fn ignore_missing(deleted: Result<(), object_store::Error>) -> Result<(), object_store::Error> {
+    match deleted {
+        Err(object_store::Error::NotFound { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+fn storage(doing: &str, path: &Path, source: object_store::Error) -> Error {
+    Error::Storage { doing: format!("{doing} {path}"), source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -116,7 +116,23 @@ impl Fold {
     /// # Errors
     /// [`Error::Arrow`] when the state cannot be written as Arrow.
     pub fn drain_dirty_state(&mut self) -> Result<RecordBatch> {
-        each!(&mut self.state, state => state.drain_dirty_state())
+        let states = self.dirty_state()?;
+        self.forget_dirty();
+        Ok(states)
+    }
+
+    /// As [`drain_dirty_state`](Self::drain_dirty_state), but the groups stay dirty until
+    /// [`forget_dirty`](Self::forget_dirty).
+    ///
+    /// # Errors
+    /// As [`drain_dirty_state`](Self::drain_dirty_state).
+    pub fn dirty_state(&self) -> Result<RecordBatch> {
+        each!(&self.state, state => state.dirty_state())
+    }
+
+    /// Forgets which groups are dirty: their states are safe.
+    pub fn forget_dirty(&mut self) {
+        each!(&mut self.state, state => state.forget_dirty());
     }
 
     /// The state of all groups.
@@ -180,13 +196,19 @@ impl Fold {
             None => Ok(new_null_array(field.data_type(), rows.num_rows())),
         });
         // The stand-ins for missing columns are NULL even where the source's are not.
-        let nullable: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let nullable: Vec<Field> =
+            schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
         step::batch(&Arc::new(Schema::new(nullable)), columns.collect::<Result<Vec<_>>>()?, rows.num_rows())
     }
 }
 
 /// The schema of a view's state.
-pub(crate) fn state_schema(keys: &[Field], grouping: Option<&Grouping>, output: &Schema, key_columns: &[usize]) -> Schema {
+pub(crate) fn state_schema(
+    keys: &[Field],
+    grouping: Option<&Grouping>,
+    output: &Schema,
+    key_columns: &[usize],
+) -> Schema {
     let mut fields: Vec<Field> = keys
         .iter()
         .enumerate()

@@ -68,9 +68,10 @@ impl ViewPlan {
     fn plan(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
         let planned = query::plan(&view.query, sources)?;
         let split = split::split(&view.query, &planned.optimised, &planned.state)?;
-        let source = sources.iter().find(|source| source.name == split.source).ok_or_else(|| {
-            SqlError::new(UNDEFINED_TABLE, format!("source \"{}\" does not exist", split.source))
-        })?;
+        let source = sources
+            .iter()
+            .find(|source| source.name == split.source)
+            .ok_or_else(|| SqlError::new(UNDEFINED_TABLE, format!("source \"{}\" does not exist", split.source)))?;
         let source_schema = source.schema();
         let key_fields = key_fields(split.grouping.as_ref(), &source_schema)?;
         let (output_schema, key_columns, hidden_keys) = output(&split, &key_fields, &source_schema);
@@ -83,7 +84,8 @@ impl ViewPlan {
             &describe(&source_schema),
             &describe(&output_schema),
         ]);
-        let state_schema = crate::fold::state_schema(&key_fields, split.grouping.as_ref(), &output_schema, &key_columns);
+        let state_schema =
+            crate::fold::state_schema(&key_fields, split.grouping.as_ref(), &output_schema, &key_columns);
         let plan = Self {
             name: view.name.clone(),
             source: source.clone(),
@@ -208,9 +210,12 @@ fn key_fields(grouping: Option<&Grouping>, source: &Schema) -> Result<Vec<Field>
 
 /// The output's schema, which of its columns are the keys in order, and which keys it has that the query does not show.
 fn output(split: &split::SplitPlan, keys: &[Field], source: &Schema) -> (SchemaRef, Vec<usize>, Vec<usize>) {
-    let mut fields: Vec<Field> = split.schema.fields().iter().map(|field| {
-        Field::new(field.name(), plain_text(field.data_type()), true)
-    }).collect();
+    let mut fields: Vec<Field> = split
+        .schema
+        .fields()
+        .iter()
+        .map(|field| Field::new(field.name(), plain_text(field.data_type()), true))
+        .collect();
     let (mut key_columns, mut hidden_keys) = (Vec::new(), Vec::new());
     for (i, key) in keys.iter().enumerate() {
         let origin = if split.grouping.is_some() { Some(i) } else { source.index_of(key.name()).ok() };

@@ -21,7 +21,7 @@ pub use definition::{SourceDefinition, SourceFormat};
 pub use reader::{ReaderSettings, SourceBatch, SourceReader};
 pub use table::SourceTable;
 
-pub(crate) use definition::{ARRIVAL_TIME, KEY, OFFSET, PARTITION};
+pub(crate) use definition::{ARRIVAL_TIME, OFFSET, PARTITION};
 
 #[cfg(test)]
 mod tests;

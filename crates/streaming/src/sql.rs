@@ -21,8 +21,8 @@ pub use view::{Emit, ViewDefinition, ViewOptions};
 
 pub(crate) use cursor::{byte_of_location, character_at, is_word, tokenize};
 pub(crate) use error::{
-    AMBIGUOUS_COLUMN, DATATYPE_MISMATCH, GROUPING_ERROR, INTERNAL, SYNTAX_ERROR, UNDEFINED_COLUMN, UNDEFINED_FUNCTION,
-    UNDEFINED_TABLE, UNSUPPORTED,
+    AMBIGUOUS_COLUMN, GROUPING_ERROR, INTERNAL, SYNTAX_ERROR, UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE,
+    UNSUPPORTED,
 };
 pub(crate) use types::timestamp_utc;
 

@@ -1,17 +1,23 @@
 //! A view at work: one loop that reads, folds, emits and checkpoints.
+//!
+//! What must hold: a change is emitted with the Positions after it, in order; a checkpoint holds the state at exactly
+//! the Positions it names; a task that is killed anywhere and started again ends with the rows that it would have had.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use eventlog::EventLog;
 use model::{Metrics, Positions};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
 use crate::{
     checkpoint::CheckpointStore,
     error::{Error, Result},
     fold::{Fold, ViewChange},
     plan::ViewPlan,
-    source::ReaderSettings,
+    source::{ReaderSettings, SourceBatch, SourceReader},
 };
 
 /// How a task works.
@@ -62,49 +68,179 @@ pub struct ViewTask {
     pub metrics: Metrics,
 }
 
+/// What the loop wakes up for.
+enum Wake {
+    /// Rows came in.
+    Rows(SourceBatch),
+    /// The end was reached.
+    Finished,
+    /// It is time for a checkpoint.
+    CheckpointDue,
+    /// Someone wants the task to stop, or nobody holds it any more.
+    Stop,
+}
+
 impl ViewTask {
-    /// Starts the task; `emit` is called with each change and the Positions after it.
+    /// Starts the task; `emit` is called with each change and the Positions after it, the first time with what was
+    /// restored.
     ///
     /// # Errors
     /// Those of loading the checkpoint and of opening the source.
     pub async fn spawn(
         self,
-        emit: impl FnMut(ViewChange, &Positions) -> model::Result<()> + Send + 'static,
+        mut emit: impl FnMut(ViewChange, &Positions) -> model::Result<()> + Send + 'static,
     ) -> Result<ViewTaskHandle> {
-        let mut emit = emit;
         self.spawn_with_fold(move |fold, positions| emit(fold.drain_changes()?, positions)).await
     }
 
-    /// Starts the task; `advanced` is called with the fold after each batch, and takes from it what it needs.
+    /// Starts the task; `advanced` is called with the fold after each batch, and takes from it what it needs (at least
+    /// [`Fold::drain_changes`], which would otherwise gather).
     ///
     /// # Errors
     /// Those of loading the checkpoint and of opening the source.
     pub async fn spawn_with_fold(
-        self,
+        mut self,
         advanced: impl FnMut(&mut Fold, &Positions) -> model::Result<()> + Send + 'static,
     ) -> Result<ViewTaskHandle> {
-        let _ = advanced;
-        Err(Error::TaskLost(self.plan.name().to_owned()))
+        let mut fold = Fold::new(&self.plan)?;
+        let restored = match &mut self.checkpoints {
+            Some(checkpoints) => checkpoints.load(&self.plan).await?,
+            None => None,
+        };
+        let mut start = self.start.clone();
+        let mut checkpointed = Positions::new();
+        if let Some(restored) = restored {
+            for states in &restored.states {
+                fold.restore_state(states)?;
+            }
+            (start, checkpointed) = (restored.positions.clone(), restored.positions);
+        }
+        let reader = self.settings.reader.clone();
+        let reader =
+            SourceReader::open(Arc::clone(&self.log), self.plan.source(), start.clone(), self.until.clone(), reader)?;
+        let (progress, watched) = watch::channel(ViewProgress {
+            positions: start,
+            checkpointed,
+            target: self.until.clone(),
+            ..ViewProgress::default()
+        });
+        let (stop, stopped) = watch::channel(false);
+        let name = self.plan.name().to_owned();
+        let running = Running { task: self, fold, reader, advanced, progress };
+        let join = tokio::spawn(running.run(stopped));
+        Ok(ViewTaskHandle { name, progress: watched, stop, join })
     }
 }
 
-/// A task that runs.
+struct Running<F> {
+    task: ViewTask,
+    fold: Fold,
+    reader: SourceReader,
+    advanced: F,
+    progress: watch::Sender<ViewProgress>,
+}
+
+impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Positions> {
+        // What was restored, and the one row of an aggregate over nothing, are there before the first record.
+        let start = self.progress.borrow().positions.clone();
+        (self.advanced)(&mut self.fold, &start)?;
+        let mut checkpoint_timer = tokio::time::interval(self.task.settings.checkpoint_interval);
+        checkpoint_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        checkpoint_timer.reset();
+        loop {
+            let wake = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => Wake::Stop,
+                _ = checkpoint_timer.tick() => Wake::CheckpointDue,
+                batch = self.reader.next() => batch?.map_or(Wake::Finished, Wake::Rows),
+            };
+            match wake {
+                Wake::Rows(batch) => self.fold_batch(&batch)?,
+                Wake::CheckpointDue => match self.checkpoint().await {
+                    // The store may come back; the state is still here, and the checkpoint before still holds.
+                    Err(error @ Error::Storage { .. }) => {
+                        tracing::warn!(view = self.task.plan.name(), %error, "a checkpoint failed and is tried again");
+                    }
+                    checkpointed => checkpointed?,
+                },
+                Wake::Finished | Wake::Stop => {
+                    self.checkpoint().await?;
+                    return Ok(self.progress.borrow().positions.clone());
+                }
+            }
+        }
+    }
+
+    fn fold_batch(&mut self, batch: &SourceBatch) -> Result<()> {
+        self.fold.apply(&batch.rows, None)?;
+        (self.advanced)(&mut self.fold, &batch.positions)?;
+        self.measure(batch);
+        self.progress.send_modify(|progress| {
+            progress.positions.clone_from(&batch.positions);
+            progress.folded_records += batch.rows.num_rows() as u64;
+            progress.rejected_records += batch.rejected_records;
+        });
+        Ok(())
+    }
+
+    /// Publishes a checkpoint, when something was read since the last one.
+    async fn checkpoint(&mut self) -> Result<()> {
+        let positions = self.progress.borrow().positions.clone();
+        let Some(checkpoints) = &mut self.task.checkpoints else { return Ok(()) };
+        if self.progress.borrow().checkpointed == positions {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let dirty = self.fold.dirty_state()?;
+        checkpoints.publish(&self.task.plan, &positions, &dirty).await?;
+        // Only now: had it failed, the groups would have to be written the next time.
+        self.fold.forget_dirty();
+        self.task.metrics.view_checkpoint.observe(started.elapsed().as_secs_f64());
+        self.progress.send_modify(|progress| progress.checkpointed = positions);
+        Ok(())
+    }
+
+    fn measure(&self, batch: &SourceBatch) {
+        let metrics = &self.task.metrics;
+        let view = [("view", self.task.plan.name().to_owned())];
+        metrics.view_folded_records.get_or_create(&view).inc_by(batch.rows.num_rows() as u64);
+        metrics.view_lag_records.get_or_create(&view).set(self.reader.lag_records());
+        metrics.view_rows.get_or_create(&view).set(self.fold.group_count() as i64);
+        metrics.view_state.get_or_create(&view).set(self.fold.memory_bytes() as i64);
+        if batch.rejected_records > 0 {
+            let topic = [("topic", self.task.plan.source().topic.to_string())];
+            metrics.dead_letter_records.get_or_create(&topic).inc_by(batch.rejected_records);
+        }
+    }
+}
+
+/// A task that runs; dropping the handle stops it.
 pub struct ViewTaskHandle {
+    name: String,
     progress: watch::Receiver<ViewProgress>,
+    stop: watch::Sender<bool>,
+    join: JoinHandle<Result<Positions>>,
 }
 
 impl ViewTaskHandle {
-    /// How far the task is.
+    /// How far the task is. The channel closes when the task ends.
     pub fn progress(&self) -> watch::Receiver<ViewProgress> {
         self.progress.clone()
     }
 
-    /// Stops the task after the batch it is at, with a last checkpoint.
+    /// Whether the task has ended, by itself or with an error.
+    pub fn is_finished(&self) -> bool {
+        self.join.is_finished()
+    }
+
+    /// Stops the task after the batch it is at, with a last checkpoint, and returns where it stands.
     ///
     /// # Errors
     /// What the task failed with.
     pub async fn stop(self) -> Result<Positions> {
-        Err(Error::TaskLost(String::new()))
+        self.stop.send_replace(true);
+        self.wait().await
     }
 
     /// Waits until the task has reached its end, or failed.
@@ -112,6 +248,15 @@ impl ViewTaskHandle {
     /// # Errors
     /// What the task failed with.
     pub async fn wait(self) -> Result<Positions> {
-        Err(Error::TaskLost(String::new()))
+        match self.join.await {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(view = self.name, %error, "a view's task ended abnormally");
+                Err(Error::TaskLost(self.name))
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

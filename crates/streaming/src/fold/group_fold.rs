@@ -127,12 +127,14 @@ impl GroupFold {
         Ok(ViewChange { rows, weights })
     }
 
-    pub(super) fn drain_dirty_state(&mut self) -> Result<RecordBatch> {
-        let states = self.states(&self.dirty)?;
+    pub(super) fn dirty_state(&self) -> Result<RecordBatch> {
+        self.states(&self.dirty)
+    }
+
+    pub(super) fn forget_dirty(&mut self) {
         for group in std::mem::take(&mut self.dirty) {
             self.flags[group as usize] &= !DIRTY;
         }
-        Ok(states)
     }
 
     pub(super) fn all_state(&self) -> Result<RecordBatch> {

@@ -123,7 +123,11 @@ fn for_each(
         (None, None) => groups.iter().enumerate().for_each(|(row, group)| each(row, *group as usize, 1)),
         (Some(valid), None) => valid.valid_indices().for_each(|row| each(row, groups[row] as usize, 1)),
         (None, Some(weights)) => {
-            groups.iter().zip(weights).enumerate().for_each(|(row, (group, weight))| each(row, *group as usize, *weight));
+            groups
+                .iter()
+                .zip(weights)
+                .enumerate()
+                .for_each(|(row, (group, weight))| each(row, *group as usize, *weight));
         }
         (Some(valid), Some(weights)) => {
             valid.valid_indices().for_each(|row| each(row, groups[row] as usize, weights[row]));

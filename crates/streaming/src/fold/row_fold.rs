@@ -77,12 +77,14 @@ impl RowFold {
         Ok(ViewChange { rows, weights })
     }
 
-    pub(super) fn drain_dirty_state(&mut self) -> Result<RecordBatch> {
+    pub(super) fn dirty_state(&self) -> Result<RecordBatch> {
         let added = self.states(&self.concat(&self.dirty.added)?, 1)?;
         let gone = self.states(&key_batch(&self.plan, &self.dirty.removed)?, 0)?;
-        let states = concat_batches(self.plan.state_schema(), [&added, &gone]).map_err(Error::arrow("gather states"))?;
+        concat_batches(self.plan.state_schema(), [&added, &gone]).map_err(Error::arrow("gather states"))
+    }
+
+    pub(super) fn forget_dirty(&mut self) {
         self.dirty = Pending::default();
-        Ok(states)
     }
 
     pub(super) fn all_state(&self) -> Result<RecordBatch> {
@@ -125,7 +127,11 @@ impl RowFold {
         }
         self.row_count += rows.num_rows();
         let small = self.chunks.last().is_some_and(|last| last.num_rows() + rows.num_rows() <= CHUNK_ROWS);
-        let joined = if small { self.chunks.last().and_then(|last| self.concat(&[last.clone(), rows.clone()]).ok()) } else { None };
+        let joined = if small {
+            self.chunks.last().and_then(|last| self.concat(&[last.clone(), rows.clone()]).ok())
+        } else {
+            None
+        };
         match (joined, self.chunks.last_mut()) {
             (Some(joined), Some(last)) => *last = joined,
             _ => self.chunks.push(rows.clone()),

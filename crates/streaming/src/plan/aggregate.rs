@@ -106,13 +106,13 @@ pub(super) fn check(expression: &Expr) -> Result<CheckedCall<'_>, SqlError> {
 pub(super) fn check_type(kind: AggregateKind, argument: &DataType, text: &str) -> Result<(), SqlError> {
     let built = match kind {
         AggregateKind::Count | AggregateKind::First { .. } | AggregateKind::Last { .. } => true,
-        AggregateKind::Sum => matches!(
-            argument,
-            DataType::Int64 | DataType::UInt64 | DataType::Float64 | DataType::Decimal128(_, _)
-        ),
+        AggregateKind::Sum => {
+            matches!(argument, DataType::Int64 | DataType::UInt64 | DataType::Float64 | DataType::Decimal128(_, _))
+        }
         AggregateKind::Avg => matches!(argument, DataType::Float64 | DataType::Decimal128(_, _)),
         AggregateKind::Min | AggregateKind::Max => {
-            !argument.is_nested() && !matches!(argument, DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Null)
+            !argument.is_nested()
+                && !matches!(argument, DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Null)
         }
     };
     if built { Ok(()) } else { Err(SqlError::unsupported(format!("{text}, an aggregate over {argument},"))) }

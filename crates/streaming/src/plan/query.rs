@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{SchemaError, Span, tree_node::{TreeNode, TreeNodeRecursion}},
+    common::{
+        SchemaError, Span,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     config::Dialect,
     datasource::empty::EmptyTable,
     error::DataFusionError,

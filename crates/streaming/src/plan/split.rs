@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::{DFSchema, tree_node::{TreeNode, TreeNodeRecursion}},
+    common::{
+        DFSchema,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     execution::SessionState,
     logical_expr::{Aggregate, Expr, LogicalPlan},
 };
@@ -115,9 +118,10 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn compile(&self, expression: &Expr, input: &DFSchema) -> Result<Expression, SqlError> {
         let text = expression.to_string();
-        let physical = self.state.create_physical_expr(expression.clone(), input).map_err(|error| {
-            SqlError::new(INTERNAL, format!("cannot compile {text}: {}", error.strip_backtrace()))
-        })?;
+        let physical = self
+            .state
+            .create_physical_expr(expression.clone(), input)
+            .map_err(|error| SqlError::new(INTERNAL, format!("cannot compile {text}: {}", error.strip_backtrace())))?;
         Ok(Expression { physical, text })
     }
 

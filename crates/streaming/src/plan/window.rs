@@ -95,7 +95,8 @@ impl Rewriter<'_> {
     }
 
     fn arguments(&self, function: &Ident, arguments: &[FunctionArg]) -> Result<(Ident, Ident, Expr), SqlError> {
-        let usage = || self.at(SqlError::new(SYNTAX_ERROR, "TUMBLE has other arguments"), function.span).with_hint(USAGE);
+        let usage =
+            || self.at(SqlError::new(SYNTAX_ERROR, "TUMBLE has other arguments"), function.span).with_hint(USAGE);
         let expressions = arguments.iter().map(|argument| match argument {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
             _ => None,

@@ -1,13 +1,15 @@
 //! Records that a source could not decode, and the topic that keeps them.
 
 use bytes::Bytes;
-use eventlog::{Acks, Compression, EventLog, Header, Record, RecordBatchBuilder, TopicSpec};
+use eventlog::{Acks, Compression, EventLog, Header, Record, RecordBatchBuilder, TopicSettings, TopicSpec};
 use model::{Offset, TopicName, TopicPartition};
 
 use crate::error::Result;
 
 const SUFFIX: &str = ".dead-letter";
 const BATCH_BYTES: usize = 512 * 1024;
+/// A rejected value is stored with its headers, and perhaps no longer compressed: it needs more room than it had.
+const MESSAGE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 
 /// A record that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +36,8 @@ pub fn dead_letter_topic(topic: &TopicName) -> model::Result<TopicName> {
 pub(super) async fn write(log: &dyn EventLog, origin: &TopicPartition, rejected: &[RejectedRecord]) -> Result<()> {
     let topic = dead_letter_topic(&origin.topic)?;
     if log.topic(topic.as_str()).is_none() {
-        match log.create_topic(TopicSpec::new(topic.clone(), 1)).await {
+        let settings = TopicSettings { message_bytes_max: MESSAGE_BYTES_MAX, ..TopicSettings::default() };
+        match log.create_topic(TopicSpec { name: topic.clone(), partitions: 1, settings }).await {
             // Another reader of the same topic may have been first.
             Ok(_) | Err(eventlog::Error::TopicExists(_)) => {}
             Err(error) => return Err(error.into()),
@@ -49,7 +52,16 @@ pub(super) async fn write(log: &dyn EventLog, origin: &TopicPartition, rejected:
             builder.push(dead_letter(origin, &rest[taken]));
             taken += 1;
         }
-        log.append(&target, builder.build(), Acks::Durable).await?;
+        match log.append(&target, builder.build(), Acks::Durable).await {
+            Err(eventlog::Error::BatchTooLarge { .. }) => {
+                let mut without_values = RecordBatchBuilder::new(Compression::None);
+                rest[..taken].iter().for_each(|rejected| {
+                    without_values.push(without_value(origin, rejected));
+                });
+                log.append(&target, without_values.build(), Acks::Durable).await?
+            }
+            appended => appended?,
+        };
         rest = &rest[taken..];
     }
     Ok(())
@@ -58,6 +70,13 @@ pub(super) async fn write(log: &dyn EventLog, origin: &TopicPartition, rejected:
 fn size_bytes(record: &RejectedRecord) -> usize {
     let bytes = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
     bytes(&record.key) + bytes(&record.value) + record.reason.len() + 512
+}
+
+/// A record too large to be stored once more: its origin says where to find it.
+fn without_value(origin: &TopicPartition, rejected: &RejectedRecord) -> Record {
+    let bytes = rejected.value.as_ref().map_or(0, Bytes::len);
+    let reason = format!("{} (the value of {bytes} bytes is too large to be kept here)", rejected.reason);
+    dead_letter(origin, &RejectedRecord { offset: rejected.offset, key: None, value: None, reason })
 }
 
 fn dead_letter(origin: &TopicPartition, rejected: &RejectedRecord) -> Record {

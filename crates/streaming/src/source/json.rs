@@ -12,9 +12,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{
-        Array, ArrayRef, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
-    },
+    array::{Array, ArrayRef, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray},
     compute::{concat_batches, kernels::cast_utils::string_to_datetime},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
     json::{ReaderBuilder, reader::Decoder},
@@ -120,7 +118,12 @@ impl JsonDecoder {
     }
 
     /// Reads the timestamps, and drops the rows that have a wrong one.
-    fn finish(&self, raw: &RecordBatch, record_count: usize, mut rejected: Vec<Rejection>) -> Result<(RecordBatch, Vec<Rejection>)> {
+    fn finish(
+        &self,
+        raw: &RecordBatch,
+        record_count: usize,
+        mut rejected: Vec<Rejection>,
+    ) -> Result<(RecordBatch, Vec<Rejection>)> {
         rejected.sort_by_key(|(record, _)| *record);
         let mut bad_rows: Vec<(usize, String)> = Vec::new();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(raw.num_columns());
@@ -141,8 +144,9 @@ impl JsonDecoder {
         }
         bad_rows.sort_by_key(|(row, _)| *row);
         bad_rows.dedup_by_key(|(row, _)| *row);
-        let keep: arrow::array::BooleanArray =
-            (0..rows.num_rows()).map(|row| Some(bad_rows.binary_search_by_key(&row, |(bad, _)| *bad).is_err())).collect();
+        let keep: arrow::array::BooleanArray = (0..rows.num_rows())
+            .map(|row| Some(bad_rows.binary_search_by_key(&row, |(bad, _)| *bad).is_err()))
+            .collect();
         let rows = arrow::compute::filter_record_batch(&rows, &keep).map_err(Error::arrow("filter decoded rows"))?;
         // Row numbers count the records that were not rejected before.
         let accepted = accepted(record_count, &rejected);

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use eventlog::EventLog;
-use model::Positions;
+use eventlog::{EventLog, StoredBatch};
+use futures::{FutureExt, future::select_all};
+use model::{Offset, Positions, TopicPartition};
+use tokio::sync::watch;
 
-use super::SourceDefinition;
+use super::{SourceDecoder, SourceDefinition, dead_letter};
 use crate::error::{Error, Result};
 
 /// How a reader reads.
@@ -35,13 +37,35 @@ pub struct SourceBatch {
     pub positions: Positions,
 }
 
-/// Reads a source from given Positions.
+/// Reads a source from given Positions, one partition after the other, as much of each at a time.
 pub struct SourceReader {
+    log: Arc<dyn EventLog>,
+    decoder: SourceDecoder,
+    settings: ReaderSettings,
+    partitions: Vec<Partition>,
+    /// The partition that is looked at next.
+    turn: usize,
     positions: Positions,
+    until: Option<Positions>,
+}
+
+struct Partition {
+    place: TopicPartition,
+    next: Offset,
+    /// Where to stop; `None` goes on for ever.
+    end: Option<Offset>,
+    high_watermark: watch::Receiver<Offset>,
+}
+
+impl Partition {
+    fn is_done(&self) -> bool {
+        self.end.is_some_and(|end| self.next >= end)
+    }
 }
 
 impl SourceReader {
-    /// A reader of `source` that begins at `from` and ends at `until`, or never.
+    /// A reader of `source` that begins at `from` and ends at `until`, or never. Partitions that `until` does not name
+    /// are not read then.
     ///
     /// # Errors
     /// [`Error::Log`] when the topic does not exist.
@@ -52,8 +76,19 @@ impl SourceReader {
         until: Option<Positions>,
         settings: ReaderSettings,
     ) -> Result<Self> {
-        let _ = (log, source, until, settings);
-        Ok(Self { positions: from })
+        let unknown = || eventlog::Error::UnknownPartition(source.topic.to_string());
+        let topic = log.topic(source.topic.as_str()).ok_or_else(unknown)?;
+        let partitions = topic.topic_partitions().map(|place| {
+            Ok(Partition {
+                next: from.next_offset(&place),
+                end: until.as_ref().map(|until| until.next_offset(&place)),
+                high_watermark: log.watch(&place)?,
+                place,
+            })
+        });
+        let partitions = partitions.collect::<Result<Vec<_>>>()?;
+        let decoder = SourceDecoder::new(source)?;
+        Ok(Self { log, decoder, settings, partitions, turn: 0, positions: from, until })
     }
 
     /// The next batch of rows, waiting for one when there is none yet; `None` once `until` is reached. Dropping the
@@ -62,11 +97,112 @@ impl SourceReader {
     /// # Errors
     /// [`Error::Log`] when the log cannot be read, or the dead-letter topic cannot be written.
     pub async fn next(&mut self) -> Result<Option<SourceBatch>> {
-        Err(Error::TaskLost("reader".into()))
+        loop {
+            if let Some(index) = self.next_readable() {
+                if let Some(batch) = self.read(index).await? {
+                    return Ok(Some(batch));
+                }
+            } else if self.partitions.iter().all(Partition::is_done) {
+                return Ok(None);
+            } else {
+                self.wait().await?;
+            }
+        }
     }
 
     /// Where the reader stands.
     pub fn positions(&self) -> &Positions {
         &self.positions
+    }
+
+    /// Where the reader ends.
+    pub fn until(&self) -> Option<&Positions> {
+        self.until.as_ref()
+    }
+
+    /// How many offsets lie between the reader and the end of the log (or its own end).
+    pub fn lag_records(&self) -> i64 {
+        let lag = |partition: &Partition| {
+            let high_watermark = *partition.high_watermark.borrow();
+            (partition.end.unwrap_or(high_watermark) - partition.next).max(0)
+        };
+        self.partitions.iter().map(lag).sum()
+    }
+
+    /// The partition whose turn it is, of those that have something to read.
+    fn next_readable(&mut self) -> Option<usize> {
+        let count = self.partitions.len();
+        let order = (0..count).map(|i| (self.turn + i) % count);
+        let partitions = &mut self.partitions;
+        let index = order.into_iter().find(|index| {
+            let partition = &mut partitions[*index];
+            // Marks the watermark as seen, so that `wait` waits for a newer one.
+            let high_watermark = *partition.high_watermark.borrow_and_update();
+            !partition.is_done() && high_watermark > partition.next
+        })?;
+        self.turn = index + 1;
+        Some(index)
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        let waiting = self.partitions.iter_mut().filter(|partition| !partition.is_done());
+        let moved = waiting.map(|partition| {
+            let place = &partition.place;
+            partition.high_watermark.changed().map(move |changed| changed.map_err(|_| place.to_string())).boxed()
+        });
+        let (moved, _, _) = select_all(moved).await;
+        moved.map_err(|place| eventlog::Error::UnknownPartition(place).into())
+    }
+
+    async fn read(&mut self, index: usize) -> Result<Option<SourceBatch>> {
+        let (place, from, end) = {
+            let partition = &self.partitions[index];
+            (partition.place.clone(), partition.next, partition.end)
+        };
+        let batches = match self.log.read(&place, from, self.settings.read_bytes_max).await {
+            Ok(read) => read.batches,
+            Err(eventlog::Error::OffsetOutOfRange { start, .. }) if start > from => {
+                tracing::warn!(%place, from, start, "records have expired before they were read");
+                self.move_to(index, start);
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.decode(index, &place, &batches, from, end.unwrap_or(Offset::MAX)).await
+    }
+
+    async fn decode(
+        &mut self,
+        index: usize,
+        place: &TopicPartition,
+        batches: &[StoredBatch],
+        from: Offset,
+        to: Offset,
+    ) -> Result<Option<SourceBatch>> {
+        if batches.is_empty() {
+            return Ok(None);
+        }
+        let decoded = self.decoder.decode(place.partition, batches, from, to)?;
+        if decoded.next_offset <= from {
+            let reason = format!("{place} gave no record at or after offset {from}");
+            return Err(Error::Shape { what: "the log's answer", reason });
+        }
+        // Before the reader moves on: a bad record is in the log's other topic first.
+        if !decoded.rejected.is_empty() {
+            dead_letter::write(self.log.as_ref(), place, &decoded.rejected).await?;
+        }
+        self.move_to(index, decoded.next_offset);
+        Ok(Some(SourceBatch {
+            partition: place.partition,
+            rows: decoded.rows,
+            rejected_records: decoded.rejected.len() as u64,
+            positions: self.positions.clone(),
+        }))
+    }
+
+    fn move_to(&mut self, index: usize, next: Offset) {
+        let partition = &mut self.partitions[index];
+        partition.next = next;
+        self.positions.advance(partition.place.clone(), next);
     }
 }
