@@ -18,7 +18,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = PathBuf::from(arguments.next().ok_or("usage: serve DIRECTORY PORT")?);
     let port: u16 = arguments.next().ok_or("usage: serve DIRECTORY PORT")?.parse()?;
     let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
-    let log = EmbeddedLog::open(&directory, EventLogSettings::default(), Arc::<SystemClock>::clone(&clock), metrics.clone());
+    let log =
+        EmbeddedLog::open(&directory, EventLogSettings::default(), Arc::<SystemClock>::clone(&clock), metrics.clone());
     let log = log.await?;
     let settings = BrokerSettings { listen: ([127, 0, 0, 1], port).into(), ..BrokerSettings::default() };
     let shared: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);

@@ -121,7 +121,8 @@ impl Connection {
     fn start_parked(&mut self) {
         let Some(parked) = &self.parked else { return };
         let is_produce = parked.header.api == Api::Produce;
-        if !self.pending.is_empty() && !(is_produce && self.only_produce_pending) {
+        let may_overlap = is_produce && self.only_produce_pending;
+        if !may_overlap && !self.pending.is_empty() {
             return;
         }
         self.only_produce_pending = is_produce;

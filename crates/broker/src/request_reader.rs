@@ -44,15 +44,7 @@ pub(crate) struct RequestReader<S> {
 
 impl<S: AsyncRead + Unpin> RequestReader<S> {
     pub(crate) fn new(stream: S, in_flight_bytes: Arc<Semaphore>, limits: FrameLimits) -> Self {
-        Self {
-            stream,
-            buffer: BytesMut::new(),
-            length: None,
-            permit: None,
-            in_flight_bytes,
-            limits,
-            deadline: None,
-        }
+        Self { stream, buffer: BytesMut::new(), length: None, permit: None, in_flight_bytes, limits, deadline: None }
     }
 
     /// The next request; `None` when the client closed the connection between two. May be dropped and called again

@@ -1,4 +1,5 @@
 //! What a connection may do, and when it is closed.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod support;
 
@@ -131,9 +132,7 @@ async fn a_stop_answers_those_who_wait() {
     let served = Served::start().await;
     let client = served.client().await;
     client.create_topic(&topic("t"), 1, &eventlog::TopicSettings::default()).await.unwrap();
-    let waiting = tokio::spawn(async move {
-        client.fetch(&partition("t", 0), 0, 1000, Duration::from_secs(30)).await
-    });
+    let waiting = tokio::spawn(async move { client.fetch(&partition("t", 0), 0, 1000, Duration::from_secs(30)).await });
     let requests = || served.metrics.broker_requests.get_or_create(&[("api", "Fetch".to_owned())]).get();
     while requests() == 0 {
         tokio::task::yield_now().await;

@@ -1,4 +1,5 @@
 //! An idempotent producer whose connections break at any byte: every record is stored once, in order.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod support;
 
@@ -87,7 +88,8 @@ async fn every_record_is_stored_once_and_in_order() {
         let end = served.log.bounds(&partition("t", index)).unwrap().high_watermark;
         while follower.next_offset() < end {
             let records = follower.next(Duration::from_secs(5)).await.unwrap();
-            let value = |r: eventlog::Record| String::from_utf8(r.value.unwrap().to_vec()).unwrap().parse::<usize>().unwrap();
+            let value =
+                |r: eventlog::Record| String::from_utf8(r.value.unwrap().to_vec()).unwrap().parse::<usize>().unwrap();
             values.extend(records.into_iter().map(value));
         }
         let index = usize::try_from(index).unwrap();

@@ -1,4 +1,5 @@
 //! Records in and out over loopback, with our client.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod support;
 

@@ -42,6 +42,5 @@ pub fn encode<T: Encodable>(writer: &mut Writer, api: Api, version: i16, message
 }
 
 fn decode<T: Decodable>(api: Api, version: i16, mut body: Bytes) -> Result<T> {
-    T::decode(&mut body, version)
-        .map_err(|error| WireError::Invalid { field: api.name(), reason: error.to_string() })
+    T::decode(&mut body, version).map_err(|error| WireError::Invalid { field: api.name(), reason: error.to_string() })
 }

@@ -116,9 +116,7 @@ impl Reader {
         let length = if self.flexible { self.compact_length(field)? } else { self.length(field, true)? };
         let Some(length) = length else { return Ok(None) };
         let bytes = self.take(field, length)?;
-        Text::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| WireError::Invalid { field, reason: "it is not UTF-8".to_owned() })
+        Text::from_utf8(bytes).map(Some).map_err(|_| WireError::Invalid { field, reason: "it is not UTF-8".to_owned() })
     }
 
     /// Bytes, or null.

@@ -153,7 +153,8 @@ impl Accumulator {
 
     /// Whether a new identity is needed, and may be taken now.
     pub(super) fn wants_identity(&self) -> bool {
-        let is_unknown = |queue: &PartitionQueue| queue.in_flight > 0 || queue.waiting.iter().any(|b| b.sequence.is_some());
+        let is_unknown =
+            |queue: &PartitionQueue| queue.in_flight > 0 || queue.waiting.iter().any(|b| b.sequence.is_some());
         self.needs_identity && !self.partitions.values().any(is_unknown)
     }
 
@@ -174,12 +175,8 @@ impl Accumulator {
         let mut due = Vec::new();
         let mut bytes = 0;
         let (identity, needs_identity) = (self.identity, self.needs_identity);
-        let policy = DuePolicy {
-            linger: self.linger,
-            bytes_max: self.batch_bytes_max,
-            flush_until: self.flush_until,
-            now,
-        };
+        let policy =
+            DuePolicy { linger: self.linger, bytes_max: self.batch_bytes_max, flush_until: self.flush_until, now };
         // Beginning elsewhere each time, so that no partition waits for ever behind busy ones.
         let order: Vec<TopicPartition> = self.partitions.keys().cycle().skip(first).take(count).cloned().collect();
         for partition in order {

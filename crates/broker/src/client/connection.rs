@@ -24,8 +24,10 @@ struct Outgoing {
     version: i16,
     frame: Frame,
     /// `None` for a request that is not answered.
-    answer: Option<oneshot::Sender<Result<Bytes, ClientError>>>,
+    answer: Option<AnswerSender>,
 }
+
+type AnswerSender = oneshot::Sender<Result<Bytes, ClientError>>;
 
 /// A handle to a connection; the connection closes with the last handle.
 #[derive(Clone, Debug)]
@@ -102,7 +104,7 @@ impl Connection {
         &self,
         api: Api,
         version: i16,
-        answer: Option<oneshot::Sender<Result<Bytes, ClientError>>>,
+        answer: Option<AnswerSender>,
         body: impl FnOnce(&mut Writer) -> kafka_wire::Result<()>,
     ) -> Result<(), ClientError> {
         // Answers come in order, so the correlation id need not tell them apart.
@@ -151,7 +153,7 @@ async fn run(stream: TcpStream, mut outgoing: mpsc::Receiver<Outgoing>, settings
     let limits = FrameLimits { bytes_max: settings.answer_bytes_max, transfer_timeout: settings.request_timeout };
     // One answer is read at a time, so its own limit is the limit of all.
     let mut reader = RequestReader::new(read_half, Arc::new(Semaphore::new(settings.answer_bytes_max)), limits);
-    let mut waiting: VecDeque<(Api, i16, oneshot::Sender<Result<Bytes, ClientError>>)> = VecDeque::new();
+    let mut waiting: VecDeque<(Api, i16, AnswerSender)> = VecDeque::new();
     let reason = loop {
         tokio::select! {
             answer = reader.next() => match answer {

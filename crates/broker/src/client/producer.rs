@@ -161,7 +161,8 @@ impl Producer {
     pub async fn send_to(&self, partition: &TopicPartition, record: Record) -> model::Result<Delivery> {
         let queued = Instant::now();
         let bytes = record_bytes(&record);
-        let too_large = || model::Error::invalid(format!("a record of {bytes} bytes is larger than the producer's buffer"));
+        let too_large =
+            || model::Error::invalid(format!("a record of {bytes} bytes is larger than the producer's buffer"));
         let count = u32::try_from(bytes).map_err(|_| too_large())?;
         if bytes > self.shared.accumulator.lock().buffered_bytes_max() {
             return Err(too_large());

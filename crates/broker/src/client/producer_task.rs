@@ -52,7 +52,7 @@ impl ProducerTask {
                         // Whatever is said on this connection from now on would come too late.
                         self.client.disconnect().await;
                     }
-                    self.handle(sent, answer);
+                    self.handle(sent, &answer);
                 }
                 Event::Pushed | Event::Due => {}
             }
@@ -131,18 +131,18 @@ impl ProducerTask {
                 drop(accumulator);
                 self.finish(done);
             }
-            Err(error) => self.handle(sent, Err(error)),
+            Err(error) => self.handle(sent, &Err(error)),
         }
     }
 
-    fn handle(&mut self, sent: Vec<Sent>, answer: Result<Vec<produce::TopicResult>, ClientError>) {
+    fn handle(&mut self, sent: Vec<Sent>, answer: &Result<Vec<produce::TopicResult>, ClientError>) {
         let now = Instant::now();
         let mut done = 0;
         let mut is_failing = false;
         {
             let mut accumulator = self.shared.accumulator.lock();
             for one in sent {
-                let result = result_of(&one.partition, &answer);
+                let result = result_of(&one.partition, answer);
                 is_failing |= result.is_err();
                 if let Err(error) = &result {
                     tracing::debug!(partition = %one.partition, %error, "a batch was not confirmed");

@@ -9,8 +9,7 @@ use kafka_wire::messages::create_topics_request::{CreatableTopic, CreatableTopic
 use kafka_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_wire::messages::{
     BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
-    TopicName as WireTopicName,
+    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, TopicName as WireTopicName,
 };
 use kafka_wire::{Api, Text, cold, fetch, metadata, produce};
 use model::{Offset, TopicName, TopicPartition};
@@ -281,7 +280,7 @@ impl Client {
         let mut batches = Vec::new();
         for records in result.batches {
             // Kafka cuts the last batch where the limit falls; ours does not.
-            let split = split_batches(whole_batches(records)).map_err(ClientError::Malformed)?;
+            let split = split_batches(whole_batches(&records)).map_err(ClientError::Malformed)?;
             batches.extend(split.into_iter().map(|(_, batch)| batch));
         }
         Ok(Fetched { batches, high_watermark: result.high_watermark, log_start_offset: result.log_start_offset })
@@ -302,8 +301,7 @@ impl Client {
             OffsetQuery::Latest => -1,
             OffsetQuery::AtTime(ms) => ms.max(0),
         };
-        let partition =
-            ListOffsetsPartition::default().with_partition_index(of.partition).with_timestamp(timestamp);
+        let partition = ListOffsetsPartition::default().with_partition_index(of.partition).with_timestamp(timestamp);
         let topic = ListOffsetsTopic::default().with_name(wire_name(&of.topic)).with_partitions(vec![partition]);
         let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
         let response: ListOffsetsResponse = self.ask_cold(Api::ListOffsets, "offsets", &request).await?;
@@ -448,7 +446,7 @@ fn by_topic<T>(batches: Vec<(TopicPartition, Bytes)>, each: impl Fn(i32, Bytes) 
 }
 
 /// Drops a batch that was cut off at the end.
-fn whole_batches(records: Bytes) -> Bytes {
+fn whole_batches(records: &Bytes) -> Bytes {
     const LENGTH_AT: usize = 8;
     const PREFIX_BYTES: usize = 12;
     let mut end = 0;
@@ -469,4 +467,3 @@ fn wire_name(name: &TopicName) -> WireTopicName {
 fn milliseconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
-

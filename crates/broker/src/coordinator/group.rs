@@ -5,127 +5,29 @@
 //! Kafka's (<https://kafka.apache.org/protocol#The_Messages_JoinGroup>, KIP-345 for static members, KIP-394 for
 //! `MEMBER_ID_REQUIRED`).
 
+mod facts;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kafka_wire::ErrorCode;
 
+use super::member::{Identity, Join, Member, Protocol, Reply, Sync, Synced, metadata_of};
 use crate::settings::GroupSettings;
-
-/// A protocol that a member speaks, most preferred first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Protocol {
-    pub(crate) name: String,
-    pub(crate) metadata: Bytes,
-}
-
-/// Who a member says it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) member_id: String,
-    /// The name of a static member.
-    pub(crate) instance_id: Option<String>,
-}
-
-/// A wish to be in the next generation.
-#[derive(Clone, Debug)]
-pub(crate) struct Join {
-    pub(crate) identity: Identity,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    pub(crate) session_timeout_ms: i32,
-    pub(crate) rebalance_timeout_ms: i32,
-    pub(crate) protocol_type: String,
-    pub(crate) protocols: Vec<Protocol>,
-    /// Whether the client understands being given an id first, and asked to come back with it.
-    pub(crate) takes_id_first: bool,
-    /// Whether the client understands that a leader need not assign.
-    pub(crate) may_skip_assignment: bool,
-}
-
-/// A wish for one's assignment; from the leader, everybody's.
-#[derive(Clone, Debug)]
-pub(crate) struct Sync {
-    pub(crate) identity: Identity,
-    pub(crate) generation: i32,
-    pub(crate) protocol_type: Option<String>,
-    pub(crate) protocol: Option<String>,
-    pub(crate) assignments: Vec<(String, Bytes)>,
-}
-
-/// What a waiting member is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
-    Joined(Joined),
-    Synced(Synced),
-    /// Come back with this id.
-    MemberIdRequired(String),
-    Failed(ErrorCode),
-}
-
-/// The generation that a member is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Joined {
-    pub(crate) generation: i32,
-    pub(crate) protocol_type: String,
-    pub(crate) protocol: String,
-    pub(crate) leader: String,
-    pub(crate) member_id: String,
-    pub(crate) skip_assignment: bool,
-    /// For the leader: every member's identity and metadata.
-    pub(crate) members: Vec<(Identity, Bytes)>,
-}
-
-/// What a member is to work on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Synced {
-    pub(crate) protocol_type: String,
-    pub(crate) protocol: String,
-    pub(crate) assignment: Bytes,
-}
-
-/// A group as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Description {
-    pub(crate) state: &'static str,
-    pub(crate) protocol_type: String,
-    pub(crate) protocol: String,
-    pub(crate) members: Vec<MemberDescription>,
-}
-
-/// A member as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MemberDescription {
-    pub(crate) identity: Identity,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    pub(crate) metadata: Bytes,
-    pub(crate) assignment: Bytes,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Empty,
     /// Members are to join; `is_first` while an empty group waits for company.
-    PreparingRebalance { deadline_ms: i64, is_first: bool },
+    PreparingRebalance {
+        deadline_ms: i64,
+        is_first: bool,
+    },
     /// The leader is to assign.
-    CompletingRebalance { deadline_ms: i64 },
+    CompletingRebalance {
+        deadline_ms: i64,
+    },
     Stable,
-}
-
-#[derive(Debug)]
-struct Member<T> {
-    instance_id: Option<String>,
-    client_id: String,
-    client_host: String,
-    session_timeout_ms: i32,
-    rebalance_timeout_ms: i32,
-    protocols: Vec<Protocol>,
-    assignment: Bytes,
-    waits_to_join: Option<T>,
-    waits_to_sync: Option<T>,
-    has_synced: bool,
-    expires_ms: i64,
 }
 
 /// A group; `T` is how a waiting member is reached.
@@ -171,7 +73,11 @@ impl<T> Group<T> {
         if let Err(code) = self.check_join(&join) {
             return vec![(ticket, Reply::Failed(code))];
         }
-        if join.identity.member_id.is_empty() { self.join_new(join, new_member_id, ticket, now_ms) } else { self.join_known(join, ticket, now_ms) }
+        if join.identity.member_id.is_empty() {
+            self.join_new(join, new_member_id, ticket, now_ms)
+        } else {
+            self.join_known(join, ticket, now_ms)
+        }
     }
 
     /// A member wants its assignment.
@@ -304,71 +210,10 @@ impl<T> Group<T> {
         replies
     }
 
-    /// When [`tick`](Self::tick) has something to do next.
-    pub(crate) fn next_deadline_ms(&self) -> Option<i64> {
-        let state = match self.state {
-            State::PreparingRebalance { deadline_ms, .. } | State::CompletingRebalance { deadline_ms } => {
-                Some(deadline_ms)
-            }
-            State::Empty | State::Stable => None,
-        };
-        let members = self.members.values().filter(|member| !member.is_waiting()).map(|member| member.expires_ms);
-        members.chain(self.promised_ids.values().copied()).chain(state).min()
-    }
-
-    /// The group as it is shown.
-    pub(crate) fn describe(&self) -> Description {
-        let state = match self.state {
-            State::Empty => "Empty",
-            State::PreparingRebalance { .. } => "PreparingRebalance",
-            State::CompletingRebalance { .. } => "CompletingRebalance",
-            State::Stable => "Stable",
-        };
-        let is_stable = self.state == State::Stable;
-        let member = |(id, member): (&String, &Member<T>)| MemberDescription {
-            identity: Identity { member_id: id.clone(), instance_id: member.instance_id.clone() },
-            client_id: member.client_id.clone(),
-            client_host: member.client_host.clone(),
-            metadata: if is_stable { member.metadata(&self.protocol) } else { Bytes::new() },
-            assignment: if is_stable { member.assignment.clone() } else { Bytes::new() },
-        };
-        Description {
-            state,
-            protocol_type: self.protocol_type.clone(),
-            protocol: if is_stable { self.protocol.clone() } else { String::new() },
-            members: self.members.iter().map(member).collect(),
-        }
-    }
-
-    fn check_join(&self, join: &Join) -> Result<(), ErrorCode> {
-        let GroupSettings { session_timeout_ms_min, session_timeout_ms_max, members_max, .. } = self.settings;
-        if !(session_timeout_ms_min..=session_timeout_ms_max).contains(&join.session_timeout_ms) {
-            return Err(ErrorCode::InvalidSessionTimeout);
-        }
-        if join.protocol_type.is_empty() || join.protocols.is_empty() {
-            return Err(ErrorCode::InconsistentGroupProtocol);
-        }
-        let id = &join.identity.member_id;
-        let others = || self.members.iter().filter(|(other, _)| *other != id);
-        if others().next().is_some() {
-            let is_shared = |protocol: &Protocol| others().all(|(_, member)| member.speaks(&protocol.name));
-            if join.protocol_type != self.protocol_type || !join.protocols.iter().any(is_shared) {
-                return Err(ErrorCode::InconsistentGroupProtocol);
-            }
-        }
-        // Ids handed out count too, or a client could be given any number of them.
-        let is_new = !self.members.contains_key(id) && !self.promised_ids.contains_key(id);
-        let is_replacement = join.identity.instance_id.as_ref().is_some_and(|name| self.instances.contains_key(name));
-        if is_new && !is_replacement && self.members.len() + self.promised_ids.len() >= members_max {
-            return Err(ErrorCode::GroupMaxSizeReached);
-        }
-        Ok(())
-    }
-
     fn join_new(&mut self, join: Join, new_member_id: String, ticket: T, now_ms: i64) -> Replies<T> {
         match &join.identity.instance_id {
             Some(instance) => match self.instances.get(instance).cloned() {
-                Some(old_member_id) => self.replace_static(&old_member_id, join, new_member_id, ticket, now_ms),
+                Some(old_member_id) => self.replace_static(&old_member_id, join, &new_member_id, ticket, now_ms),
                 None => self.add(join, new_member_id, ticket, now_ms),
             },
             None if join.takes_id_first => {
@@ -413,7 +258,7 @@ impl<T> Group<T> {
         &mut self,
         old_member_id: &str,
         join: Join,
-        new_member_id: String,
+        new_member_id: &str,
         ticket: T,
         now_ms: i64,
     ) -> Replies<T> {
@@ -432,22 +277,22 @@ impl<T> Group<T> {
         };
         let assignment = member.assignment.clone();
         let may_skip_assignment = join.may_skip_assignment;
-        self.members.insert(new_member_id.clone(), member);
+        self.members.insert(new_member_id.to_owned(), member);
         if was_leader {
-            self.leader.clone_from(&new_member_id);
+            new_member_id.clone_into(&mut self.leader);
         }
-        replies.extend(self.put(join, new_member_id.clone(), ticket, now_ms));
-        if let Some(member) = self.members.get_mut(&new_member_id) {
+        replies.extend(self.put(join, new_member_id.to_owned(), ticket, now_ms));
+        if let Some(member) = self.members.get_mut(new_member_id) {
             member.assignment = assignment;
         }
         if self.state != State::Stable || !keeps_protocol {
             replies.extend(self.prepare_rebalance(now_ms));
             return replies;
         }
-        let Some(ticket) = self.members.get_mut(&new_member_id).and_then(|member| member.waits_to_join.take()) else {
+        let Some(ticket) = self.members.get_mut(new_member_id).and_then(|member| member.waits_to_join.take()) else {
             return replies;
         };
-        let mut joined = self.joined(&new_member_id, was_leader && may_skip_assignment);
+        let mut joined = self.joined(new_member_id, was_leader && may_skip_assignment);
         if was_leader && may_skip_assignment {
             joined.skip_assignment = true;
         } else if was_leader {
@@ -595,88 +440,9 @@ impl<T> Group<T> {
         replies
     }
 
-    /// The protocol that all speak and most prefer; the first by name among equals.
-    fn elect_protocol(&self) -> String {
-        let is_shared = |name: &str| self.members.values().all(|member| member.speaks(name));
-        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
-        for member in self.members.values() {
-            if let Some(choice) = member.protocols.iter().find(|protocol| is_shared(&protocol.name)) {
-                *votes.entry(&choice.name).or_default() += 1;
-            }
-        }
-        let best = votes.iter().max_by(|a, b| a.1.cmp(b.1).then(b.0.cmp(a.0)));
-        best.map(|(name, _)| (*name).to_owned()).unwrap_or_default()
-    }
-
-    fn joined(&self, member_id: &str, with_members: bool) -> Joined {
-        let listed = |(id, member): (&String, &Member<T>)| {
-            let identity = Identity { member_id: id.clone(), instance_id: member.instance_id.clone() };
-            (identity, member.metadata(&self.protocol))
-        };
-        Joined {
-            generation: self.generation,
-            protocol_type: self.protocol_type.clone(),
-            protocol: self.protocol.clone(),
-            leader: self.leader.clone(),
-            member_id: member_id.to_owned(),
-            skip_assignment: false,
-            members: if with_members { self.members.iter().map(listed).collect() } else { Vec::new() },
-        }
-    }
-
-    fn check_sync(&self, sync: &Sync) -> Result<(), ErrorCode> {
-        self.check_member(&sync.identity)?;
-        if sync.generation != self.generation {
-            return Err(ErrorCode::IllegalGeneration);
-        }
-        let differs = |said: &Option<String>, is: &str| said.as_ref().is_some_and(|said| said != is);
-        if differs(&sync.protocol_type, &self.protocol_type) || differs(&sync.protocol, &self.protocol) {
-            return Err(ErrorCode::InconsistentGroupProtocol);
-        }
-        match self.state {
-            State::Empty => Err(ErrorCode::UnknownMemberId),
-            State::PreparingRebalance { .. } => Err(ErrorCode::RebalanceInProgress),
-            State::CompletingRebalance { .. } | State::Stable => Ok(()),
-        }
-    }
-
-    fn check_member(&self, identity: &Identity) -> Result<(), ErrorCode> {
-        if let Some(instance) = &identity.instance_id {
-            match self.instances.get(instance) {
-                None => return Err(ErrorCode::UnknownMemberId),
-                Some(current) if *current != identity.member_id => return Err(ErrorCode::FencedInstanceId),
-                Some(_) => {}
-            }
-        }
-        if self.members.contains_key(&identity.member_id) { Ok(()) } else { Err(ErrorCode::UnknownMemberId) }
-    }
-
     fn touch(&mut self, member_id: &str, now_ms: i64) {
         if let Some(member) = self.members.get_mut(member_id) {
             member.expires_ms = now_ms + i64::from(member.session_timeout_ms);
         }
     }
-
-    fn rebalance_timeout_ms(&self) -> i64 {
-        self.members.values().map(|member| i64::from(member.rebalance_timeout_ms)).max().unwrap_or(0)
-    }
-}
-
-impl<T> Member<T> {
-    // A member that waits for an answer cannot send heartbeats.
-    fn is_waiting(&self) -> bool {
-        self.waits_to_join.is_some() || self.waits_to_sync.is_some()
-    }
-
-    fn speaks(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|spoken| spoken.name == protocol)
-    }
-
-    fn metadata(&self, protocol: &str) -> Bytes {
-        metadata_of(&self.protocols, protocol)
-    }
-}
-
-fn metadata_of(protocols: &[Protocol], name: &str) -> Bytes {
-    protocols.iter().find(|protocol| protocol.name == name).map(|protocol| protocol.metadata.clone()).unwrap_or_default()
 }

@@ -6,6 +6,7 @@
 //! What must hold: a group without members, and without ids handed out that may still come back, takes no memory.
 
 mod group;
+mod member;
 
 use std::collections::BTreeMap;
 
@@ -14,9 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-pub(crate) use group::{
-    Description, Group, Identity, Join, Joined, MemberDescription, Protocol, Reply, Sync,
-};
+pub(crate) use group::Group;
+pub(crate) use member::{Description, Identity, Join, Joined, MemberDescription, Protocol, Reply, Sync};
 
 use crate::server::stopped;
 use crate::settings::GroupSettings;
@@ -77,9 +77,7 @@ impl Coordinator {
         members: Vec<Identity>,
     ) -> Result<Vec<(Identity, Result<(), ErrorCode>)>, ErrorCode> {
         let group = group.to_owned();
-        self.ask(|answer| Command::Leave { group, members, answer })
-            .await
-            .ok_or(ErrorCode::CoordinatorNotAvailable)
+        self.ask(|answer| Command::Leave { group, members, answer }).await.ok_or(ErrorCode::CoordinatorNotAvailable)
     }
 
     /// Whether this member may commit offsets for the group now.
@@ -150,7 +148,7 @@ impl CoordinatorTask {
         let now_ms = self.now_ms();
         // A receiver that is gone has closed its connection; nobody waits for the answer.
         match command {
-            Command::Join { group, join, ticket } => self.join(group, join, ticket, now_ms),
+            Command::Join { group, join, ticket } => self.join(&group, join, ticket, now_ms),
             Command::Sync { group, sync, ticket } => match self.groups.get_mut(&group) {
                 Some(group) => deliver(group.sync(sync, ticket, now_ms)),
                 None => deliver(vec![(ticket, Reply::Failed(ErrorCode::UnknownMemberId))]),
@@ -181,16 +179,16 @@ impl CoordinatorTask {
         }
     }
 
-    fn join(&mut self, name: String, join: Join, ticket: Ticket, now_ms: i64) {
-        if !self.groups.contains_key(&name) && self.groups.len() >= self.settings.groups_max {
+    fn join(&mut self, name: &str, join: Join, ticket: Ticket, now_ms: i64) {
+        if !self.groups.contains_key(name) && self.groups.len() >= self.settings.groups_max {
             return deliver(vec![(ticket, Reply::Failed(ErrorCode::CoordinatorNotAvailable))]);
         }
         let new_member_id = format!("{}-{}", join.client_id, Uuid::new_v4());
         let settings = self.settings;
-        let group = self.groups.entry(name.clone()).or_insert_with(|| Group::new(settings));
+        let group = self.groups.entry(name.to_owned()).or_insert_with(|| Group::new(settings));
         deliver(group.join(join, new_member_id, ticket, now_ms));
         if group.is_forgettable() {
-            self.groups.remove(&name);
+            self.groups.remove(name);
         }
     }
 

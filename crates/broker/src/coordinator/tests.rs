@@ -1,7 +1,8 @@
 use bytes::Bytes;
 use kafka_wire::ErrorCode;
 
-use super::group::{Group, Identity, Join, Joined, Protocol, Reply, Sync};
+use super::group::Group;
+use super::member::{Identity, Join, Joined, Protocol, Reply, Sync};
 use crate::settings::GroupSettings;
 
 const SESSION_MS: i32 = 10_000;

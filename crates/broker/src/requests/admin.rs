@@ -166,7 +166,9 @@ pub(super) async fn init_producer_id(call: &Call<'_>) -> Result<Frame, Connectio
     }
     // A producer that asks to bump its epoch (KIP-360) gets a new id instead, which starts its sequences anew.
     match call.services.log.new_producer_id().await {
-        Ok(id) => call.encode(&InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0)),
+        Ok(id) => {
+            call.encode(&InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0))
+        }
         Err(error) => {
             tracing::error!(%error, "cannot give out a producer id");
             refused(error_code(&error))

@@ -167,7 +167,8 @@ fn find(call: &Call<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Confi
             let refused = |code| (code, format!("topic {name} may not be described"));
             call.caller.may_use_topic(Access::Describe, name).map_err(refused)?;
             let topic = services.log.topic(name);
-            let topic = topic.ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist")))?;
+            let topic =
+                topic.ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist")))?;
             Ok(topic_configs(&topic.settings))
         }
         RESOURCE_BROKER if name.is_empty() || name == services.settings.node_id.to_string() => {

@@ -67,9 +67,10 @@ async fn respond(call: &Call<'_>, request: &Request) -> Response {
 }
 
 fn query(call: &Call<'_>, topic: &str, query: &PartitionQuery) -> Query {
-    let partition = call.caller.may_use_topic(Access::Read, topic).and_then(|()| {
-        call.services.partition(topic, query.index).ok_or(ErrorCode::UnknownTopicOrPartition)
-    });
+    let partition = call
+        .caller
+        .may_use_topic(Access::Read, topic)
+        .and_then(|()| call.services.partition(topic, query.index).ok_or(ErrorCode::UnknownTopicOrPartition));
     let bytes_max = usize::try_from(query.bytes_max).unwrap_or(0);
     Query { partition, offset: query.offset, bytes_max, index: query.index }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kafka_wire::messages::delete_groups_response::DeletableGroupResult;
 use kafka_wire::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_wire::messages::find_coordinator_response::Coordinator as WireCoordinator;
 use kafka_wire::messages::join_group_response::JoinGroupResponseMember;
 use kafka_wire::messages::leave_group_response::MemberResponse;
 use kafka_wire::messages::list_groups_response::ListedGroup;
-use kafka_wire::messages::delete_groups_response::DeletableGroupResult;
 use kafka_wire::messages::{
     BrokerId, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
     FindCoordinatorRequest, FindCoordinatorResponse, GroupId, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
@@ -35,8 +35,7 @@ pub(super) fn find_coordinator(call: &Call<'_>) -> Result<Frame, ConnectionError
         kind => Some((ErrorCode::InvalidRequest, format!("there is no coordinator of kind {kind}"))),
     };
     let node_id = BrokerId(if refusal.is_some() { -1 } else { services.settings.node_id });
-    let (host, port) =
-        if refusal.is_some() { (Text::new(), -1) } else { (services.host.clone(), services.port) };
+    let (host, port) = if refusal.is_some() { (Text::new(), -1) } else { (services.host.clone(), services.port) };
     let code = refusal.as_ref().map_or(0, |(code, _)| code.code());
     let message = refusal.map(|(_, message)| text(message));
     if call.header.version >= 4 {
@@ -88,7 +87,11 @@ pub(super) async fn join(call: &Call<'_>) -> Result<Frame, ConnectionError> {
                 client_host: call.caller.host.clone(),
                 session_timeout_ms: request.session_timeout_ms,
                 // Version 0 has one timeout for both.
-                rebalance_timeout_ms: if version >= 1 { request.rebalance_timeout_ms } else { request.session_timeout_ms },
+                rebalance_timeout_ms: if version >= 1 {
+                    request.rebalance_timeout_ms
+                } else {
+                    request.session_timeout_ms
+                },
                 protocol_type: request.protocol_type.to_string(),
                 protocols: request.protocols.iter().map(protocol).collect(),
                 takes_id_first: version >= 4,
@@ -113,7 +116,8 @@ pub(super) async fn join(call: &Call<'_>) -> Result<Frame, ConnectionError> {
 
 fn joined_response(joined: Joined, version: i16) -> JoinGroupResponse {
     let member = |(identity, metadata): (Identity, bytes::Bytes)| {
-        let member = JoinGroupResponseMember::default().with_member_id(text(identity.member_id)).with_metadata(metadata);
+        let member =
+            JoinGroupResponseMember::default().with_member_id(text(identity.member_id)).with_metadata(metadata);
         if version >= 5 { member.with_group_instance_id(identity.instance_id.map(text)) } else { member }
     };
     let response = JoinGroupResponse::default()
@@ -122,8 +126,7 @@ fn joined_response(joined: Joined, version: i16) -> JoinGroupResponse {
         .with_leader(text(joined.leader))
         .with_member_id(text(joined.member_id))
         .with_members(joined.members.into_iter().map(member).collect());
-    let response =
-        if version >= 7 { response.with_protocol_type(Some(text(joined.protocol_type))) } else { response };
+    let response = if version >= 7 { response.with_protocol_type(Some(text(joined.protocol_type))) } else { response };
     if version >= 9 { response.with_skip_assignment(joined.skip_assignment) } else { response }
 }
 
@@ -147,7 +150,9 @@ pub(super) async fn sync(call: &Call<'_>) -> Result<Frame, ConnectionError> {
         Reply::Synced(synced) => {
             let response = SyncGroupResponse::default().with_assignment(synced.assignment);
             if call.header.version >= 5 {
-                response.with_protocol_type(Some(text(synced.protocol_type))).with_protocol_name(Some(text(synced.protocol)))
+                response
+                    .with_protocol_type(Some(text(synced.protocol_type)))
+                    .with_protocol_name(Some(text(synced.protocol)))
             } else {
                 response
             }
@@ -252,7 +257,8 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Frame, ConnectionError> {
         call.services.log.groups().into_iter().map(|name| (name, ("consumer".to_owned(), "Empty"))).collect();
     groups.extend(active.into_iter().map(|(name, group)| (name, (group.protocol_type, group.state))));
     let is_wanted = |state: &str| {
-        request.states_filter.is_empty() || request.states_filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(state))
+        request.states_filter.is_empty()
+            || request.states_filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(state))
     };
     let listed = groups
         .into_iter()

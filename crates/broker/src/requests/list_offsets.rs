@@ -75,7 +75,9 @@ async fn largest_timestamp(
     } else {
         above = now_ms;
     }
-    while let Some(middle) = above.checked_sub(best.timestamp_ms).filter(|gap| *gap > 1).map(|gap| best.timestamp_ms + gap / 2) {
+    while let Some(middle) =
+        above.checked_sub(best.timestamp_ms).filter(|gap| *gap > 1).map(|gap| best.timestamp_ms + gap / 2)
+    {
         match find(middle).await? {
             Some(found) => best = found,
             None => above = middle,

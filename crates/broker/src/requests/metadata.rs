@@ -20,9 +20,8 @@ pub(super) async fn answer(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let mut topics = Vec::new();
     match &request.topics {
         None => {
-            let visible = |topic: &Arc<eventlog::Topic>| {
-                call.caller.may_use_topic(Access::Describe, topic.name.as_str()).is_ok()
-            };
+            let visible =
+                |topic: &Arc<eventlog::Topic>| call.caller.may_use_topic(Access::Describe, topic.name.as_str()).is_ok();
             topics.extend(services.log.topics().iter().filter(|topic| visible(topic)).map(|t| described(t, node_id)));
         }
         Some(queries) => {
@@ -60,9 +59,7 @@ async fn find_topic(call: &Call<'_>, query: &TopicQuery, may_create: bool) -> To
     };
     match found {
         Ok(topic) => described(&topic, call.services.settings.node_id),
-        Err(code) => {
-            Topic { error: code.code(), name: query.name.clone(), id: query.id, partitions: 0, leader: -1 }
-        }
+        Err(code) => Topic { error: code.code(), name: query.name.clone(), id: query.id, partitions: 0, leader: -1 },
     }
 }
 

@@ -79,7 +79,9 @@ async fn append_checked(
     acks: Result<Acks, (ErrorCode, &'static str)>,
 ) -> Result<PartitionResult, (ErrorCode, String)> {
     let acks = acks.map_err(|(code, message)| (code, message.to_owned()))?;
-    call.caller.may_use_topic(Access::Write, topic).map_err(|code| (code, format!("topic {topic} may not be written")))?;
+    call.caller
+        .may_use_topic(Access::Write, topic)
+        .map_err(|code| (code, format!("topic {topic} may not be written")))?;
     let partition = call.services.partition(topic, batches.index).ok_or_else(|| {
         (ErrorCode::UnknownTopicOrPartition, format!("partition {topic}/{} does not exist", batches.index))
     })?;
