@@ -150,7 +150,7 @@ def compare_aggregates():
             wrong_versions.append(flight)
         if [f"events/0:{offset + 1}" for offset in in_log[f"flight-{flight}"]] != [p for *_, p in answered]:
             wrong_places.append(flight)
-        status, state = http.ask("GET", f"/v1/commands/flight/{flight}")
+        status, state = http.ask("GET", f"/v1/aggregates/flight/{flight}")
         if status != 200 or state["state"]["status"] != STATUS_OF[answered[-1][0]]:
             wrong_states.append(f"{flight}: {status} {state}")
     check("each accepted command's events are in its stream, once and in order", wrong_events, len(commands))
