@@ -1,3 +1,5 @@
+//! The partitioner against the vectors of Kafka's own tests.
+
 use super::{murmur2, partition_of_key};
 
 /// The vectors of Kafka's own `UtilsTest.testMurmur2`.

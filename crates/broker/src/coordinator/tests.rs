@@ -1,3 +1,5 @@
+//! The group's decisions, as data: requests and times in, replies out.
+
 use bytes::Bytes;
 use kafka_wire::ErrorCode;
 

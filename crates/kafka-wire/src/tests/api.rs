@@ -1,3 +1,5 @@
+//! The table: complete, consistent, and the same as its documentation.
+
 use crate::{Api, api};
 
 #[test]

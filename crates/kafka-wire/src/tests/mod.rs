@@ -1,3 +1,5 @@
+//! The codecs against another implementation, and against hostile bytes.
+
 mod api;
 mod clients;
 mod codecs;
