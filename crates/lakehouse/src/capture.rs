@@ -209,6 +209,8 @@ impl Run {
                 Event::Read(Ok(None)) => return self.finish().await,
                 Event::Read(Err(error)) => {
                     read_after = self.failed("read", &error.into());
+                    let read = self.waiting.to.clone();
+                    self.read_from(&read);
                 }
                 Event::CommitDue => self.commit_or_wait().await,
                 Event::Stop => return self.finish().await,
@@ -283,15 +285,23 @@ impl Run {
         }
     }
 
-    // The table is not where this task left it (it was restored, say): go on from where it is.
+    // Reads from `from` on with another reader; answers whether there is one. A reader of a topic that was deleted never
+    // reads again, and if the topic was created again, it has another id.
+    fn read_from(&mut self, from: &Positions) -> bool {
+        let Some(topic) = self.log.topic(self.source.topic.as_str()) else { return false };
+        let Ok(reader) = open(&self.log, &self.source, from, &self.settings) else { return false };
+        self.reader = reader;
+        self.bound = self.bound && self.topic_id == topic.id;
+        self.topic_id = topic.id;
+        true
+    }
+
+    // The table is not where this task left it (it was restored, say): go on from where it is. What waits is given up
+    // only together with the reader that has passed it.
     fn start_over(&mut self) {
         let positions = self.table.positions();
-        match open(&self.log, &self.source, &positions, &self.settings) {
-            Ok(reader) => {
-                self.reader = reader;
-                self.waiting = Waiting::from(positions);
-            }
-            Err(error) => tracing::warn!(table = %self.label[0].1, %error, "cannot read the source again"),
+        if self.read_from(&positions) {
+            self.waiting = Waiting::from(positions);
         }
     }
 

@@ -70,8 +70,10 @@ fn spawn(log: &Arc<EmbeddedLog>, table: &Arc<LakeTable>, metrics: &Metrics) -> C
 
 async fn reached(capture: &Capture, done: impl FnMut(&CaptureProgress) -> bool) -> CaptureProgress {
     let mut progress = capture.progress();
+    let seen = capture.progress();
     let waited = tokio::time::timeout(Duration::from_secs(60), progress.wait_for(done)).await;
-    waited.expect("the capture does not get there").unwrap().clone()
+    let reached = waited.unwrap_or_else(|_| panic!("the capture stays at {:?}", *seen.borrow()));
+    reached.unwrap().clone()
 }
 
 fn at(text: &str) -> Positions {
@@ -130,7 +132,7 @@ async fn a_failing_storage_delays_the_capture_and_is_shown() {
     let log = open_log(directory.path()).await;
     append(&log, 0, 0..40).await;
     // The table takes one put and its topic another; the rest are commits.
-    for (puts, fault) in [(1, Fault::NotDone), (2, Fault::NotDone), (3, Fault::DoneButLost), (5, Fault::DoneButLost)] {
+    for (puts, fault) in [(1, Fault::NotDone), (2, Fault::NotDone), (3, Fault::NotDone), (3, Fault::DoneButLost)] {
         let disk: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let faulty = Arc::new(FaultyStore::new(Arc::clone(&disk), puts, fault));
         let store: Arc<dyn ObjectStore> = Arc::clone(&faulty) as _;
@@ -157,12 +159,18 @@ async fn a_topic_that_was_created_again_is_not_mixed_with_the_old_one() {
     reached(&capture, |progress| progress.positions.covers(&at("readings/0:10"))).await;
     capture.stop().await.unwrap();
 
+    // Under a capture that runs, and before one that starts.
+    let running = spawn(&log, &table, &Metrics::default());
+    reached(&running, |progress| progress.positions.covers(&at("readings/0:10"))).await;
     log.delete_topic(&source().topic).await.unwrap();
     log.create_topic(TopicSpec::new(source().topic, 2)).await.unwrap();
     append(&log, 0, 0..20).await;
-    let capture = spawn(&log, &open_table(&store).await, &Metrics::default());
-    reached(&capture, |progress| progress.failure.is_some()).await;
-    assert_eq!(capture.stop().await.unwrap_err().kind(), ErrorKind::Conflict);
+    let started = spawn(&log, &open_table(&store).await, &Metrics::default());
+    for capture in [running, started] {
+        let other = |progress: &CaptureProgress| progress.failure.as_ref().is_some_and(|text| text.contains("with id"));
+        reached(&capture, other).await;
+        assert_eq!(capture.stop().await.unwrap_err().kind(), ErrorKind::Conflict);
+    }
     check(&store, [10, 0]).await;
     log.close().await.unwrap();
 }
