@@ -7,6 +7,8 @@ mod plan;
 pub mod source;
 pub mod sql;
 mod task;
+#[cfg(test)]
+mod testing;
 
 pub use checkpoint::{CheckpointStore, RestoredCheckpoint};
 pub use error::{Error, Result};

@@ -16,8 +16,8 @@ mod types;
 mod view;
 
 pub use error::SqlError;
-pub(crate) use view::parser_error;
 pub use view::{Emit, ViewDefinition, ViewOptions};
+pub(crate) use view::{parser_error, without_table_keyword};
 
 pub(crate) use cursor::{byte_of_location, character_at, is_word, tokenize};
 pub(crate) use error::{

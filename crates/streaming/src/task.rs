@@ -23,7 +23,8 @@ use crate::{
 /// How a task works.
 #[derive(Clone, Debug)]
 pub struct ViewTaskSettings {
-    /// How long to wait between two checkpoints; nothing is written when nothing changed.
+    /// How long to wait between two checkpoints; zero makes one after every batch. Nothing is written when nothing
+    /// was read.
     pub checkpoint_interval: Duration,
     /// How the log is read.
     pub reader: ReaderSettings,
@@ -145,7 +146,8 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         // What was restored, and the one row of an aggregate over nothing, are there before the first record.
         let start = self.progress.borrow().positions.clone();
         (self.advanced)(&mut self.fold, &start)?;
-        let mut checkpoint_timer = tokio::time::interval(self.task.settings.checkpoint_interval);
+        let interval = self.task.settings.checkpoint_interval;
+        let mut checkpoint_timer = tokio::time::interval(interval.max(Duration::from_millis(1)));
         checkpoint_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         checkpoint_timer.reset();
         loop {
@@ -156,19 +158,30 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
                 batch = self.reader.next() => batch?.map_or(Wake::Finished, Wake::Rows),
             };
             match wake {
-                Wake::Rows(batch) => self.fold_batch(&batch)?,
-                Wake::CheckpointDue => match self.checkpoint().await {
-                    // The store may come back; the state is still here, and the checkpoint before still holds.
-                    Err(error @ Error::Storage { .. }) => {
-                        tracing::warn!(view = self.task.plan.name(), %error, "a checkpoint failed and is tried again");
+                Wake::Rows(batch) => {
+                    self.fold_batch(&batch)?;
+                    if interval.is_zero() {
+                        self.checkpoint_or_later().await?;
                     }
-                    checkpointed => checkpointed?,
-                },
+                }
+                Wake::CheckpointDue => self.checkpoint_or_later().await?,
                 Wake::Finished | Wake::Stop => {
                     self.checkpoint().await?;
                     return Ok(self.progress.borrow().positions.clone());
                 }
             }
+        }
+    }
+
+    /// Publishes a checkpoint, or leaves it to the next time: the store may come back, the state is still here, and
+    /// the checkpoint before still holds.
+    async fn checkpoint_or_later(&mut self) -> Result<()> {
+        match self.checkpoint().await {
+            Err(error @ Error::Storage { .. }) => {
+                tracing::warn!(view = self.task.plan.name(), %error, "a checkpoint failed and is tried again");
+                Ok(())
+            }
+            checkpointed => checkpointed,
         }
     }
 

@@ -162,10 +162,12 @@ impl ExactSum {
         if !remainder.is_empty() || first + digits.len() > DIGITS {
             return Err(format!("{} bytes cannot be the digits of an exact sum", rest.len()));
         }
-        for (i, digit) in digits.iter().enumerate() {
-            let position = (first + i) as u32 * DIGIT_BITS;
-            sum.add_at(u64::from(u32::from_le_bytes(*digit)), position, flags & NEGATIVE != 0);
+        let targets = sum.rest().digits[first..].iter_mut();
+        for (target, digit) in targets.zip(digits) {
+            let digit = i64::from(u32::from_le_bytes(*digit));
+            *target = if flags & NEGATIVE != 0 { -digit } else { digit };
         }
+        sum.gather();
         Ok(sum)
     }
 
@@ -299,3 +301,6 @@ fn round(digits: &[u32; DIGITS]) -> f64 {
     let encoded = (u64::from(dropped) << 52) + mantissa + u64::from(round_up);
     if encoded >> 52 >= 0x7ff { f64::INFINITY } else { f64::from_bits(encoded) }
 }
+
+#[cfg(test)]
+mod tests;

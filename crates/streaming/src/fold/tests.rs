@@ -1,1 +1,340 @@
+use std::{collections::BTreeMap, sync::Arc};
 
+use arrow::{
+    array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch},
+    compute::{filter_record_batch, take_record_batch},
+    row::{RowConverter, SortField},
+};
+
+use super::Fold;
+use crate::{
+    Error, ViewPlan,
+    testing::{Random, all_rows, flights, lines, log_of_flights, oracle, sorted, view},
+};
+
+/// A view, and the same question for plain DataFusion. Where they differ: windows, and the order of first and last.
+const QUESTIONS: &[(&str, &str)] = &[
+    (
+        "SELECT carrier, count(*) AS n, count(delay), sum(flight), sum(delay), avg(delay) FROM flights GROUP BY carrier",
+        "",
+    ),
+    ("SELECT count(*), sum(fare), avg(fare), min(fare), max(fare), avg(flight), sum(miles) FROM flights", ""),
+    (
+        "SELECT carrier, window_start, window_end, count(*) AS n, max(delay) AS worst
+         FROM TUMBLE(flights, departed, INTERVAL '1 hour') GROUP BY carrier, window_start, window_end",
+        "SELECT carrier, date_bin(INTERVAL '1 hour', departed) AS ws, date_bin(INTERVAL '1 hour', departed) + INTERVAL '1 hour',
+         count(*), max(delay) FROM flights GROUP BY carrier, ws",
+    ),
+    (
+        "SELECT upper(carrier) AS code, flight % 7 AS shard, max(delay) - min(delay) AS spread, avg(delay) * 2 AS twice
+         FROM flights WHERE NOT cancelled AND delay > -50 GROUP BY upper(carrier), flight % 7
+         HAVING count(*) > 3 AND sum(delay) > 100",
+        "",
+    ),
+    (
+        "SELECT day, count(*) FILTER (WHERE cancelled) AS c, sum(delay) FILTER (WHERE fare > 400) AS s,
+         min(carrier) FILTER (WHERE NOT cancelled) AS m FROM flights GROUP BY day",
+        "",
+    ),
+    ("SELECT min(carrier), max(carrier), min(day), max(day), min(departed), max(cancelled), min(cancelled) FROM flights", ""),
+    (
+        "SELECT carrier, first_value(flight) AS f, last_value(delay) AS l, last_value(fare) FILTER (WHERE fare > 10) AS x
+         FROM flights GROUP BY carrier",
+        "SELECT carrier, first_value(flight ORDER BY _arrival_time, _partition, _offset),
+         last_value(delay ORDER BY _arrival_time, _partition, _offset),
+         last_value(fare ORDER BY _arrival_time, _partition, _offset) FILTER (WHERE fare > 10) FROM flights GROUP BY carrier",
+    ),
+    (
+        "SELECT last_value(carrier) IGNORE NULLS AS l FROM flights",
+        "SELECT last_value(carrier ORDER BY _arrival_time, _partition, _offset) FILTER (WHERE carrier IS NOT NULL) FROM flights",
+    ),
+    ("SELECT count(*) AS n FROM flights GROUP BY carrier, cancelled", ""),
+    ("SELECT carrier, delay * 2 AS twice, fare FROM flights WHERE delay > 500", ""),
+    ("SELECT *, _key AS k FROM flights WHERE flight = 7", ""),
+    ("WITH late AS (SELECT * FROM flights WHERE delay > 0) SELECT carrier, count(*) AS n FROM late GROUP BY carrier", ""),
+    ("SELECT carrier, n FROM (SELECT carrier, count(*) AS n FROM flights GROUP BY carrier) AS t WHERE n > 20", ""),
+    ("SELECT count(*) AS n, sum(delay) AS s, max(miles) AS m FROM flights WHERE flight < 0", ""),
+    ("SELECT carrier, 1 + count(*) AS n FROM flights WHERE flight < 0 GROUP BY carrier", ""),
+];
+
+async fn input() -> RecordBatch {
+    all_rows(log_of_flights(900, 7).await, &flights()).await
+}
+
+fn plan(query: &str) -> ViewPlan {
+    ViewPlan::new(&view(query), &[flights()]).unwrap_or_else(|error| panic!("{query}: {error:?}"))
+}
+
+/// The rows in random order, in pieces of random size.
+fn pieces(rows: &RecordBatch, random: &mut Random) -> Vec<RecordBatch> {
+    let mut order: Vec<u64> = (0..rows.num_rows() as u64).collect();
+    for i in (1..order.len()).rev() {
+        order.swap(i, random.below(i + 1));
+    }
+    let shuffled = take_record_batch(rows, &arrow::array::UInt64Array::from(order)).unwrap();
+    let (mut pieces, mut start) = (Vec::new(), 0);
+    while start < shuffled.num_rows() {
+        let length = (random.below(200) + 1).min(shuffled.num_rows() - start);
+        pieces.push(shuffled.slice(start, length));
+        start += length;
+    }
+    pieces
+}
+
+fn one_shot(plan: &ViewPlan, rows: &RecordBatch) -> Fold {
+    let mut fold = Fold::new(plan).unwrap();
+    fold.apply(rows, None).unwrap();
+    fold
+}
+
+/// Rows by key, as whoever takes changes keeps them.
+#[derive(Default)]
+struct Kept(BTreeMap<Vec<u8>, String>);
+
+impl Kept {
+    fn take(&mut self, plan: &ViewPlan, fold: &mut Fold) {
+        let change = fold.drain_changes().unwrap();
+        let width = change.rows.num_columns();
+        let keys: Vec<_> = plan.key_columns().iter().map(|key| Arc::clone(change.rows.column(*key))).collect();
+        let fields = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
+        let converter = RowConverter::new(fields).unwrap();
+        let encoded = if keys.is_empty() { None } else { Some(converter.convert_columns(&keys).unwrap()) };
+        let mut seen = std::collections::BTreeSet::new();
+        for row in 0..change.rows.num_rows() {
+            let key = encoded.as_ref().map_or(Vec::new(), |keys| keys.row(row).data().to_vec());
+            assert!(seen.insert(key.clone()), "a key comes once in a change");
+            match change.weights.value(row) {
+                1 => drop(self.0.insert(key, lines(&change.rows.slice(row, 1), width).remove(0))),
+                _ => assert!(self.0.remove(&key).is_some(), "only a row that was shown leaves"),
+            }
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.0.values().cloned().collect();
+        lines.sort();
+        lines
+    }
+}
+
+#[tokio::test]
+async fn answers_are_those_of_datafusion() {
+    let rows = input().await;
+    for (query, question) in QUESTIONS {
+        let plan = plan(query);
+        let answer = one_shot(&plan, &rows).rows().unwrap();
+        let expected = oracle(&rows, if question.is_empty() { query } else { question }).await;
+        assert_eq!(lines(&answer, expected.num_columns()), lines(&expected, expected.num_columns()), "{query}");
+        for (found, wanted) in answer.schema().fields().iter().zip(expected.schema().fields()) {
+            assert_eq!(found.data_type(), &crate::plan::plain_text(wanted.data_type()), "{query}: {}", found.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_batching_any_order_and_any_changes_give_the_same_rows() {
+    let rows = input().await;
+    for (i, (query, _)) in QUESTIONS.iter().enumerate() {
+        let plan = plan(query);
+        let expected = one_shot(&plan, &rows);
+        let (expected_rows, width) = (expected.rows().unwrap(), plan.output_schema().fields().len());
+        for seed in 0..5 {
+            let mut random = Random(seed * 100 + i as u64);
+            let (mut fold, mut kept) = (Fold::new(&plan).unwrap(), Kept::default());
+            for piece in pieces(&rows, &mut random) {
+                fold.apply(&piece, None).unwrap();
+                if random.below(3) == 0 {
+                    kept.take(&plan, &mut fold);
+                }
+            }
+            kept.take(&plan, &mut fold);
+            assert_eq!(lines(&fold.rows().unwrap(), width), lines(&expected_rows, width), "{query}");
+            assert_eq!(kept.lines(), lines(&expected_rows, width), "{query}");
+            assert_eq!(fold.drain_changes().unwrap().rows.num_rows(), 0, "a drain leaves nothing");
+            assert_eq!(fold.group_count(), expected.group_count(), "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_split_and_merge_of_states_gives_the_same_state() {
+    let rows = input().await;
+    for (i, (query, _)) in QUESTIONS.iter().enumerate() {
+        let plan = plan(query);
+        let expected = one_shot(&plan, &rows);
+        let keys = plan.state_key_count();
+        for seed in 0..5 {
+            let mut random = Random(seed * 1_000 + i as u64);
+            let mut parts: Vec<Fold> = (0..=random.below(4)).map(|_| Fold::new(&plan).unwrap()).collect();
+            for piece in pieces(&rows, &mut random) {
+                let part = random.below(parts.len());
+                parts[part].apply(&piece, None).unwrap();
+            }
+            while parts.len() > 1 {
+                let (from, last) = (random.below(parts.len() - 1), parts.len() - 1);
+                let states = parts[last].all_state().unwrap();
+                parts[from].merge_state(&states).unwrap();
+                parts.pop();
+            }
+            let merged = &mut parts[0];
+            let (found, wanted) = (merged.all_state().unwrap(), expected.all_state().unwrap());
+            assert_eq!(sorted(&found, keys), sorted(&wanted, keys), "{query}");
+            let width = plan.output_schema().fields().len();
+            assert_eq!(lines(&merged.rows().unwrap(), width), lines(&expected.rows().unwrap(), width), "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn restoring_dirty_states_in_order_restores_the_fold() {
+    let rows = input().await;
+    for (i, (query, _)) in QUESTIONS.iter().enumerate() {
+        let plan = plan(query);
+        let width = plan.output_schema().fields().len();
+        let expected = lines(&one_shot(&plan, &rows).rows().unwrap(), width);
+        let mut random = Random(i as u64);
+        let (mut fold, mut segments) = (Fold::new(&plan).unwrap(), Vec::new());
+        for piece in pieces(&rows, &mut random) {
+            fold.apply(&piece, None).unwrap();
+            if random.below(3) > 0 {
+                continue;
+            }
+            segments.push(fold.drain_dirty_state().unwrap());
+            assert_eq!(fold.drain_dirty_state().unwrap().num_rows(), 0, "a drain leaves nothing");
+            if random.below(2) == 0 {
+                fold = Fold::new(&plan).unwrap();
+                for segment in &segments {
+                    fold.restore_state(segment).unwrap();
+                }
+                let mut kept = Kept::default();
+                kept.take(&plan, &mut fold);
+                assert_eq!(kept.lines(), lines(&fold.rows().unwrap(), width), "what was restored is shown: {query}");
+                assert_eq!(fold.dirty_state().unwrap().num_rows(), 0, "what was restored is safe");
+            }
+        }
+        assert_eq!(lines(&fold.rows().unwrap(), width), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_taken_back_leave_nothing_behind() {
+    let rows = input().await;
+    let linear = |query: &&(&str, &str)| ["min(", "max(", "_value("].iter().all(|word| !query.0.contains(word));
+    let mut random = Random(3);
+    for (query, _) in QUESTIONS.iter().filter(linear) {
+        let plan = plan(query);
+        let width = plan.output_schema().fields().len();
+        let stays: BooleanArray = (0..rows.num_rows()).map(|_| Some(random.below(3) == 0)).collect();
+        let expected = one_shot(&plan, &filter_record_batch(&rows, &stays).unwrap());
+        let back = filter_record_batch(&rows, &arrow::compute::not(&stays).unwrap()).unwrap();
+        let (mut fold, mut kept) = (one_shot(&plan, &rows), Kept::default());
+        kept.take(&plan, &mut fold);
+        for piece in pieces(&back, &mut random) {
+            fold.apply(&piece, Some(&Int64Array::from_value(-1, piece.num_rows()))).unwrap();
+            kept.take(&plan, &mut fold);
+        }
+        assert_eq!(lines(&fold.rows().unwrap(), width), lines(&expected.rows().unwrap(), width), "{query}");
+        assert_eq!(kept.lines(), lines(&expected.rows().unwrap(), width), "{query}");
+        assert_eq!(fold.group_count(), expected.group_count(), "{query}");
+        let keys = plan.state_key_count();
+        assert_eq!(sorted(&fold.all_state().unwrap(), keys), sorted(&expected.all_state().unwrap(), keys), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_weight_counts_a_row_as_often() {
+    let rows = input().await;
+    let plan = plan(
+        "SELECT carrier, count(*), sum(delay), sum(fare), avg(delay), sum(miles), max(delay) FROM flights GROUP BY carrier",
+    );
+    let mut expected = Fold::new(&plan).unwrap();
+    for _ in 0..3 {
+        expected.apply(&rows, None).unwrap();
+    }
+    let mut fold = Fold::new(&plan).unwrap();
+    fold.apply(&rows, Some(&Int64Array::from_value(3, rows.num_rows()))).unwrap();
+    fold.apply(&rows, Some(&Int64Array::from_value(0, rows.num_rows()))).unwrap();
+    let keys = plan.state_key_count();
+    assert_eq!(sorted(&fold.all_state().unwrap(), keys), sorted(&expected.all_state().unwrap(), keys));
+}
+
+#[tokio::test]
+async fn a_retraction_that_reaches_a_compact_state_is_refused_by_name() {
+    let rows = input().await;
+    let plan = plan("SELECT carrier, count(*) AS n, max(delay) AS worst FROM flights GROUP BY carrier");
+    let mut fold = one_shot(&plan, &rows);
+    let before = fold.all_state().unwrap();
+    let first = rows.slice(0, 1);
+    let carrier = first.column(0).as_string::<i32>();
+    let carrier = if carrier.is_null(0) { "" } else { carrier.value(0) };
+    match fold.apply(&first, Some(&Int64Array::from(vec![-1]))) {
+        Err(Error::Retraction { aggregate, group }) => {
+            assert!(aggregate.starts_with("max("), "{aggregate}");
+            assert_eq!(group, format!("({carrier})"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fold.all_state().unwrap(), before);
+}
+
+#[tokio::test]
+async fn having_takes_a_group_out_again() {
+    let rows = input().await;
+    let plan =
+        plan("SELECT carrier, sum(delay) AS s FROM flights WHERE carrier = 'AA' GROUP BY carrier HAVING count(*) = 1");
+    let (mut fold, mut kept) = (Fold::new(&plan).unwrap(), Kept::default());
+    let carriers = rows.column(0).as_string::<i32>();
+    let wanted: Vec<usize> =
+        (0..rows.num_rows()).filter(|row| carriers.is_valid(*row) && carriers.value(*row) == "AA").collect();
+    fold.apply(&rows.slice(wanted[0], 1), None).unwrap();
+    kept.take(&plan, &mut fold);
+    assert_eq!(kept.0.len(), 1);
+    fold.apply(&rows.slice(wanted[1], 1), None).unwrap();
+    kept.take(&plan, &mut fold);
+    assert_eq!(kept.0.len(), 0);
+    assert_eq!((fold.rows().unwrap().num_rows(), fold.group_count()), (0, 1));
+}
+
+#[tokio::test]
+async fn an_aggregate_over_nothing_has_a_row_from_the_start() {
+    let plan = plan("SELECT count(*) AS n, sum(delay) AS s, max(fare) AS m FROM flights");
+    let (mut fold, mut kept) = (Fold::new(&plan).unwrap(), Kept::default());
+    kept.take(&plan, &mut fold);
+    assert_eq!(kept.lines(), ["0 | NULL | NULL"]);
+    assert_eq!(plan.key_columns(), &[] as &[usize]);
+}
+
+#[tokio::test]
+async fn a_fold_takes_only_the_columns_that_it_reads() {
+    let rows = input().await;
+    for (query, _) in QUESTIONS {
+        let plan = plan(query);
+        let width = plan.output_schema().fields().len();
+        let narrow = rows.project(&plan.source_columns()).unwrap();
+        let (narrow, whole) = (one_shot(&plan, &narrow), one_shot(&plan, &rows));
+        assert_eq!(lines(&narrow.rows().unwrap(), width), lines(&whole.rows().unwrap(), width), "{query}");
+    }
+    let plan = plan("SELECT carrier, count(*) FROM flights GROUP BY carrier");
+    let without = rows.project(&[1]).unwrap();
+    assert!(matches!(Fold::new(&plan).unwrap().apply(&without, None), Err(Error::Shape { .. })));
+}
+
+#[tokio::test]
+async fn states_of_another_plan_are_refused() {
+    let rows = input().await;
+    let counted = one_shot(&plan("SELECT carrier, count(*) FROM flights GROUP BY carrier"), &rows);
+    let mut summed = Fold::new(&plan("SELECT carrier, sum(delay) FROM flights GROUP BY carrier")).unwrap();
+    let states = counted.all_state().unwrap();
+    assert!(matches!(summed.merge_state(&states), Err(Error::Shape { .. })));
+    assert!(matches!(summed.restore_state(&states), Err(Error::Shape { .. })));
+}
+
+#[tokio::test]
+async fn memory_is_counted() {
+    let rows = input().await;
+    for (query, _) in QUESTIONS.iter().filter(|(query, _)| !query.contains("< 0")) {
+        let plan = plan(query);
+        let (empty, full) = (Fold::new(&plan).unwrap(), one_shot(&plan, &rows));
+        assert!(full.memory_bytes() >= empty.memory_bytes() && full.memory_bytes() > 0, "{query}");
+    }
+}

@@ -111,9 +111,8 @@ fn check_deterministic(plan: &LogicalPlan) -> Result<(), SqlError> {
 pub(super) fn sql_error(text: &str, sources: &[SourceDefinition], error: &DataFusionError) -> SqlError {
     let root = error.find_root();
     let message = root.strip_backtrace();
-    let message = message.split_once(": ").map_or(message.as_str(), |(kind, rest)| {
-        if kind.ends_with("error") || kind == "This feature is not implemented" { rest } else { &message }
-    });
+    let kinds = ["Error during planning: ", "This feature is not implemented: ", "SQL error: ", "Schema error: "];
+    let message = kinds.iter().find_map(|kind| message.strip_prefix(kind)).unwrap_or(&message);
     let (sqlstate, message) = match root {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
             SchemaError::FieldNotFound { field, .. } => {

@@ -1,1 +1,150 @@
+use arrow::datatypes::{DataType, TimeUnit};
 
+use super::ViewPlan;
+use crate::{
+    sql::{Statement, parse},
+    testing::{flights, source, view},
+};
+
+fn plan(query: &str) -> ViewPlan {
+    ViewPlan::new(&view(query), &[flights()]).unwrap_or_else(|error| panic!("{query}: {error:?}"))
+}
+
+/// Query with `^` before the place of the error, SQLSTATE, part of the message, part of the hint.
+const REFUSALS: &[(&str, &str, &str, &str)] = &[
+    ("SELECT * FROM flights AS a ^JOIN flights AS b ON a.flight = b.flight", "0A000", "a join", "query that reads"),
+    ("SELECT * FROM flights AS a, flights AS b", "0A000", "a join", ""),
+    ("SELECT flight FROM flights ^UNION ALL SELECT flight FROM flights", "0A000", "UNION", "one view"),
+    ("SELECT flight FROM flights ^ORDER BY flight", "0A000", "ORDER BY in a view", "query over the view"),
+    ("SELECT flight FROM flights ^LIMIT 3", "0A000", "LIMIT", ""),
+    ("SELECT row_number() ^OVER (ORDER BY flight) FROM flights", "0A000", "OVER", ""),
+    ("SELECT ^DISTINCT carrier FROM flights", "0A000", "SELECT DISTINCT", "GROUP BY"),
+    ("SELECT count(DISTINCT carrier) FROM flights", "0A000", "count(DISTINCT", ""),
+    ("SELECT first_value(flight ORDER BY delay) FROM flights", "0A000", "ORDER BY inside first_value", ""),
+    ("SELECT stddev(delay) FROM flights", "0A000", "aggregate stddev", "count, sum, avg"),
+    ("SELECT carrier, count(*) FROM flights GROUP BY ROLLUP (carrier)", "0A000", "ROLLUP", ""),
+    ("SELECT max(n) FROM (SELECT count(*) AS n FROM flights GROUP BY carrier) AS t", "0A000", "over an aggregate", ""),
+    ("SELECT flight FROM flights WHERE flight IN (SELECT flight FROM flights)", "0A000", "a subquery", ""),
+    ("SELECT 1", "0A000", "without FROM", ""),
+    ("SELECT * FROM ^HOP(flights, departed, INTERVAL '1 hour', INTERVAL '5 minutes')", "0A000", "HOP", "TUMBLE"),
+    ("SELECT * FROM ^session(flights, departed, INTERVAL '1 hour')", "0A000", "SESSION", "TUMBLE"),
+    ("SELECT * FROM ^generate_series(1, 2)", "0A000", "table function", ""),
+    ("SELECT * FROM ^TUMBLE(flights, departed)", "42601", "other arguments", "write TUMBLE"),
+    ("SELECT * FROM TUMBLE(flights, ^landed, INTERVAL '1 hour')", "42703", "\"landed\" does not exist", "departed"),
+    ("SELECT count(*) FROM TUMBLE(flights, departed, INTERVAL '0 seconds') GROUP BY window_start", "22023", "", ""),
+    ("SELECT ^carier FROM flights", "42703", "column \"carier\" does not exist", "carrier, flight"),
+    ("SELECT flight FROM flits", "42P01", "source \"flits\" does not exist", "the sources are: flights"),
+    ("SELECT ^frobnicate(flight) FROM flights", "42883", "frobnicate", ""),
+    ("SELECT ^flight, count(*) FROM flights GROUP BY carrier", "42803", "GROUP BY", ""),
+    ("SELECT now() - departed AS age FROM flights", "0A000", "function now", "rebuilt"),
+    ("SELECT random() AS r FROM flights", "0A000", "function random", ""),
+];
+
+#[test]
+fn what_is_not_built_is_refused_by_name_and_place() {
+    for (marked, sqlstate, message, hint) in REFUSALS {
+        let query = marked.replace('^', "");
+        let text = format!("CREATE MATERIALIZED VIEW é AS {query}").replace('é', "v");
+        let Some(Statement::CreateView(view)) = parse(&text).unwrap().pop() else { panic!("{text}") };
+        let error = ViewPlan::new(&view, &[flights()]).expect_err(marked);
+        assert_eq!(error.sqlstate, *sqlstate, "{marked}: {error:?}");
+        assert!(error.message.contains(message), "{marked}: {error:?}");
+        assert!(error.hint.as_deref().unwrap_or_default().contains(hint), "{marked}: {error:?}");
+        if let Some(place) = marked.chars().position(|c| c == '^') {
+            let before = text.chars().count() - query.chars().count();
+            assert_eq!(error.position, Some(before + place + 1), "{marked}: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_the_grouping_columns_and_hidden_ones_come_last() {
+    let cases: &[(&str, &[&str], &[usize])] = &[
+        ("SELECT carrier, count(*) AS n FROM flights GROUP BY carrier", &["carrier", "n"], &[0]),
+        ("SELECT count(*) AS n, carrier AS c FROM flights GROUP BY carrier", &["n", "c"], &[1]),
+        ("SELECT count(*) AS n FROM flights GROUP BY carrier", &["n", "carrier"], &[1]),
+        (
+            "SELECT upper(carrier) AS carrier, count(*) AS n FROM flights GROUP BY carrier",
+            &["carrier", "n", "_carrier"],
+            &[2],
+        ),
+        ("SELECT day, count(*) AS n FROM flights GROUP BY carrier, day", &["day", "n", "carrier"], &[2, 0]),
+        ("SELECT count(*) AS n FROM flights", &["n"], &[]),
+        ("SELECT flight FROM flights", &["flight", "_partition", "_offset"], &[1, 2]),
+        ("SELECT _offset AS at, flight FROM flights", &["at", "flight", "_partition"], &[2, 0]),
+        ("SELECT _offset + 1 AS _offset FROM flights", &["_offset", "_partition", "__offset"], &[1, 2]),
+    ];
+    for (query, names, keys) in cases {
+        let plan = plan(query);
+        let found: Vec<_> = plan.output_schema().fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!((found.as_slice(), plan.key_columns()), (*names, *keys), "{query}");
+        assert_eq!(plan.state_key_count(), keys.len());
+    }
+}
+
+#[test]
+fn a_window_is_a_projection_in_every_spelling() {
+    let spellings = [
+        "SELECT window_start, window_end, count(*) AS n FROM TUMBLE(flights, departed, INTERVAL '1 hour') GROUP BY window_start, window_end",
+        "SELECT window_start, window_end, count(*) AS n FROM tumble(TABLE flights, DESCRIPTOR(departed), INTERVAL '1' HOUR) GROUP BY 1, 2",
+        "SELECT window_start, window_end, count(*) AS n FROM TUMBLE(flights, INTERVAL '60 minutes') AS t GROUP BY t.window_start, t.window_end",
+        "SELECT window_start, window_end, count(*) AS n FROM (SELECT date_bin(INTERVAL '1 hour', departed) AS window_start,
+         date_bin(INTERVAL '1 hour', departed) + INTERVAL '1 hour' AS window_end FROM flights) AS t GROUP BY window_start, window_end",
+    ];
+    for spelling in spellings {
+        let plan = plan(spelling);
+        assert!(plan.is_aggregate());
+        assert_eq!(plan.key_columns(), [0, 1], "{spelling}");
+        let start = plan.output_schema().field(0).data_type().clone();
+        assert_eq!(start, DataType::Timestamp(TimeUnit::Microsecond, None), "{spelling}");
+        let departed = plan.source().schema().index_of("departed").unwrap();
+        assert_eq!(plan.source_columns(), [departed], "{spelling}");
+    }
+    let qualified = "SELECT flights.carrier FROM TUMBLE(flights, departed, INTERVAL '1 hour') WHERE flights.window_start IS NOT NULL";
+    assert!(!plan(qualified).is_aggregate());
+}
+
+#[test]
+fn the_columns_that_are_read_include_places_where_they_count() {
+    let schema = flights().schema();
+    let names = |query: &str| -> Vec<String> {
+        plan(query).source_columns().into_iter().map(|i| schema.field(i).name().clone()).collect()
+    };
+    assert_eq!(names("SELECT sum(delay) FROM flights WHERE cancelled"), ["delay", "cancelled"]);
+    assert_eq!(names("SELECT count(*) FROM flights"), Vec::<String>::new());
+    assert_eq!(names("SELECT flight FROM flights"), ["flight", "_partition", "_offset"]);
+    assert_eq!(names("SELECT last_value(day) FROM flights"), ["day", "_partition", "_offset", "_arrival_time"]);
+}
+
+#[test]
+fn the_hash_changes_with_the_meaning_only() {
+    let hash = |query: &str| plan(query).hash();
+    let first = hash("SELECT carrier, count(*) AS n FROM flights WHERE delay > 1 GROUP BY carrier");
+    assert_eq!(first.len(), 32);
+    assert_eq!(first, hash("select carrier , COUNT(*) as n -- same\n from Flights where delay > 1 group by carrier"));
+    for other in [
+        "SELECT carrier, count(*) AS n FROM flights WHERE delay > 2 GROUP BY carrier",
+        "SELECT carrier, count(*) AS m FROM flights WHERE delay > 1 GROUP BY carrier",
+        "SELECT carrier, count(delay) AS n FROM flights WHERE delay > 1 GROUP BY carrier",
+    ] {
+        assert_ne!(first, hash(other), "{other}");
+    }
+    let (wider, elsewhere) = (
+        source("CREATE SOURCE flights (carrier TEXT, delay INT, more INT) WITH (topic = 'flights')"),
+        source("CREATE SOURCE flights (carrier TEXT, delay INT) WITH (topic = 'other')"),
+    );
+    let base = source("CREATE SOURCE flights (carrier TEXT, delay INT) WITH (topic = 'flights')");
+    let view = view("SELECT carrier, count(*) AS n FROM flights GROUP BY carrier");
+    let hash = |source| ViewPlan::new(&view, &[source]).unwrap().hash();
+    assert_ne!(hash(base.clone()), hash(wider));
+    assert_ne!(hash(base.clone()), hash(elsewhere));
+    let mut renamed = view.clone();
+    renamed.name = "w".to_owned();
+    assert_eq!(hash(base.clone()), ViewPlan::new(&renamed, &[base]).unwrap().hash());
+}
+
+#[test]
+fn the_hash_is_the_same_in_every_build() {
+    assert_eq!(super::hash::hash(&["a", "bc"]), "36cc24064d83d94f708145dd58651e3b");
+    assert_ne!(super::hash::hash(&["ab", "c"]), super::hash::hash(&["a", "bc"]));
+}

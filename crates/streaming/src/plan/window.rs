@@ -15,12 +15,14 @@ use sqlparser::{
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
-    tokenizer::{Span, Token},
+    tokenizer::Span,
 };
 
 use crate::{
     source::SourceDefinition,
-    sql::{SYNTAX_ERROR, SqlError, UNDEFINED_TABLE, byte_of_location, character_at, is_word, parser_error, tokenize},
+    sql::{
+        SYNTAX_ERROR, SqlError, UNDEFINED_TABLE, byte_of_location, character_at, parser_error, without_table_keyword,
+    },
 };
 
 const USAGE: &str = "write TUMBLE(source, time_column, INTERVAL '1 hour')";
@@ -34,18 +36,6 @@ pub(super) fn parse_query(text: &str, sources: &[SourceDefinition]) -> Result<Bo
         ControlFlow::Continue(()) => Ok(query),
         ControlFlow::Break(error) => Err(*error),
     }
-}
-
-/// The standard writes `TUMBLE(TABLE source, ...)`; the parser does not, so `TABLE` becomes white space.
-fn without_table_keyword(text: &str) -> Result<String, SqlError> {
-    let mut standard = text.to_owned();
-    for window in tokenize(text)?.windows(3) {
-        let [function, open, table] = window else { continue };
-        if is_word(&function.token, "tumble") && open.token == Token::LParen && is_word(&table.token, "table") {
-            standard.replace_range(table.start..table.end, &" ".repeat(table.end - table.start));
-        }
-    }
-    Ok(standard)
 }
 
 struct Rewriter<'a> {

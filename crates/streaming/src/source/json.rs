@@ -5,7 +5,7 @@
 //!
 //! Fields that are not declared are ignored; fields that are missing are NULL; a number where text is declared becomes
 //! its text. A timestamp is an RFC 3339 text (also with a space for the `T`, also without a zone: UTC then) or
-//! a whole number of milliseconds since the epoch.
+//! a whole number of milliseconds since the epoch. Digits of a NUMERIC beyond its scale are cut off.
 //!
 //! What must hold: records cannot run into each other; each is fed by itself and has to give exactly one object.
 
@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 
 /// How many records are decoded at once.
 const RUN_RECORDS: usize = 8_192;
+const REASON_CHARACTERS_MAX: usize = 300;
 
 /// A record that was not decoded: its place among those given, and why.
 pub(super) type Rejection = (usize, String);
@@ -175,7 +176,8 @@ fn timestamps(texts: &StringArray, name: &str, bad_rows: &mut Vec<(usize, String
         let text = text?;
         let parsed = timestamp_us(text);
         if parsed.is_none() {
-            bad_rows.push((row, format!("column {name}: {text:?} is not a timestamp")));
+            let shown: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
+            bad_rows.push((row, format!("column {name}: {shown:?} is not a timestamp")));
         }
         parsed
     });
@@ -191,7 +193,12 @@ fn new_decoder(schema: &SchemaRef) -> Result<Decoder> {
         .map_err(Error::arrow("decode JSON"))
 }
 
+/// What is wrong, in a few words: arrow-json repeats the whole value.
 fn reason_of(error: &arrow::error::ArrowError) -> String {
     let text = error.to_string();
-    text.strip_prefix("Json error: ").unwrap_or(&text).to_owned()
+    let text = text.strip_prefix("Json error: ").unwrap_or(&text);
+    match text.char_indices().nth(REASON_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }

@@ -1,1 +1,187 @@
+use std::time::Duration;
 
+use arrow::datatypes::{DataType, TimeUnit};
+
+use super::{Emit, Show, Statement, parse};
+use crate::source::SourceFormat;
+
+fn one(text: &str) -> Statement {
+    let mut statements = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+    assert_eq!(statements.len(), 1, "{text}");
+    statements.remove(0)
+}
+
+#[test]
+fn a_source_has_columns_and_options() {
+    let text = "create source Flights (id INT, \"Carrier\" text, delay double precision, at timestamp with time zone,
+        local TIMESTAMP WITHOUT TIME ZONE, d DATE, ok bool, big int8, small smallint, r real, n numeric(10, 2), m decimal)
+        WITH (topic = 'flights.v1', partitions = 4, format = 'event', event_time = 'at')";
+    let Statement::CreateSource(source) = one(text) else { panic!() };
+    assert_eq!((source.name.as_str(), source.topic.as_str(), source.partitions), ("flights", "flights.v1", 4));
+    assert_eq!((source.format, source.event_time.as_deref()), (SourceFormat::Event, Some("at")));
+    assert_eq!(source.text, text);
+    let columns: Vec<_> = source.columns.fields().iter().map(|f| (f.name().as_str(), f.data_type().clone())).collect();
+    let utc = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    assert_eq!(
+        columns,
+        [
+            ("id", DataType::Int32),
+            ("Carrier", DataType::Utf8),
+            ("delay", DataType::Float64),
+            ("at", utc()),
+            ("local", DataType::Timestamp(TimeUnit::Microsecond, None)),
+            ("d", DataType::Date32),
+            ("ok", DataType::Boolean),
+            ("big", DataType::Int64),
+            ("small", DataType::Int16),
+            ("r", DataType::Float32),
+            ("n", DataType::Decimal128(10, 2)),
+            ("m", DataType::Decimal128(38, 10)),
+        ]
+    );
+    let schema = source.schema();
+    let metadata: Vec<_> = schema.fields()[12..].iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(
+        metadata,
+        [
+            "_partition",
+            "_offset",
+            "_arrival_time",
+            "_key",
+            "stream_name",
+            "stream_version",
+            "event_type",
+            "event_id",
+            "effective_time",
+        ]
+    );
+}
+
+#[test]
+fn a_source_needs_no_options() {
+    let Statement::CreateSource(source) = one("CREATE SOURCE s (a int)") else { panic!() };
+    assert_eq!((source.topic.as_str(), source.partitions, source.format), ("s", 1, SourceFormat::Json));
+    assert_eq!((source.event_time, source.columns.fields().len()), (None, 1));
+}
+
+#[test]
+fn a_view_has_options_and_a_query() {
+    let text = "CREATE OR REPLACE MATERIALIZED VIEW v WITH (batch = '1 hour 30 minutes', emit = 'changes') AS
+        SELECT count(*) FROM s";
+    let Statement::CreateView(view) = one(text) else { panic!() };
+    assert_eq!((view.name.as_str(), view.or_replace, view.query.as_str()), ("v", true, "SELECT count(*) FROM s"));
+    assert_eq!(view.options.batch_interval, Some(Duration::from_secs(5_400)));
+    assert_eq!((view.options.emit, view.text.as_str()), (Emit::Changes, text));
+    let Statement::CreateView(view) = one("CREATE MATERIALIZED VIEW v AS WITH t AS (SELECT 1) SELECT * FROM t;") else {
+        panic!()
+    };
+    assert_eq!((view.or_replace, view.query.as_str()), (false, "WITH t AS (SELECT 1) SELECT * FROM t"));
+    assert_eq!(view.options.batch_interval, None);
+}
+
+#[test]
+fn the_other_statements() {
+    let drop_source = |if_exists| Statement::DropSource { name: "s".to_owned(), if_exists };
+    let drop_view = |if_exists| Statement::DropView { name: "v".to_owned(), if_exists };
+    let query = |text: &str| Statement::Query(text.to_owned());
+    let cases = [
+        ("DROP SOURCE s", drop_source(false)),
+        ("drop source if exists S;", drop_source(true)),
+        ("DROP MATERIALIZED VIEW v", drop_view(false)),
+        ("DROP MATERIALIZED VIEW IF EXISTS v", drop_view(true)),
+        ("SHOW SOURCES", Statement::Show(Show::Sources)),
+        ("show views", Statement::Show(Show::Views)),
+        ("SHOW MATERIALIZED VIEWS", Statement::Show(Show::Views)),
+        ("SHOW TOPICS", Statement::Show(Show::Topics)),
+        ("SHOW server_version", query("SHOW server_version")),
+        ("  SELECT ';' -- a ; b\n FROM t /* ; */ ; ", query("SELECT ';' -- a ; b\n FROM t")),
+        ("EXPLAIN SELECT 1", Statement::Explain(Box::new(query("SELECT 1")))),
+        ("EXPLAIN DROP SOURCE s", Statement::Explain(Box::new(drop_source(false)))),
+        ("EXPLAIN ANALYZE SELECT 1", query("EXPLAIN ANALYZE SELECT 1")),
+        ("CREATE TABLE t (a int)", query("CREATE TABLE t (a int)")),
+        ("SELEC", query("SELEC")),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(one(text), expected, "{text}");
+    }
+    assert_eq!(parse("SELECT 1; ;SELECT 2;\n").unwrap(), [query("SELECT 1"), query("SELECT 2")]);
+    assert_eq!(parse(" -- nothing\n").unwrap(), []);
+}
+
+/// Text with `^` before the place of the error, SQLSTATE, part of the message, part of the hint.
+const ERRORS: &[(&str, &str, &str, &str)] = &[
+    ("CREATE SOURCE ^(a int)", "42601", "expected the name of a source, found (", ""),
+    ("CREATE SOURCE s^", "42601", "expected \"(\", found the end", ""),
+    ("CREATE SOURCE s (a ^blob)", "42704", "no type \"blob\"", "the types are"),
+    ("CREATE SOURCE s (a ^jsonb)", "0A000", "type jsonb is not supported", "the types are"),
+    ("CREATE SOURCE s (a text^[])", "0A000", "array", ""),
+    ("CREATE SOURCE s (a varchar^(10))", "0A000", "length limit", "use text"),
+    ("CREATE SOURCE s (a numeric(^39, 2))", "22023", "numeric(39, 2)", "1 to 38"),
+    ("CREATE SOURCE s (a numeric(^5, 6))", "22023", "numeric(5, 6)", ""),
+    ("CREATE SOURCE s (a int ^NOT NULL)", "0A000", "constraint", "NULL"),
+    ("CREATE SOURCE s (a int, ^a int)", "42701", "given twice", ""),
+    ("CREATE SOURCE s (a int, ^_offset bigint)", "42701", "\"_offset\" is one that every source", "another name"),
+    (
+        "CREATE SOURCE s (a int) WITH (^topik = 'x')",
+        "22023",
+        "no option \"topik\"",
+        "topic, partitions, format, event_time",
+    ),
+    ("CREATE SOURCE s (a int) WITH (topic = ^'a b')", "42602", "not a topic name", "letters"),
+    ("CREATE SOURCE s (a int) WITH (partitions = ^0)", "22023", "option \"partitions\"", ""),
+    ("CREATE SOURCE s (a int) WITH (format = ^'avro')", "22023", "'json' or 'event'", ""),
+    ("CREATE SOURCE s (a int) WITH (topic = 'a', ^topic = 'b')", "42601", "given twice", ""),
+    ("CREATE SOURCE s (a int) WITH (event_time = ^'b')", "42703", "not a column", ""),
+    ("CREATE SOURCE s (a int) WITH (event_time = ^'a')", "42804", "not a timestamp", ""),
+    ("CREATE SOURCE s (a int) WITH (^late = '5 s')", "0A000", "option \"late\" is not supported", "leave it out"),
+    ("CREATE SOURCE s (a int) WITH (^out_of_order = '5 s')", "0A000", "out_of_order", ""),
+    ("CREATE SOURCE s (a int) WITH (^early = '5 s')", "0A000", "early", ""),
+    ("CREATE SOURCE s (a int) WITH (^on_late = 'drop')", "0A000", "on_late", ""),
+    ("CREATE SOURCE s (a int) ^AS", "42601", "expected the end", ""),
+    ("CREATE SOURCE ^\"S t\" (a int)", "42602", "cannot be the name", "lower-case"),
+    ("CREATE ^OR REPLACE SOURCE s (a int)", "0A000", "CREATE OR REPLACE SOURCE", ""),
+    ("CREATE ^SINK s", "0A000", "CREATE SINK", ""),
+    ("CREATE MATERIALIZED VIEW v WITH (emit = ^'final') AS SELECT 1", "0A000", "watermark", "'changes'"),
+    ("CREATE MATERIALIZED VIEW v WITH (emit = ^'never') AS SELECT 1", "22023", "option \"emit\"", ""),
+    ("CREATE MATERIALIZED VIEW v WITH (batch = ^'often') AS SELECT 1", "22023", "option \"batch\"", ""),
+    ("CREATE MATERIALIZED VIEW v WITH (^ttl = '1 day') AS SELECT 1", "22023", "no option \"ttl\"", "batch, emit"),
+    ("CREATE MATERIALIZED VIEW v ^SELECT 1", "42601", "expected as", ""),
+    ("CREATE MATERIALIZED VIEW v AS^", "42601", "expected a query", ""),
+    ("CREATE MATERIALIZED VIEW v AS SELECT a FROM s ^GROUP a", "42601", "expected", ""),
+    ("SELECT 1;\nCREATE MATERIALIZED VIEW v AS SELECT a\n  FROM s ^) WHERE", "42601", "expected", ""),
+    ("SELECT 'é'; DROP SOURCE^", "42601", "expected the name of a source", ""),
+    ("DROP SOURCE s ^CASCADE", "42601", "expected the end", ""),
+    ("EXPLAIN^", "42601", "expected a statement", ""),
+    ("SELECT ^'open", "42601", "unterminated", ""),
+];
+
+#[test]
+fn errors_say_what_where_and_what_to_do() {
+    for (marked, sqlstate, message, hint) in ERRORS {
+        let position = marked.chars().position(|c| c == '^').unwrap() + 1;
+        let text = marked.replace('^', "");
+        let error = parse(&text).expect_err(marked);
+        assert_eq!(error.sqlstate, *sqlstate, "{marked}: {error:?}");
+        assert_eq!(error.position, Some(position), "{marked}: {error:?}");
+        assert!(error.message.contains(message), "{marked}: {error:?}");
+        assert!(error.hint.as_deref().unwrap_or_default().contains(hint), "{marked}: {error:?}");
+    }
+}
+
+#[test]
+fn errors_become_the_products_errors() {
+    use model::ErrorKind as Kind;
+    let kind = |text: &str| model::Error::from(parse(text).unwrap_err()).kind();
+    assert_eq!(kind("CREATE SINK s"), Kind::Unsupported);
+    assert_eq!(kind("DROP SOURCE"), Kind::Invalid);
+}
+
+#[test]
+fn no_prefix_of_a_statement_panics() {
+    for (text, ..) in ERRORS {
+        for (end, _) in text.char_indices() {
+            let _ = parse(&text[..end]);
+            let _ = parse(&text[end..]);
+        }
+    }
+}

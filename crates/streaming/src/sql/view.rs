@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
-use sqlparser::{dialect::PostgreSqlDialect, parser::Parser, tokenizer::Location};
+use sqlparser::{
+    dialect::PostgreSqlDialect,
+    parser::Parser,
+    tokenizer::{Location, Token},
+};
 
 use super::{
     byte_of_location, character_at,
     cursor::{Cursor, PlacedToken},
     error::{SYNTAX_ERROR, SqlError},
+    is_word,
     options::{self, SqlOption},
-    text_of,
+    text_of, tokenize,
 };
 
 const OPTIONS: &[&str] = &["batch", "emit"];
@@ -95,11 +100,24 @@ fn view_options(options: Vec<SqlOption>) -> Result<ViewOptions, SqlError> {
     Ok(parsed)
 }
 
+/// The standard writes `TUMBLE(TABLE source, ...)`; the parser does not, so `TABLE` becomes white space.
+pub(crate) fn without_table_keyword(text: &str) -> Result<String, SqlError> {
+    let mut standard = text.to_owned();
+    for window in tokenize(text)?.windows(3) {
+        let [function, open, table] = window else { continue };
+        if is_word(&function.token, "tumble") && open.token == Token::LParen && is_word(&table.token, "table") {
+            standard.replace_range(table.start..table.end, &" ".repeat(table.end - table.start));
+        }
+    }
+    Ok(standard)
+}
+
 fn check_query(query: &str) -> Result<(), SqlError> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(query).and_then(|mut parser| {
+    let standard = without_table_keyword(query)?;
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&standard).and_then(|mut parser| {
         parser.parse_query()?;
         match parser.peek_token().token {
-            sqlparser::tokenizer::Token::EOF => Ok(()),
+            Token::EOF => Ok(()),
             _ => parser.expected("the end of the query", parser.peek_token()),
         }
     });

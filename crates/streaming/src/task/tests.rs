@@ -1,1 +1,382 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use arrow::row::{RowConverter, SortField};
+use async_trait::async_trait;
+use eventlog::{Acks, EventLog};
+use futures::stream::BoxStream;
+use model::{Metrics, Positions, TopicName, TopicPartition};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, memory::InMemory, path::Path,
+};
+
+use super::{ViewTask, ViewTaskHandle, ViewTaskSettings};
+use crate::{
+    CheckpointStore, Error, ReaderSettings, ViewChange, ViewPlan,
+    testing::{
+        MemoryLog, Random, all_rows, append_flights, batch, end_of, flights, lines, log_of_flights, oracle, record,
+        view,
+    },
+};
+
+const QUERY: &str =
+    "SELECT carrier, count(*) AS n, sum(delay) AS s, avg(fare) AS a, max(departed) AS m, last_value(flight) AS l
+    FROM flights WHERE miles > 100 GROUP BY carrier HAVING count(*) > 2";
+const ORACLE: &str = "SELECT carrier, count(*), sum(delay), avg(fare), max(departed),
+    last_value(flight ORDER BY _arrival_time, _partition, _offset)
+    FROM flights WHERE miles > 100 GROUP BY carrier HAVING count(*) > 2";
+const ROWS: &str = "SELECT carrier, delay, fare FROM flights WHERE delay > 100";
+
+/// The view as someone sees it who takes its changes.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<(BTreeMap<Vec<u8>, String>, Positions)>>);
+
+impl Seen {
+    fn take(&self, plan: &ViewPlan, change: &ViewChange, positions: &Positions) {
+        let mut seen = self.0.lock().unwrap();
+        assert!(positions.covers(&seen.1), "Positions move forward");
+        seen.1.clone_from(positions);
+        let keys: Vec<_> = plan.key_columns().iter().map(|key| Arc::clone(change.rows.column(*key))).collect();
+        let fields = keys.iter().map(|key| SortField::new(arrow::array::Array::data_type(key).clone())).collect();
+        let converter = RowConverter::new(fields).unwrap();
+        let keys = (!keys.is_empty()).then(|| converter.convert_columns(&keys).unwrap());
+        for row in 0..change.rows.num_rows() {
+            let key = keys.as_ref().map_or(Vec::new(), |keys| keys.row(row).data().to_vec());
+            match change.weights.value(row) {
+                1 => drop(
+                    seen.0
+                        .insert(key, lines(&change.rows.slice(row, 1), plan.output_schema().fields().len()).remove(0)),
+                ),
+                _ => drop(seen.0.remove(&key)),
+            }
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.0.lock().unwrap().0.values().cloned().collect();
+        lines.sort();
+        lines
+    }
+}
+
+fn plan(query: &str) -> Arc<ViewPlan> {
+    Arc::new(ViewPlan::new(&view(query), &[flights()]).unwrap())
+}
+
+struct Setup {
+    plan: Arc<ViewPlan>,
+    log: Arc<MemoryLog>,
+    store: Arc<dyn ObjectStore>,
+    until: Option<Positions>,
+    interval: Duration,
+}
+
+impl Setup {
+    async fn start(&self, seen: &Seen) -> crate::Result<ViewTaskHandle> {
+        let task = ViewTask {
+            plan: Arc::clone(&self.plan),
+            log: Arc::clone(&self.log) as _,
+            checkpoints: Some(CheckpointStore::new(Arc::clone(&self.store), "views/v")),
+            start: Positions::new(),
+            until: self.until.clone(),
+            settings: ViewTaskSettings {
+                checkpoint_interval: self.interval,
+                reader: ReaderSettings { read_bytes_max: 2_000 },
+            },
+            metrics: Metrics::default(),
+        };
+        let (plan, seen) = (Arc::clone(&self.plan), seen.clone());
+        task.spawn(move |change, positions| {
+            seen.take(&plan, &change, positions);
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn wait_until(handle: &ViewTaskHandle, positions: &Positions) {
+    handle.progress().wait_for(|progress| progress.positions.covers(positions)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_view_follows_the_log() {
+    let log = log_of_flights(300, 21).await;
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let setup =
+        Setup { plan: plan(QUERY), log: Arc::clone(&log), store, until: None, interval: Duration::from_secs(3_600) };
+    let seen = Seen::default();
+    let handle = setup.start(&seen).await.unwrap();
+    let mut random = Random(22);
+    for _ in 0..5 {
+        let end = end_of(log.as_ref(), "flights");
+        wait_until(&handle, &end).await;
+        let rows = all_rows(Arc::clone(&log) as _, &flights()).await;
+        let expected = oracle(&rows, ORACLE).await;
+        assert_eq!(seen.lines(), lines(&expected, 6));
+        append_flights(&log, 100, &mut random).await;
+    }
+    let progress = handle.progress().borrow().clone();
+    assert_eq!((progress.checkpointed, progress.target, progress.rejected_records), (Positions::new(), None, 0));
+    let end = end_of(log.as_ref(), "flights");
+    wait_until(&handle, &end).await;
+    assert_eq!(handle.stop().await.unwrap(), end);
+    // The last checkpoint holds everything: nothing is read again.
+    let again = Seen::default();
+    let handle = setup.start(&again).await.unwrap();
+    assert_eq!(handle.progress().borrow().checkpointed, end);
+    wait_until(&handle, &end).await;
+    assert_eq!(handle.stop().await.unwrap(), end);
+    assert_eq!(again.lines(), seen.lines());
+}
+
+#[tokio::test]
+async fn a_replay_stops_at_its_end_and_reports_how_far_it_is() {
+    let log = log_of_flights(400, 31).await;
+    let end = end_of(log.as_ref(), "flights");
+    let rows = all_rows(Arc::clone(&log) as _, &flights()).await;
+    append_flights(&log, 200, &mut Random(32)).await;
+    for (query, question) in [(QUERY, ORACLE), (ROWS, ROWS)] {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let setup = Setup {
+            plan: plan(query),
+            log: Arc::clone(&log),
+            store,
+            until: Some(end.clone()),
+            interval: Duration::from_secs(3_600),
+        };
+        let seen = Seen::default();
+        let handle = setup.start(&seen).await.unwrap();
+        let progress = handle.progress();
+        assert_eq!(progress.borrow().target, Some(end.clone()));
+        assert_eq!(handle.wait().await.unwrap(), end);
+        assert_eq!((progress.borrow().folded_records, progress.borrow().positions.clone()), (400, end.clone()));
+        let expected = oracle(&rows, question).await;
+        let width = expected.num_columns();
+        let shown: Vec<String> =
+            seen.lines().iter().map(|line| line.split(" | ").take(width).collect::<Vec<_>>().join(" | ")).collect();
+        let mut shown = shown;
+        shown.sort();
+        assert_eq!(shown, lines(&expected, width), "{query}");
+    }
+}
+
+/// A store that loses power: from the chosen write on, nothing arrives any more, or it fails.
+struct Failing {
+    inner: InMemory,
+    /// How many writes still arrive.
+    writes_left: AtomicUsize,
+    writes: AtomicUsize,
+    /// Whether the first write that does not arrive leaves half of its bytes, under its name.
+    tears: bool,
+}
+
+impl Failing {
+    fn after(writes: usize, tears: bool, inner: InMemory) -> Arc<Self> {
+        Arc::new(Self { inner, writes_left: AtomicUsize::new(writes), writes: AtomicUsize::new(0), tears })
+    }
+
+    fn allows(&self) -> bool {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+
+    fn broken() -> object_store::Error {
+        object_store::Error::Generic { store: "failing", source: "no power".into() }
+    }
+}
+
+impl fmt::Debug for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Failing")
+    }
+}
+
+impl fmt::Display for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Failing")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Failing {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
+        if self.allows() {
+            return self.inner.put_opts(path, payload, options).await;
+        }
+        // A manifest is written atomically: it never tears. A segment may be there in part.
+        if self.tears && path.filename() != Some("manifest.json") {
+            let bytes: Vec<u8> = payload.iter().flat_map(|part| part.to_vec()).collect();
+            self.inner.put_opts(path, bytes[..bytes.len() / 2].to_vec().into(), options).await?;
+        }
+        Err(Self::broken())
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        Err(Self::broken())
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        self.inner.get_opts(path, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        // A delete is a write like any other.
+        if self.allows() {
+            self.inner.delete_stream(paths)
+        } else {
+            Box::pin(futures::stream::once(async { Err(Self::broken()) }))
+        }
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// Runs the view over all of the log with a checkpoint after every batch, and returns how many writes that took.
+async fn run_with_power_for(
+    writes: usize,
+    tears: bool,
+    log: &Arc<MemoryLog>,
+    query: &str,
+    disk: InMemory,
+) -> (usize, InMemory) {
+    let failing = Failing::after(writes, tears, disk);
+    let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
+    let until = Some(end_of(log.as_ref(), "flights"));
+    let setup = Setup { plan: plan(query), log: Arc::clone(log), store, until, interval: Duration::ZERO };
+    let _ = setup.start(&Seen::default()).await.unwrap().wait().await;
+    (failing.writes.load(Ordering::SeqCst), failing.inner.fork())
+}
+
+#[tokio::test]
+async fn killed_at_any_write_of_a_checkpoint_the_view_comes_back_the_same() {
+    let log = log_of_flights(800, 41).await;
+    let rows = all_rows(Arc::clone(&log) as _, &flights()).await;
+    for (query, question) in [(QUERY, ORACLE), (ROWS, ROWS)] {
+        let expected = oracle(&rows, question).await;
+        let width = expected.num_columns();
+        let (writes, _) = run_with_power_for(usize::MAX, false, &log, query, InMemory::new()).await;
+        assert!(writes > 40, "{writes} writes are enough to kill at, with compactions among them");
+        for killed_at in 0..=writes {
+            let tears = killed_at % 2 == 0;
+            let (_, disk) = run_with_power_for(killed_at, tears, &log, query, InMemory::new()).await;
+            // And once more, somewhere on the way of the second life.
+            let (_, disk) = run_with_power_for(killed_at / 3, !tears, &log, query, disk).await;
+            let store: Arc<dyn ObjectStore> = Arc::new(disk);
+            let until = Some(end_of(log.as_ref(), "flights"));
+            let setup =
+                Setup { plan: plan(query), log: Arc::clone(&log), store, until, interval: Duration::from_secs(3_600) };
+            let seen = Seen::default();
+            let end = setup.start(&seen).await.unwrap().wait().await.unwrap();
+            assert_eq!(end, end_of(log.as_ref(), "flights"));
+            let mut shown: Vec<String> =
+                seen.lines().iter().map(|line| line.split(" | ").take(width).collect::<Vec<_>>().join(" | ")).collect();
+            shown.sort();
+            assert_eq!(shown, lines(&expected, width), "{query}, killed at write {killed_at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_for_a_while_costs_no_state() {
+    let log = log_of_flights(300, 51).await;
+    let failing = Failing::after(0, false, InMemory::new());
+    let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
+    let setup =
+        Setup { plan: plan(QUERY), log: Arc::clone(&log), store, until: None, interval: Duration::from_nanos(1) };
+    let seen = Seen::default();
+    let handle = setup.start(&seen).await.unwrap();
+    wait_until(&handle, &end_of(log.as_ref(), "flights")).await;
+    assert_eq!(handle.progress().borrow().checkpointed, Positions::new(), "nothing could be written");
+    failing.writes_left.store(usize::MAX, Ordering::SeqCst);
+    let end = end_of(log.as_ref(), "flights");
+    handle.progress().wait_for(|progress| progress.checkpointed == end).await.unwrap();
+    handle.stop().await.unwrap();
+    let again = Seen::default();
+    setup.start(&again).await.unwrap().stop().await.unwrap();
+    assert_eq!(again.lines(), seen.lines());
+}
+
+#[tokio::test]
+async fn what_a_task_fails_with_is_told() {
+    let log = log_of_flights(50, 61).await;
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let failing = plan("SELECT carrier, sum(1 / (miles - miles)) AS x FROM flights GROUP BY carrier");
+    let setup = Setup {
+        plan: failing,
+        log: Arc::clone(&log),
+        store: Arc::clone(&store),
+        until: None,
+        interval: Duration::from_secs(9),
+    };
+    let ended = setup.start(&Seen::default()).await.unwrap().wait().await;
+    assert!(matches!(&ended, Err(Error::Evaluate { .. })), "{ended:?}");
+    assert_eq!(model::Error::from(ended.unwrap_err()).kind(), model::ErrorKind::Invalid);
+
+    let task = |log: &Arc<MemoryLog>| ViewTask {
+        plan: plan(QUERY),
+        log: Arc::clone(log) as _,
+        checkpoints: None,
+        start: Positions::new(),
+        until: None,
+        settings: ViewTaskSettings::default(),
+        metrics: Metrics::default(),
+    };
+    let refused = task(&log).spawn(|_, _| Err(model::Error::conflict("not now"))).await.unwrap().wait().await;
+    assert!(matches!(refused, Err(Error::Emit(error)) if error.message() == "not now"));
+    let missing = task(&MemoryLog::new()).spawn(|_, _| Ok(())).await;
+    assert!(matches!(missing.map(drop), Err(Error::Log(eventlog::Error::UnknownPartition(_)))));
+}
+
+#[tokio::test]
+async fn bad_records_are_counted_and_do_not_stop_a_view() {
+    let log = log_of_flights(20, 71).await;
+    let place = TopicPartition::new(TopicName::new("flights").unwrap(), 1);
+    log.append(&place, batch(vec![record("k", "not JSON"), record("k", "{}")]), Acks::Durable).await.unwrap();
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let until = Some(end_of(log.as_ref(), "flights"));
+    let setup =
+        Setup { plan: plan("SELECT count(*) AS n FROM flights"), log, store, until, interval: Duration::from_secs(9) };
+    let seen = Seen::default();
+    let handle = setup.start(&seen).await.unwrap();
+    let progress = handle.progress();
+    handle.wait().await.unwrap();
+    assert_eq!((progress.borrow().folded_records, progress.borrow().rejected_records), (21, 1));
+    assert_eq!(seen.0.lock().unwrap().0.values().collect::<Vec<_>>(), ["21"]);
+}
+
+#[tokio::test]
+async fn a_task_that_nobody_holds_stops() {
+    let log = log_of_flights(20, 81).await;
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let setup = Setup { plan: plan(QUERY), log, store, until: None, interval: Duration::from_secs(9) };
+    let handle = setup.start(&Seen::default()).await.unwrap();
+    let mut progress = handle.progress();
+    drop(handle);
+    // The channel closes when the task ends.
+    while progress.changed().await.is_ok() {}
+}
