@@ -1,4 +1,48 @@
-//! SQL as a running dataflow.
+//! SQL as a running dataflow: state = fold(log).
+//!
+//! What it is: the text of a source or a view ([`sql`]), a topic seen as typed rows ([`source`]), a view's query planned
+//! ([`ViewPlan`]), its state ([`Fold`]), its checkpoints ([`CheckpointStore`]), and the task that keeps it up to date
+//! ([`ViewTask`]).
+//!
+//! ```text
+//!   topic ── SourceReader ── rows ── Fold ── ViewChange ──> whoever serves the view
+//!               │ bad records          │ dirty groups
+//!               v                      v
+//!      <topic>.dead-letter      CheckpointStore (with Positions)
+//! ```
+//!
+//! What it is not: a server of views (`serving`), a lake (`lakehouse`), or a SQL engine: DataFusion parses, plans and
+//! evaluates expressions, without a fork or a patch, and answers the queries over views.
+//!
+//! What must hold: *one SQL text, one answer*. Any batching, a restart at any point, a split into folds whose states
+//! are merged, and a replay give the same rows, bit for bit. Hence exact float sums, `first_value` and `last_value`
+//! by place in the log, and no function whose value depends on when it is called.
+//!
+//! # Operators
+//!
+//! Rows are Arrow batches with a weight each (Z-sets: +1 is there, -1 is taken back). By how an operator treats the sum
+//! of two inputs there are three classes, and what is not built yet has its place in one of them:
+//! - *linear*, `f(a + b) = f(a) + f(b)`: filters, projections, windows of fixed size (a projection with `date_bin`),
+//!   and the sums behind `count`, `sum` and `avg`. No state of their own, any weight. `HOP` is a projection that gives
+//!   several rows.
+//! - *bilinear*, `f(a + b, c) = f(a, c) + f(b, c)`: joins. A change on one side meets the state of the other; each side
+//!   is kept as sorted runs by the join key, with weights.
+//! - *nonlinear*: `min`, `max`, `first_value`, `last_value`, `DISTINCT`, sessions, top-n. Over input that only grows a
+//!   compact state is enough, and that is what is built; a retraction that reaches one is an error that names the
+//!   group. Retractions need a counted, sorted multiset a group instead; sessions are such a multiset of intervals.
+//!
+//! ```
+//! use streaming::{Fold, Statement, ViewPlan, sql};
+//!
+//! let text = "CREATE SOURCE flights (carrier TEXT, delay DOUBLE PRECISION);
+//!     CREATE MATERIALIZED VIEW delays AS SELECT carrier, avg(delay) AS mean FROM flights GROUP BY carrier";
+//! let statements = sql::parse(text)?;
+//! let [Statement::CreateSource(source), Statement::CreateView(view)] = statements.as_slice() else { unreachable!() };
+//! let plan = ViewPlan::new(view, std::slice::from_ref(source))?;
+//! assert_eq!(plan.key_columns(), [0]);
+//! assert_eq!(Fold::new(&plan).map(|fold| fold.group_count()).ok(), Some(0));
+//! # Ok::<(), streaming::SqlError>(())
+//! ```
 
 mod checkpoint;
 mod error;
