@@ -18,7 +18,7 @@ use model::{Clock, Error, Metrics, Result, SystemClock, TopicName};
 use object_store::prefix::PrefixStore;
 use patterns::{Deployment, Parts, PatternSettings, cqrs::CommandSide, cqrs::QuerySide, event_sourcing};
 use serving::{
-    http::{self, Doors, HttpServer, HttpSettings},
+    http::{self, Doors, HttpServer, HttpSettings, Part, Readiness},
     pg::{self, PgServer, PgSettings},
     sql::{SqlService, SqlSettings},
     views::Views,
@@ -26,6 +26,9 @@ use serving::{
 use streaming::{ReaderSettings, ViewTaskSettings};
 
 use crate::settings::Settings;
+
+// Rebuilding a view is one request, and takes as long as its topic is long.
+const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// A server that runs.
 pub(crate) struct Server {
@@ -69,8 +72,9 @@ impl Server {
         };
         let deployment = Deployment::open(&directory.join("catalogue.redb"), parts, Arc::clone(&views)).await?;
         let sql =
-            SqlService::new(Arc::clone(&views), Arc::clone(&deployment) as _, sql_settings(settings), metrics.clone());
-        let broker = Broker::start(broker_settings(settings)?, Arc::clone(&log), clock, metrics.clone()).await?;
+            SqlService::new(Arc::clone(&views), Arc::clone(&deployment) as _, sql_settings(settings), metrics.clone())?;
+        let broker =
+            Broker::start(broker_settings(settings)?, Arc::clone(&log), Arc::clone(&clock), metrics.clone()).await?;
         let pg = pg::start(pg_settings(settings)?, Arc::clone(&sql)).await?;
         let doors = Doors {
             log,
@@ -78,7 +82,9 @@ impl Server {
             views: Arc::clone(&views),
             event_store: Some(Arc::clone(&store)),
             aggregates: Some(Arc::clone(&aggregates)),
+            clock,
             metrics,
+            readiness: readiness(Arc::clone(&deployment)),
         };
         let http = http::start(http_settings(settings)?, doors).await?;
         Ok(Self { log: embedded, store, aggregates, deployment, views, sql, broker, pg, http })
@@ -96,7 +102,7 @@ impl Server {
 
     /// Where HTTP clients connect.
     pub(crate) fn http_address(&self) -> SocketAddr {
-        self.http.local_addr()
+        self.http.local_addr
     }
 
     /// The half that takes commands.
@@ -137,6 +143,14 @@ impl Server {
         let log = self.log.close().await.map_err(Error::from);
         views.and(log)
     }
+}
+
+// Every part is up before the HTTP door opens; what can still fail on the way are views.
+fn readiness(deployment: Arc<Deployment>) -> Readiness {
+    Readiness::new(move || {
+        let views = deployment.view_states().into_iter();
+        views.map(|(name, state)| Part { name, ready: state != "failed", note: Some(state) }).collect()
+    })
 }
 
 fn address(host: &str, port: u16) -> Result<SocketAddr> {
@@ -213,7 +227,8 @@ fn http_settings(settings: &Settings) -> Result<HttpSettings> {
     Ok(HttpSettings {
         listen: address(&settings.http.host, settings.http.port)?,
         connections_max: settings.http.connections_max,
-        body_bytes_max: settings.http.body_bytes_max,
+        request_bytes_max: settings.http.body_bytes_max,
+        request_timeout: HTTP_REQUEST_TIMEOUT,
         ..HttpSettings::default()
     })
 }

@@ -34,7 +34,7 @@ pub struct Settings {
 }
 
 macro_rules! section {
-    ($name:ident { $($key:ident: $kind:ty,)* }) => {
+    ($name:ident { $($key:ident: $kind:ty),* $(,)? }) => {
         #[doc = concat!("The section of ", stringify!($name), " in the default file.")]
         #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
         #[serde(deny_unknown_fields)]

@@ -10,18 +10,30 @@ use async_trait::async_trait;
 use model::{Access, Error, ErrorKind, Principal, Resource, Result, principal::authorise};
 use serving::sql::{Defined, Definitions, sql_error};
 use serving::views::Snapshot;
-use streaming::{Show, SourceDefinition, SqlError, Statement};
+use streaming::{Show, SourceDefinition, SqlError, Statement, ViewPlan};
 
-use crate::deployment::{Deployment, Refreshed};
+use crate::deployment::Deployment;
 
 #[async_trait]
 impl Definitions for Deployment {
+    // In a task of its own: a client that goes away, or runs into its timeout, does not leave a definition half done.
     async fn define(&self, principal: &Principal, statement: Statement) -> Result<Defined, SqlError> {
-        self.carry_out(principal, statement).await.map_err(sql_error)
+        let Some(deployment) = self.this() else {
+            return Err(sql_error(&Error::unavailable("the server is stopping")));
+        };
+        let principal = principal.clone();
+        let defining = tokio::spawn(async move { deployment.carry_out(&principal, statement).await });
+        defining
+            .await
+            .unwrap_or_else(|e| Err(sql_error(&Error::internal("a definition ended abnormally").with_source(e))))
     }
 
     async fn explain(&self, principal: &Principal, statement: Statement) -> Result<Vec<String>, SqlError> {
-        self.describe(principal, statement).map_err(sql_error)
+        // The plan's own error has the place in the text; ours has not.
+        if let Statement::CreateView(definition) = &statement {
+            ViewPlan::new(definition, &Deployment::sources(self))?;
+        }
+        self.describe(principal, statement).map_err(|error| sql_error(&error))
     }
 
     async fn show(&self, principal: &Principal, show: Show) -> Result<RecordBatch> {
@@ -44,37 +56,40 @@ impl Definitions for Deployment {
 }
 
 impl Deployment {
-    async fn carry_out(&self, principal: &Principal, statement: Statement) -> Result<Defined> {
+    async fn carry_out(&self, principal: &Principal, statement: Statement) -> Result<Defined, SqlError> {
+        if let Statement::CreateView(definition) = &statement {
+            ViewPlan::new(definition, &Deployment::sources(self))?;
+        }
+        self.carry_out_checked(principal, statement).await.map_err(|error| sql_error(&error))
+    }
+
+    async fn carry_out_checked(&self, principal: &Principal, statement: Statement) -> Result<Defined> {
+        let may_alter = |resource: Resource<'_>| authorise(principal, Access::Alter, resource);
         let mut notices = Vec::new();
         let tag = match statement {
             Statement::CreateSource(source) => {
-                authorise(principal, Access::Alter, Resource::Topic(source.topic.as_str()))?;
+                may_alter(Resource::Topic(source.topic.as_str()))?;
                 self.create_source(source).await?;
                 "CREATE SOURCE"
             }
             Statement::CreateView(definition) => {
-                authorise(principal, Access::Alter, Resource::View(&definition.name))?;
+                may_alter(Resource::View(&definition.name))?;
                 self.create_view(definition).await?;
                 "CREATE MATERIALIZED VIEW"
             }
             Statement::DropSource { name, if_exists } => {
-                authorise(principal, Access::Alter, Resource::Topic(&name))?;
+                may_alter(Resource::Topic(&name))?;
                 notices.extend(tolerate(self.drop_source(&name).await, if_exists)?);
                 "DROP SOURCE"
             }
             Statement::DropView { name, if_exists } => {
-                authorise(principal, Access::Alter, Resource::View(&name))?;
+                may_alter(Resource::View(&name))?;
                 notices.extend(tolerate(self.drop_view(&name).await, if_exists)?);
                 "DROP MATERIALIZED VIEW"
             }
             Statement::RefreshView { name } => {
-                authorise(principal, Access::Alter, Resource::View(&name))?;
-                notices.push(match self.refresh_view(&name).await? {
-                    Refreshed::Replayed(target) => format!("view {name} was rebuilt by replay up to {target}"),
-                    Refreshed::Batch(report) => {
-                        format!("batch version {} of view {name} ends at {}", report.version, report.positions)
-                    }
-                });
+                may_alter(Resource::View(&name))?;
+                notices.push(self.refresh_view(&name).await?.to_string());
                 "REFRESH MATERIALIZED VIEW"
             }
             Statement::Show(_) | Statement::Explain(_) | Statement::Query(_) => {

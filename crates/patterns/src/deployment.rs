@@ -9,7 +9,12 @@
 //!   in the log when the replacement began, then with the new one;
 //! - a definition that fails leaves everything as it was.
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::Path,
+    sync::{Arc, Weak},
+};
 
 use eventlog::TopicSpec;
 use lakehouse::{Capture, LakeTable};
@@ -28,6 +33,7 @@ use crate::{
 
 /// The sources and views of one server.
 pub struct Deployment {
+    this: Weak<Deployment>,
     pub(crate) parts: Parts,
     views: Arc<Views>,
     catalogue: Catalogue,
@@ -58,21 +64,37 @@ pub enum Refreshed {
     Batch(BatchReport),
 }
 
+impl fmt::Display for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replayed(target) => write!(f, "rebuilt by replay up to {target}"),
+            Self::Batch(BatchReport { version, positions, groups, merge_conflicts }) => {
+                write!(
+                    f,
+                    "batch version {version}: {groups} groups up to H = {positions}, {merge_conflicts} merge conflicts"
+                )
+            }
+        }
+    }
+}
+
 impl Deployment {
     /// Opens the catalogue `file` and starts everything that it names.
     ///
     /// # Errors
     /// When the catalogue cannot be read, or a definition in it can no longer be started.
     pub async fn open(file: &Path, parts: Parts, views: Arc<Views>) -> Result<Arc<Self>> {
-        let deployment = Self {
+        let catalogue = Catalogue::open(file)?;
+        let deployment = Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             parts,
             views,
-            catalogue: Catalogue::open(file)?,
+            catalogue,
             sources: RwLock::default(),
             running: RwLock::default(),
             captures: tokio::sync::Mutex::default(),
             defining: tokio::sync::Mutex::default(),
-        };
+        });
         for (name, text) in deployment.catalogue.sources()? {
             let Statement::CreateSource(source) = single(&text)? else {
                 return Err(Error::corrupt(format!("the catalogue's source {name} is not a CREATE SOURCE")));
@@ -86,7 +108,7 @@ impl Deployment {
             let view = deployment.start(stored, &definition, plan).await?;
             deployment.publish(view);
         }
-        Ok(Arc::new(deployment))
+        Ok(deployment)
     }
 
     /// Creates a source, and its topic where that is missing.
@@ -181,6 +203,11 @@ impl Deployment {
         self.sources.read().values().cloned().collect()
     }
 
+    /// What each view is doing, by name.
+    pub fn view_states(&self) -> Vec<(String, String)> {
+        self.running().iter().map(|view| (view.stored.name.clone(), view.state())).collect()
+    }
+
     /// What a source's topic holds now: a pinned range of the log.
     ///
     /// # Errors
@@ -190,6 +217,11 @@ impl Deployment {
         let end = self.end_of(&source)?;
         let table = SourceTable::new(Arc::clone(&self.parts.log), source, Epoch::new(Positions::new(), end.clone())?);
         Ok(Some(Snapshot::of_table(Arc::new(table), end)))
+    }
+
+    /// The deployment itself, for work that must outlive whoever asked for it.
+    pub(crate) fn this(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
     }
 
     pub(crate) fn running(&self) -> Vec<Arc<RunningView>> {

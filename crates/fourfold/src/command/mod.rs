@@ -1,7 +1,7 @@
 //! What each command does; one file a command.
 
 mod command_sending;
-mod dev;
+pub(crate) mod dev;
 mod events;
 mod produce;
 mod replay;

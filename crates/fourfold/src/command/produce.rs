@@ -1,6 +1,7 @@
 //! `fourfold produce`: lines to records, durable before it ends.
 
 use std::collections::VecDeque;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -8,7 +9,8 @@ use broker::client::{Client, Delivery, Producer, ProducerSettings};
 use eventlog::Record;
 use model::{Positions, TopicName};
 use serde_json::json;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
+use tokio::fs::File;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::cli::ProduceArguments;
 use crate::door::{print, say};
@@ -47,14 +49,12 @@ pub(crate) async fn run(arguments: ProduceArguments, kafka: &str, as_json: bool)
     Ok(())
 }
 
-async fn open(file: Option<PathBuf>) -> Result<Box<dyn AsyncBufRead + Unpin + Send>> {
-    match file {
-        None => Ok(Box::new(BufReader::new(tokio::io::stdin()))),
-        Some(path) => {
-            let file = tokio::fs::File::open(&path).await.with_context(|| format!("cannot open {}", path.display()))?;
-            Ok(Box::new(BufReader::new(file)))
-        }
-    }
+async fn open(path: Option<PathBuf>) -> Result<BufReader<File>> {
+    let file = match path {
+        None => std::io::stdin().as_fd().try_clone_to_owned().map(|owned| File::from_std(owned.into())),
+        Some(path) => File::open(path).await,
+    };
+    file.map(BufReader::new).context("cannot open the lines")
 }
 
 async fn confirm(unconfirmed: &mut VecDeque<Delivery>, positions: &mut Positions) -> Result<()> {

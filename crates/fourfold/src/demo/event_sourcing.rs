@@ -2,7 +2,7 @@
 //! earlier moment; its history as its audit trail.
 
 use anyhow::{Context as _, Result};
-use eventstore::{AsOf, Direction};
+use eventstore::{AsOf, Direction, StreamName};
 use patterns::event_sourcing::FLIGHT;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ async fn show_history(stage: &Stage<'_>, id: &str) -> Result<()> {
         let at = aggregates.state(FLIGHT, id, as_of).await?.context("the flight has no events")?;
         say(format!("  flight {id} {moment}: {}", cell(&at.state["status"])));
     }
-    let stream = format!("{FLIGHT}-{id}").parse().context("the name of the flight's stream")?;
+    let stream = StreamName::new(&format!("{FLIGHT}-{id}"))?;
     for event in stage.server().event_store().read_stream(&stream, 0, Direction::Forward, 10).await? {
         let data = String::from_utf8_lossy(&event.data).into_owned();
         say(format!("    {} {} {data}", event.version, event.event_type));

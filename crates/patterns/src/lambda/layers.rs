@@ -179,3 +179,6 @@ fn merged<'a>(plan: &Arc<ViewPlan>, states: impl IntoIterator<Item = &'a RecordB
     }
     Ok(fold)
 }
+
+#[cfg(test)]
+mod tests;
