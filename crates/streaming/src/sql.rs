@@ -89,6 +89,16 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
         .collect()
 }
 
+/// Takes a text apart into its statements, each as it was written; none for an empty text.
+///
+/// # Errors
+/// [`SqlError`] for a text that cannot be taken apart, such as one with an open quote.
+pub fn split(text: &str) -> Result<Vec<&str>, SqlError> {
+    let tokens = tokenize(text)?;
+    let statements = tokens.split(|placed| placed.token == Token::SemiColon);
+    Ok(statements.filter(|statement| !statement.is_empty()).map(|statement| text_of(text, statement)).collect())
+}
+
 fn parse_statement(text: &str, tokens: &[PlacedToken]) -> Result<Statement, SqlError> {
     let mut cursor = Cursor::new(text, tokens);
     if cursor.eat(&["create"]) {

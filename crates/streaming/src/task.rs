@@ -20,6 +20,8 @@ use crate::{
     source::{ReaderSettings, SourceBatch, SourceReader},
 };
 
+const MEMORY_MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How a task works.
 #[derive(Clone, Debug)]
 pub struct ViewTaskSettings {
@@ -127,7 +129,7 @@ impl ViewTask {
         });
         let (stop, stopped) = watch::channel(false);
         let name = self.plan.name().to_owned();
-        let running = Running { task: self, fold, reader, advanced, progress };
+        let running = Running { task: self, fold, reader, advanced, progress, memory_measured: None };
         let join = tokio::spawn(running.run(stopped));
         Ok(ViewTaskHandle { name, progress: watched, stop, join })
     }
@@ -139,6 +141,7 @@ struct Running<F> {
     reader: SourceReader,
     advanced: F,
     progress: watch::Sender<ViewProgress>,
+    memory_measured: Option<Instant>,
 }
 
 impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
@@ -214,13 +217,17 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         Ok(())
     }
 
-    fn measure(&self, batch: &SourceBatch) {
+    fn measure(&mut self, batch: &SourceBatch) {
         let metrics = &self.task.metrics;
         let view = [("view", self.task.plan.name().to_owned())];
         metrics.view_folded_records.get_or_create(&view).inc_by(batch.rows.num_rows() as u64);
         metrics.view_lag_records.get_or_create(&view).set(self.reader.lag_records());
         metrics.view_rows.get_or_create(&view).set(self.fold.group_count() as i64);
-        metrics.view_state.get_or_create(&view).set(self.fold.memory_bytes() as i64);
+        // Adding up the memory looks at every group: once a second is enough.
+        if self.memory_measured.is_none_or(|measured| measured.elapsed() >= MEMORY_MEASURE_INTERVAL) {
+            metrics.view_state.get_or_create(&view).set(self.fold.memory_bytes() as i64);
+            self.memory_measured = Some(Instant::now());
+        }
         if batch.rejected_records > 0 {
             let topic = [("topic", self.task.plan.source().topic.to_string())];
             metrics.dead_letter_records.get_or_create(&topic).inc_by(batch.rejected_records);

@@ -1,3 +1,5 @@
+//! Checkpoints that are torn, missing, of another plan, or of many segments.
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;

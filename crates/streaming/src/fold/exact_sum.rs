@@ -86,7 +86,8 @@ impl ExactSum {
 
     /// Adds everything that `other` has.
     pub(crate) fn merge(&mut self, other: &ExactSum) {
-        let (digits, special) = other.digits();
+        let (mut digits, special) = (other.digits(), other.special());
+        carry(&mut digits);
         if digits.iter().any(|digit| *digit != 0) {
             self.spread();
             let mine = &mut self.rest().digits;
@@ -107,37 +108,40 @@ impl ExactSum {
 
     /// The sum, rounded to the nearest double, ties to even.
     pub(crate) fn value(&self) -> f64 {
-        let (digits, special) = self.digits();
+        let special = self.special();
         match (special.nan > 0, special.infinity > 0, special.negative_infinity > 0) {
             (true, _, _) | (_, true, true) => return f64::NAN,
             (_, true, _) => return f64::INFINITY,
             (_, _, true) => return f64::NEG_INFINITY,
             _ => {}
         }
-        let (negative, magnitude) = magnitude(&digits);
-        let rounded = round(&magnitude);
-        if negative { -rounded } else { rounded }
+        self.with_magnitude(|negative, first, digits| {
+            let rounded = round(first, digits);
+            if negative { -rounded } else { rounded }
+        })
     }
 
     /// The sum as bytes: equal sums are equal bytes. Version (1 byte), flags (1: negative, 2: special numbers), the
     /// number of the first digit that is not 0 (2 bytes), then with flag 2 the counts of NaN, infinity and negative
     /// infinity (8 bytes each), then the digits from there to the last that is not 0 (4 bytes each); all little-endian.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let (digits, special) = self.digits();
-        let (negative, magnitude) = magnitude(&digits);
-        let first = magnitude.iter().position(|digit| *digit != 0).unwrap_or(0);
-        let end = magnitude.iter().rposition(|digit| *digit != 0).map_or(first, |last| last + 1);
+        let special = self.special();
         let has_special = special != Special::default();
-        let flags = if negative { NEGATIVE } else { 0 } | if has_special { SPECIAL } else { 0 };
-        let mut bytes = vec![FORMAT_VERSION, flags];
-        bytes.extend((first as u16).to_le_bytes());
-        if has_special {
-            for count in [special.nan, special.infinity, special.negative_infinity] {
-                bytes.extend(count.to_le_bytes());
+        self.with_magnitude(|negative, first, digits| {
+            let start = digits.iter().position(|digit| *digit != 0).unwrap_or(digits.len());
+            let end = digits.iter().rposition(|digit| *digit != 0).map_or(start, |last| last + 1);
+            let first = if start == end { 0 } else { first + start };
+            let flags = if negative { NEGATIVE } else { 0 } | if has_special { SPECIAL } else { 0 };
+            let mut bytes = vec![FORMAT_VERSION, flags];
+            bytes.extend((first as u16).to_le_bytes());
+            if has_special {
+                for count in [special.nan, special.infinity, special.negative_infinity] {
+                    bytes.extend(count.to_le_bytes());
+                }
             }
-        }
-        bytes.extend(magnitude[first..end].iter().flat_map(|digit| digit.to_le_bytes()));
-        bytes
+            bytes.extend(digits[start..end].iter().flat_map(|digit| (*digit as u32).to_le_bytes()));
+            bytes
+        })
     }
 
     /// Reads [`to_bytes`](Self::to_bytes).
@@ -248,19 +252,33 @@ impl ExactSum {
         }
     }
 
-    /// All digits, carried, the last one with the sign.
-    fn digits(&self) -> ([i64; DIGITS], Special) {
-        let (mut digits, special) = match &self.rest {
-            Some(rest) => (rest.digits, rest.special),
-            None => ([0; DIGITS], Special::default()),
-        };
+    fn special(&self) -> Special {
+        self.rest.as_ref().map_or_else(Special::default, |rest| rest.special)
+    }
+
+    /// All digits, not carried.
+    fn digits(&self) -> [i64; DIGITS] {
+        let mut digits = self.rest.as_ref().map_or([0; DIGITS], |rest| rest.digits);
         if self.used {
             for (target, digit) in digits[usize::from(self.first)..].iter_mut().zip(self.window) {
                 *target += digit;
             }
         }
-        carry(&mut digits);
-        (digits, special)
+        digits
+    }
+
+    /// Calls `read` with the sign, the number of the first digit given, and the digits of the absolute value.
+    fn with_magnitude<T>(&self, read: impl FnOnce(bool, usize, &[i64]) -> T) -> T {
+        if self.rest.is_some() {
+            let mut digits = self.digits();
+            let negative = make_absolute(&mut digits);
+            return read(negative, 0, &digits);
+        }
+        // The top digit holds its carries: two more digits are room for them.
+        let mut digits = [0; WINDOW_DIGITS + 2];
+        digits[..WINDOW_DIGITS].copy_from_slice(&self.window);
+        let negative = make_absolute(&mut digits);
+        read(negative, usize::from(self.first), &digits)
     }
 }
 
@@ -276,28 +294,37 @@ fn carry(digits: &mut [i64]) {
     digits[last] += carried;
 }
 
-/// The sign, and the digits of the absolute value.
-fn magnitude(digits: &[i64; DIGITS]) -> (bool, [u32; DIGITS]) {
-    let negative = digits[DIGITS - 1] < 0;
-    let mut positive = *digits;
+/// Carries, and takes the absolute value; says whether it was negative.
+fn make_absolute(digits: &mut [i64]) -> bool {
+    carry(digits);
+    let negative = digits.last().is_some_and(|last| *last < 0);
     if negative {
-        positive.iter_mut().for_each(|digit| *digit = -*digit);
-        carry(&mut positive);
+        digits.iter_mut().for_each(|digit| *digit = -*digit);
+        carry(digits);
     }
-    (negative, positive.map(|digit| digit as u32))
+    negative
 }
 
-/// The nearest double to `digits * 2^-1074`, ties to even.
-fn round(digits: &[u32; DIGITS]) -> f64 {
+/// The nearest double to the number whose digits from number `first` on are `digits`, ties to even.
+fn round(first: usize, digits: &[i64]) -> f64 {
     let Some(top) = digits.iter().rposition(|digit| *digit != 0) else { return 0.0 };
-    let bits = top as u32 * DIGIT_BITS + (DIGIT_BITS - digits[top].leading_zeros());
-    let bit = |position: u32| digits[(position / DIGIT_BITS) as usize] >> (position % DIGIT_BITS) & 1 != 0;
+    // The upper three digits hold the 53 bits and the one that decides; of the rest only counts whether it is 0.
+    let digit = |below: usize| if below > top { 0 } else { digits[top - below] as u128 };
+    let upper = digit(0) << 64 | digit(1) << 32 | digit(2);
+    let rest = top >= 3 && digits[..top - 2].iter().any(|digit| *digit != 0);
+    let upper_bits = 128 - upper.leading_zeros();
+    // In bits from 2^-1074 on; `upper` begins two digits below the top one, which may be below the first bit of all.
+    let bits = (first + top) as u32 * DIGIT_BITS + upper_bits - 2 * DIGIT_BITS;
     // The bits of a number below 2^53 units are the bits of the double, subnormal or not.
     let dropped = bits.saturating_sub(53);
-    let mantissa = (dropped..bits).rev().fold(0_u64, |mantissa, position| mantissa << 1 | u64::from(bit(position)));
-    let half = dropped > 0 && bit(dropped - 1);
-    let beyond_half = dropped > 1 && (0..dropped - 1).any(bit);
-    let round_up = half && (beyond_half || mantissa & 1 != 0);
+    let kept = bits - dropped;
+    let below = upper_bits - kept;
+    let mantissa = (upper >> below) as u64;
+    let remainder = upper & ((1 << below) - 1);
+    let half = if below == 0 { 0 } else { 1 << (below - 1) };
+    let is_above_half = remainder > half || (remainder == half && rest);
+    let is_tie = remainder == half && !rest;
+    let round_up = dropped > 0 && (is_above_half || (is_tie && mantissa & 1 != 0));
     let encoded = (u64::from(dropped) << 52) + mantissa + u64::from(round_up);
     if encoded >> 52 >= 0x7ff { f64::INFINITY } else { f64::from_bits(encoded) }
 }

@@ -1,3 +1,5 @@
+//! Folds against plain DataFusion, in any batching and any merge order.
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{

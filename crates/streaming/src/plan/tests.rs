@@ -1,3 +1,5 @@
+//! What is a view, and what is refused with which error.
+
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::ViewPlan;

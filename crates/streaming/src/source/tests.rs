@@ -1,3 +1,5 @@
+//! Decoding, dead letters and readers.
+
 use std::sync::Arc;
 
 use arrow::array::AsArray;

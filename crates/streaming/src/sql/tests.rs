@@ -1,3 +1,5 @@
+//! Statements as they are read, and errors with their places.
+
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, TimeUnit};
@@ -184,4 +186,11 @@ fn no_prefix_of_a_statement_panics() {
             let _ = parse(&text[end..]);
         }
     }
+}
+
+#[test]
+fn a_text_is_taken_apart_at_semicolons_that_are_code() {
+    let text = "SELECT ';' ; -- one; two\nSELECT 2;;";
+    assert_eq!(super::split(text).unwrap(), ["SELECT ';'", "SELECT 2"]);
+    assert!(super::split("SELECT 'open").is_err());
 }

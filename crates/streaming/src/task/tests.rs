@@ -1,3 +1,5 @@
+//! View tasks through kills at every step, against plain DataFusion.
+
 use std::{
     collections::BTreeMap,
     fmt,

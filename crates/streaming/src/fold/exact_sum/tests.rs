@@ -1,3 +1,5 @@
+//! Exact sums do not depend on order or grouping.
+
 use super::ExactSum;
 use crate::testing::Random;
 
@@ -147,4 +149,24 @@ fn carries_are_passed_on_before_a_digit_overflows() {
     large.add(1.0, i64::MAX);
     large.add(-1.0, i64::MAX - 5);
     assert_eq!(large.value(), 5.0);
+}
+
+#[test]
+fn a_sum_of_two_is_the_addition_of_the_processor() {
+    let mut random = Random(5);
+    for i in 0..20_000 {
+        let values = any_doubles(&mut random, 2);
+        let (first, mut second) = (values[0], values[1]);
+        if i % 2 == 0 {
+            // Near each other, so that rounding is at stake.
+            let exponent = (first.to_bits() >> 52 & 0x7ff).saturating_sub(random.below(56) as u64);
+            second = f64::from_bits(second.to_bits() & 0x800f_ffff_ffff_ffff | exponent.min(0x7fe) << 52);
+        }
+        let expected = first + second;
+        let found = sum_of(&[first, second]).value();
+        assert!(found == expected, "{first:e} + {second:e} is {expected:e}, not {found:e}");
+        // A tie, and a tie broken from far below.
+        let half = f64::from_bits((first.abs().to_bits() >> 52).saturating_sub(53) << 52);
+        assert!(sum_of(&[first, half]).value() == first + half, "{first:e} + {half:e}");
+    }
 }
