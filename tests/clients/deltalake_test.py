@@ -14,7 +14,7 @@ records = [{"partition": i % 2, "value": value} for i, value in enumerate(sent)]
 status, answer = request("POST", f"/v1/topics/{source}/records", {"records": records})
 assert status == 200, (status, answer)
 
-path = DATA / "lake" / source
+path = DATA / "lake" / "sources" / source
 wait_until("the table is there", lambda: deltalake.DeltaTable.is_deltatable(str(path)))
 
 

@@ -118,7 +118,7 @@ def compare_views(records, ends):
 def compare_lake(log):
     deadline = time.monotonic() + 60
     while True:
-        table = deltalake.DeltaTable(str(DATA / "lake" / TOPIC)).to_pyarrow_table(columns=["_partition", "_offset", "client", "sequence", "amount"])
+        table = deltalake.DeltaTable(str(DATA / "lake" / "sources" / TOPIC)).to_pyarrow_table(columns=["_partition", "_offset", "client", "sequence", "amount"])
         if table.num_rows >= len(log) or time.monotonic() > deadline:
             break
         time.sleep(0.2)

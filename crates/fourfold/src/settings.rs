@@ -9,37 +9,35 @@
 use std::path::{Path, PathBuf};
 
 use model::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use toml::{Table, Value};
 
 /// The default file, as checked in.
-pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
+pub(crate) const DEFAULTS: &str = include_str!("../../../config/default.toml");
 
 const ENVIRONMENT_PREFIX: &str = "FOURFOLD_";
 
 /// All settings; see `config/default.toml` for what each one means.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the default file documents every key, once")]
-pub struct Settings {
-    pub data: Data,
-    pub kafka: Kafka,
-    pub pg: Pg,
-    pub http: Http,
-    pub log: Log,
-    pub views: Views,
-    pub lake: Lake,
-    pub lambda: Lambda,
-    pub events: Events,
+pub(crate) struct Settings {
+    pub(crate) data: Data,
+    pub(crate) kafka: Kafka,
+    pub(crate) pg: Pg,
+    pub(crate) http: Http,
+    pub(crate) log: Log,
+    pub(crate) views: Views,
+    pub(crate) lake: Lake,
+    pub(crate) lambda: Lambda,
+    pub(crate) events: Events,
 }
 
 macro_rules! section {
     ($name:ident { $($key:ident: $kind:ty),* $(,)? }) => {
         #[doc = concat!("The section of ", stringify!($name), " in the default file.")]
-        #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields)]
-        #[expect(missing_docs, reason = "the default file documents every key, once")]
-        pub struct $name { $(pub $key: $kind,)* }
+        pub(crate) struct $name { $(pub(crate) $key: $kind,)* }
     };
 }
 
@@ -59,7 +57,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Invalid`](model::ErrorKind::Invalid) for an unknown key or a value of the wrong type, naming its layer.
-    pub fn load(
+    pub(crate) fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &[(&str, String)],
@@ -77,11 +75,6 @@ impl Settings {
             set(&mut table, key, value, &format!("flag for {key}"))?;
         }
         table.try_into().map_err(|e: toml::de::Error| Error::invalid(format!("settings: {}", e.message())))
-    }
-
-    /// The settings as the text of a settings file.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).unwrap_or_default()
     }
 }
 

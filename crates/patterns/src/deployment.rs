@@ -180,7 +180,11 @@ impl Deployment {
         self.catalogue.remove_view(name)?;
         self.views.remove(name);
         self.running.write().remove(name);
-        view.discard(self.parts.checkpoints.as_ref()).await
+        view.discard(self.parts.checkpoints.as_ref()).await?;
+        match &view.wiring {
+            Wiring::Kappa(_) => Ok(()),
+            Wiring::Lambda(lambda) => lambda.remove_batches().await,
+        }
     }
 
     /// Rebuilds a view from the log beside the one that answers, then swaps; for a Lambda view: runs the batch layer.
@@ -326,7 +330,7 @@ impl Deployment {
         if let Some(captured) = captures.get(&source.name) {
             return Ok(captured.side());
         }
-        let table = LakeTable::open_or_create(&self.parts.lake.child(&source.name), source).await?;
+        let table = LakeTable::open_or_create(&self.parts.lake.child("sources").child(&source.name), source).await?;
         let settings = self.parts.settings.capture.clone();
         let log = Arc::clone(&self.parts.log);
         let capture = Capture::spawn(log, source.clone(), Arc::clone(&table), settings, self.parts.metrics.clone())?;

@@ -106,7 +106,7 @@ impl RunningView {
     pub(crate) async fn discard(&self, checkpoints: &dyn ObjectStore) -> Result<()> {
         match &self.wiring {
             Wiring::Kappa(view) => view.discard(checkpoints).await,
-            // The batch versions stay in the lake: they are a table like any other, and others may read it.
+            // The batch versions stay: the version that comes after this one may have them in use.
             Wiring::Lambda(view) => {
                 view.stop().await;
                 Ok(())

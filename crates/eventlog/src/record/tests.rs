@@ -1,3 +1,5 @@
+//! Every compression, hostile lengths, and round trips through a batch.
+
 use bytes::Bytes;
 
 use super::{compression::Compression, *};

@@ -18,10 +18,13 @@ pub(crate) async fn run(arguments: SqlArguments, http: &Http, as_json: bool) -> 
         }
         (None, None) => return shell(http, position, as_json).await,
     };
-    execute(http, &text, position, as_json).await
+    for statement in streaming::sql::split(&text).map_err(model::Error::from)? {
+        execute(http, statement, position, as_json).await?;
+    }
+    Ok(())
 }
 
-/// Runs one SQL text and prints its result.
+/// Runs one statement and prints its result.
 pub(crate) async fn execute(http: &Http, sql: &str, min_position: Option<&str>, as_json: bool) -> Result<()> {
     let mut request = json!({ "sql": sql });
     if let Some(position) = min_position {

@@ -64,7 +64,7 @@ pub(crate) struct Feed {
     topic: TopicName,
     producer: Producer,
     arrivals: Vec<Flight>,
-    /// From this one on, every other flight was held back until now.
+    /// Where the last part begins: first the flights that were held back, then the rest.
     first_late: usize,
     late: usize,
     sent: usize,
@@ -96,7 +96,9 @@ impl Feed {
 
     /// Sends until `percent` of all flights are sent; with `view`, waits until the last one is visible in it.
     pub(crate) async fn until(&mut self, percent: usize, pace: Pace, view: Option<Arc<dyn Relation>>) -> Result<Fed> {
-        let end = (self.arrivals.len() * percent / 100).max(self.sent);
+        // The shares before the last part are shares of the flights that are on time.
+        let end = if percent < PACED_SHARE { self.first_late * percent / PACED_SHARE } else { self.first_late };
+        let end = if percent > PACED_SHARE { self.arrivals.len() } else { end }.max(self.sent);
         let begin = self.sent;
         let started = Instant::now();
         let watcher = view.as_ref().map(|view| Watcher::start(Arc::clone(view)));
@@ -113,7 +115,7 @@ impl Feed {
             Some(watcher) => watcher.stop().await?,
             None => Vec::new(),
         };
-        let late = end.saturating_sub(begin.max(self.first_late)).min(self.late);
+        let late = if end > self.first_late && begin <= self.first_late { self.late } else { 0 };
         let latencies = Latencies::between(&sent, &visible);
         Ok(Fed { events: end - begin, late, elapsed, latencies, positions: self.positions.clone() })
     }

@@ -33,6 +33,7 @@ const CAPTURE_TIMEOUT: Duration = Duration::from_secs(120);
 /// A view whose answer is a batch version merged with the epochs after it.
 pub(crate) struct LambdaView {
     merged: Arc<MergedView>,
+    batches: BatchViews,
     stop: watch::Sender<bool>,
     requests: mpsc::Sender<oneshot::Sender<Result<BatchReport>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -84,7 +85,7 @@ impl LambdaView {
             parts: parts.clone(),
             plan: Arc::clone(plan),
             captured,
-            batches,
+            batches: batches.clone(),
             merged: Arc::clone(&merged),
         });
         let (stop, stopped) = watch::channel(false);
@@ -93,7 +94,7 @@ impl LambdaView {
             tokio::spawn(Arc::clone(&layered).speed(stopped.clone())),
             tokio::spawn(layered.batch(batch_interval, received, stopped)),
         ];
-        Ok(Self { merged, stop, requests, tasks: Mutex::new(tasks) })
+        Ok(Self { merged, batches, stop, requests, tasks: Mutex::new(tasks) })
     }
 
     /// What queries read.
@@ -125,6 +126,11 @@ impl LambdaView {
         let (answer, report) = oneshot::channel();
         self.requests.send(answer).await.map_err(|_| stopping())?;
         report.await.map_err(|_| stopping())?
+    }
+
+    /// Forgets the batch versions of the stopped view: one of the same name starts from nothing.
+    pub(crate) async fn remove_batches(&self) -> Result<()> {
+        self.batches.remove(self.merged.name()).await
     }
 
     /// Stops both tasks; a batch run that is under way is abandoned, which its one commit makes safe.

@@ -73,7 +73,7 @@ pub(super) async fn execute(
         }
         Outcome::Copy { .. } => Err(not_here("COPY", "send the query itself, with the header accept: text/csv")),
         Outcome::Done { tag, notices, .. } => {
-            if !["CREATE", "DROP", "ALTER"].iter().any(|word| tag.starts_with(word)) {
+            if !["CREATE", "DROP", "ALTER", "REFRESH"].iter().any(|word| tag.starts_with(word)) {
                 return Err(not_here(&tag, "use the PostgreSQL wire for statements that belong to a session"));
             }
             Ok(answer::bare_json(StatusCode::OK, &ShownOutcome { tag, notices }))
