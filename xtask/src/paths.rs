@@ -38,7 +38,22 @@ impl Paths {
     }
 }
 
-/// The cargo that started this tool.
+/// The cargo that started this tool, as if called by hand.
+///
+/// Cargo tells this tool about its package by environment. Some build scripts of others look at those variables; were
+/// they passed on, `cargo run` and this tool would each undo the other's build of everything above such a crate.
 pub(crate) fn cargo() -> Command {
-    Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_about_this_package) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+fn is_about_this_package(name: &str) -> bool {
+    let whole = ["CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+    let begins = ["CARGO_BIN_EXE_", "CARGO_MANIFEST_", "CARGO_PKG_"];
+    whole.contains(&name) || begins.iter().any(|begin| name.starts_with(begin))
 }
