@@ -44,6 +44,7 @@ pub(crate) fn run(report: &mut Report, paths: &Paths) -> Result<()> {
         ("every decision is in the index", documents::decisions(&files)),
         ("every pattern's page is its module's documentation", documents::pattern_pages(&files)),
         ("the README shows the demo's output", documents::demo_output(&files)),
+        ("every planted bug fits the sources", planted(&paths.root, &files)),
         ("every relative link leads somewhere", documents::links(&files)),
         ("crates are named for what they are", layers::names(&metadata)),
         ("dependencies point down", layers::edges(&metadata)),
@@ -60,6 +61,17 @@ pub(crate) fn run(report: &mut Report, paths: &Paths) -> Result<()> {
         }
     }
     Ok(())
+}
+
+// A bug that cannot be planted any more shows nothing about the harness.
+fn planted(root: &Path, files: &[Source]) -> Findings {
+    let patches =
+        files.iter().filter(|file| file.path.starts_with("tests/crash/planted/") && file.path.ends_with(".patch"));
+    let fits = |patch: &&Source| {
+        let mut git = std::process::Command::new("git");
+        process::capture(git.current_dir(root).args(["apply", "--check", &patch.path]))
+    };
+    patches.filter_map(|patch| fits(&patch).err().map(|error| format!("{}: {error:#}", patch.path))).collect()
 }
 
 /// `cargo metadata` of the checkout at `root`.
