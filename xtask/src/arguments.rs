@@ -16,8 +16,12 @@ usage: cargo xtask COMMAND
       --kills N            how many times (default 50)
       --seed S             repeat the kill times of an earlier run
       --profile dev        take the dev build (default: release)
-      --planted NAME       plant the bug tests/crash/planted/NAME.patch first; the run must then fail
+      --planted NAME       plant the bug tests/crash/planted/NAME.patch first, or `all` one after the other; a bug
+                           that is not found is a failure (default: 10 kills each)
   help                     this text";
+
+// A planted bug shows itself soon, or not at all.
+const KILLS_PLANTED: usize = 10;
 
 /// One command.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,11 +60,12 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command> {
 
 fn crash_settings(arguments: &[String]) -> Result<CrashSettings> {
     let mut settings = CrashSettings::default();
+    let mut kills = None;
     let mut arguments = arguments.iter();
     while let Some(option) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
         match option.as_str() {
-            "--kills" => settings.kills = value.parse().with_context(|| format!("--kills {value}"))?,
+            "--kills" => kills = Some(value.parse().with_context(|| format!("--kills {value}"))?),
             "--seed" => settings.seed = value.parse().with_context(|| format!("--seed {value}"))?,
             "--profile" if matches!(value.as_str(), "dev" | "release") => settings.profile.clone_from(value),
             "--profile" => bail!("--profile is dev or release, not {value:?}"),
@@ -68,6 +73,8 @@ fn crash_settings(arguments: &[String]) -> Result<CrashSettings> {
             other => bail!("crash has no option {other:?}"),
         }
     }
+    let kills_default = if settings.planted.is_some() { KILLS_PLANTED } else { settings.kills };
+    settings.kills = kills.unwrap_or(kills_default);
     Ok(settings)
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct CrashSettings {
     pub(crate) seed: u64,
     /// The build profile: `release` or `dev`.
     pub(crate) profile: String,
-    /// A bug to plant first.
+    /// A bug to plant first, or `all` of them; the run must then find it.
     pub(crate) planted: Option<String>,
 }
 
@@ -50,13 +50,32 @@ impl Default for CrashSettings {
     }
 }
 
-/// Runs the harness and reports each comparison.
+/// Runs the harness: on the product, or on the product with each of the bugs that are to be planted.
 pub(crate) fn run(report: &mut Report, paths: &Paths, settings: &CrashSettings) -> Result<()> {
-    println!("{} kills, seed {} (repeat the kill times with --seed {})", settings.kills, settings.seed, settings.seed);
-    let binary = match &settings.planted {
-        None => clients::build(paths, &settings.profile)?,
-        Some(name) => planted::build(paths, name, &settings.profile)?,
+    let Some(planted) = &settings.planted else {
+        return compare(report, paths, clients::build(paths, &settings.profile)?, settings);
     };
+    for name in planted::names(paths, planted)? {
+        println!("\n-- planting {name}");
+        // A bug that does not build was not found, so building comes before.
+        let binary = planted::build(paths, &name, &settings.profile)?;
+        let mut found = Report::new();
+        if let Err(error) = compare(&mut found, paths, binary, settings) {
+            found.fail("the run did not come to its end", &format!("{error:#}"));
+        }
+        let outcome = if found.has_failures() { Ok(()) } else { missed(settings) };
+        report.outcome(&format!("the planted bug {name} is found"), outcome);
+    }
+    Ok(())
+}
+
+fn missed(settings: &CrashSettings) -> Result<()> {
+    anyhow::bail!("everything was as it should be after {} kills with seed {}", settings.kills, settings.seed)
+}
+
+/// Kills the server while clients write, and reports each comparison.
+fn compare(report: &mut Report, paths: &Paths, binary: PathBuf, settings: &CrashSettings) -> Result<()> {
+    println!("{} kills, seed {} (repeat the kill times with --seed {})", settings.kills, settings.seed, settings.seed);
     let harness = Harness {
         binary,
         folder: clients::fresh(paths, "crash")?,

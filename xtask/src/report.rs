@@ -48,6 +48,11 @@ impl Report {
         self.failures.push(format!("{name}: {}", why.lines().next().unwrap_or_default()));
     }
 
+    /// Whether anything did not hold.
+    pub(crate) fn has_failures(&self) -> bool {
+        self.failed > 0
+    }
+
     /// One thing held or did not.
     pub(crate) fn outcome(&mut self, name: &str, outcome: Result<()>) {
         match outcome {

@@ -28,6 +28,7 @@ fn crash_options_are_read() {
     };
     check("crash --seed 7", &settings(50, 7, "release", None));
     check("crash --kills 3 --seed 7 --profile dev --planted x", &settings(3, 7, "dev", Some("x")));
+    check("crash --planted x --seed 7", &settings(10, 7, "release", Some("x")));
     check("crash --kills", &None);
     check("crash --kills many", &None);
     check("crash --profile fast", &None);

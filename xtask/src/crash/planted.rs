@@ -12,6 +12,21 @@ use crate::clients;
 use crate::paths::{Paths, cargo};
 use crate::process;
 
+/// The bugs that `wanted` names: one, or `all` that there are.
+pub(crate) fn names(paths: &Paths, wanted: &str) -> Result<Vec<String>> {
+    if wanted != "all" {
+        return Ok(vec![wanted.to_owned()]);
+    }
+    let folder = paths.root.join("tests/crash/planted");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let name = entry.context("cannot list the planted bugs")?.file_name();
+        names.extend(name.to_str().and_then(|name| name.strip_suffix(".patch")).map(str::to_owned));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Builds the product with the bug `name` and says where the binary is.
 pub(crate) fn build(paths: &Paths, name: &str, profile: &str) -> Result<PathBuf> {
     let patch = paths.root.join("tests/crash/planted").join(name).with_extension("patch");
