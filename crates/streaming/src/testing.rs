@@ -36,6 +36,8 @@ struct State {
     topics: BTreeMap<TopicName, Arc<Topic>>,
     partitions: BTreeMap<TopicPartition, Partition>,
     now_ms: i64,
+    /// The topic that takes no appends.
+    refuses: Option<TopicName>,
 }
 
 struct Partition {
@@ -47,6 +49,11 @@ struct Partition {
 impl MemoryLog {
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// Takes no appends to a topic, until told otherwise.
+    pub(crate) fn refuse(&self, topic: Option<TopicName>) {
+        self.state.lock().unwrap().refuses = topic;
     }
 
     /// Forgets everything before `offset`, as retention does.
@@ -96,6 +103,9 @@ impl EventLog for MemoryLog {
 
     async fn append(&self, place: &TopicPartition, batches: Bytes, _: Acks) -> Result<Appended> {
         let mut state = self.state.lock().unwrap();
+        if state.refuses.as_ref() == Some(&place.topic) {
+            return Err(Error::Stopped("told to refuse".to_owned()));
+        }
         state.now_ms += 1;
         let (arrival_time_ms, limit) = match state.topics.get(&place.topic) {
             Some(topic) => (state.now_ms, topic.settings.message_bytes_max as usize),

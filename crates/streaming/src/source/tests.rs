@@ -334,6 +334,24 @@ async fn a_bad_record_is_in_the_dead_letter_topic_before_the_reader_is_past_it()
 }
 
 #[tokio::test]
+async fn a_reader_does_not_pass_a_bad_record_that_could_not_be_kept() {
+    let (log, source) = (log_with("s", 1).await, source("CREATE SOURCE s (a INT)"));
+    let records = vec![record("k1", "{\"a\": 1}"), record("k2", "nonsense")];
+    log.append(&place("s", 0), batch(records), Acks::Durable).await.unwrap();
+    let settings = ReaderSettings::default();
+    let mut reader = SourceReader::open(Arc::clone(&log) as _, &source, Positions::new(), None, settings).unwrap();
+    log.refuse(Some(dead_letter_topic(&source.topic).unwrap()));
+    for _ in 0..2 {
+        assert!(reader.next().await.is_err());
+        assert_eq!(reader.positions(), &Positions::new());
+    }
+    log.refuse(None);
+    let read = reader.next().await.unwrap().unwrap();
+    assert_eq!((read.rows.num_rows(), read.rejected_records), (1, 1));
+    assert_eq!(reader.positions(), &Positions::from([(place("s", 0), 2)]));
+}
+
+#[tokio::test]
 async fn a_source_is_a_table_over_a_pinned_range() {
     let log = log_of_flights(400, 5).await;
     let source = flights();

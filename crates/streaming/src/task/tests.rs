@@ -176,17 +176,22 @@ struct Failing {
     /// How many writes still arrive.
     writes_left: AtomicUsize,
     writes: AtomicUsize,
+    /// Whether, of the writes that would arrive, every third one fails.
+    stumbles: bool,
     /// Whether the first write that does not arrive leaves half of its bytes, under its name.
     tears: bool,
 }
 
 impl Failing {
-    fn after(writes: usize, tears: bool, inner: InMemory) -> Arc<Self> {
-        Arc::new(Self { inner, writes_left: AtomicUsize::new(writes), writes: AtomicUsize::new(0), tears })
+    fn after(writes: usize, tears: bool, inner: InMemory) -> Self {
+        Self { inner, writes_left: AtomicUsize::new(writes), writes: AtomicUsize::new(0), stumbles: false, tears }
     }
 
     fn allows(&self) -> bool {
-        self.writes.fetch_add(1, Ordering::SeqCst);
+        let number = self.writes.fetch_add(1, Ordering::SeqCst);
+        if self.stumbles && number % 3 == 1 {
+            return false;
+        }
         self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
@@ -266,7 +271,7 @@ async fn run_with_power_for(
     query: &str,
     disk: InMemory,
 ) -> (usize, InMemory) {
-    let failing = Failing::after(writes, tears, disk);
+    let failing = Arc::new(Failing::after(writes, tears, disk));
     let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
     let until = Some(end_of(log.as_ref(), "flights"));
     let setup = Setup { plan: plan(query), log: Arc::clone(log), store, until, interval: Duration::ZERO };
@@ -306,21 +311,40 @@ async fn killed_at_any_write_of_a_checkpoint_the_view_comes_back_the_same() {
 #[tokio::test]
 async fn a_store_that_fails_for_a_while_costs_no_state() {
     let log = log_of_flights(300, 51).await;
-    let failing = Failing::after(0, false, InMemory::new());
+    let failing = Arc::new(Failing::after(0, false, InMemory::new()));
     let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
-    let setup =
-        Setup { plan: plan(QUERY), log: Arc::clone(&log), store, until: None, interval: Duration::from_nanos(1) };
+    let setup = Setup { plan: plan(QUERY), log: Arc::clone(&log), store, until: None, interval: Duration::ZERO };
     let seen = Seen::default();
     let handle = setup.start(&seen).await.unwrap();
-    wait_until(&handle, &end_of(log.as_ref(), "flights")).await;
+    let end = end_of(log.as_ref(), "flights");
+    wait_until(&handle, &end).await;
+    assert!(failing.writes.load(Ordering::SeqCst) > 3, "checkpoints were tried");
     assert_eq!(handle.progress().borrow().checkpointed, Positions::new(), "nothing could be written");
     failing.writes_left.store(usize::MAX, Ordering::SeqCst);
-    let end = end_of(log.as_ref(), "flights");
     handle.progress().wait_for(|progress| progress.checkpointed == end).await.unwrap();
     handle.stop().await.unwrap();
     let again = Seen::default();
     setup.start(&again).await.unwrap().stop().await.unwrap();
     assert_eq!(again.lines(), seen.lines());
+}
+
+#[tokio::test]
+async fn a_store_that_stumbles_leaves_whole_checkpoints() {
+    let log = log_of_flights(600, 55).await;
+    for tears in [false, true] {
+        let failing = Arc::new(Failing { stumbles: true, ..Failing::after(usize::MAX, tears, InMemory::new()) });
+        let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
+        let setup = Setup { plan: plan(QUERY), log: Arc::clone(&log), store, until: None, interval: Duration::ZERO };
+        let seen = Seen::default();
+        let handle = setup.start(&seen).await.unwrap();
+        let end = end_of(log.as_ref(), "flights");
+        handle.progress().wait_for(|progress| progress.checkpointed == end).await.unwrap();
+        handle.stop().await.unwrap();
+        assert!(failing.writes.load(Ordering::SeqCst) > 30, "many writes, every third one failed");
+        let again = Seen::default();
+        setup.start(&again).await.unwrap().stop().await.unwrap();
+        assert_eq!(again.lines(), seen.lines());
+    }
 }
 
 #[tokio::test]
