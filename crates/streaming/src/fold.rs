@@ -48,7 +48,7 @@ pub struct Fold {
 }
 
 enum State {
-    Groups(GroupFold),
+    Groups(Box<GroupFold>),
     Rows(RowFold),
 }
 
@@ -70,7 +70,7 @@ impl Fold {
     pub fn new(plan: &ViewPlan) -> Result<Self> {
         let plan = Arc::new(plan.clone());
         let state = match plan.grouping() {
-            Some(grouping) => State::Groups(GroupFold::new(Arc::clone(&plan), grouping.clone())?),
+            Some(grouping) => State::Groups(Box::new(GroupFold::new(Arc::clone(&plan), grouping.clone())?)),
             None => State::Rows(RowFold::new(Arc::clone(&plan))),
         };
         Ok(Self { plan, state })

@@ -64,7 +64,7 @@ impl RowFold {
         let taken_back = arrow::compute::not(&added).map_err(Error::arrow("split rows by weight"))?;
         let taken_back = filter_record_batch(&rows, &taken_back).map_err(Error::arrow("split rows by weight"))?;
         self.add(filter_record_batch(&rows, &added).map_err(Error::arrow("split rows by weight"))?, true);
-        self.remove(places_of(&self.plan, &taken_back)?.collect())
+        self.remove(&places_of(&self.plan, &taken_back)?.collect())
     }
 
     pub(super) fn drain_changes(&mut self) -> Result<ViewChange> {
@@ -142,14 +142,14 @@ impl RowFold {
         self.changed.added.push(rows);
     }
 
-    fn remove(&mut self, places: HashSet<Place>) -> Result<()> {
+    fn remove(&mut self, places: &HashSet<Place>) -> Result<()> {
         if places.is_empty() {
             return Ok(());
         }
-        let removed = retain(&self.plan, &mut self.chunks, &places)?;
+        let removed = retain(&self.plan, &mut self.chunks, places)?;
         self.row_count -= removed.len();
-        let never_shown: HashSet<Place> = retain(&self.plan, &mut self.changed.added, &places)?.into_iter().collect();
-        retain(&self.plan, &mut self.dirty.added, &places)?;
+        let never_shown: HashSet<Place> = retain(&self.plan, &mut self.changed.added, places)?.into_iter().collect();
+        retain(&self.plan, &mut self.dirty.added, places)?;
         self.changed.removed.extend(removed.iter().filter(|place| !never_shown.contains(*place)));
         self.dirty.removed.extend(removed);
         Ok(())

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use bytes::Bytes;
 use eventlog::{Record, StoredBatch};
 use model::Offset;
 
@@ -109,10 +108,5 @@ impl SourceDecoder {
 }
 
 fn reject(record: &Record, reason: String) -> RejectedRecord {
-    RejectedRecord {
-        offset: record.offset,
-        key: record.key.clone(),
-        value: record.value.as_ref().map(Bytes::clone),
-        reason,
-    }
+    RejectedRecord { offset: record.offset, key: record.key.clone(), value: record.value.clone(), reason }
 }

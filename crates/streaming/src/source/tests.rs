@@ -217,7 +217,7 @@ fn a_batch_that_cannot_be_read_is_rejected_as_a_whole() {
     let length = bytes.len();
     bytes[61..length].fill(0xaa);
     let broken = StoredBatch { bytes: bytes.into(), arrival_time_ms: 1 };
-    let decoded = decoder.decode(0, &[broken.clone()], 0, i64::MAX).unwrap();
+    let decoded = decoder.decode(0, std::slice::from_ref(&broken), 0, i64::MAX).unwrap();
     assert_eq!((decoded.rows.num_rows(), decoded.rejected.len(), decoded.next_offset), (0, 1, 1));
     assert!(decoded.rejected[0].reason.contains("the whole batch is unreadable"));
     assert_eq!(decoded.rejected[0].value.as_ref(), Some(&broken.bytes));

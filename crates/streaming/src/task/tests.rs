@@ -39,7 +39,10 @@ const ROWS: &str = "SELECT carrier, delay, fare FROM flights WHERE delay > 100";
 
 /// The view as someone sees it who takes its changes.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<(BTreeMap<Vec<u8>, String>, Positions)>>);
+struct Seen(Arc<Mutex<Shown>>);
+
+// Rows by key, and what they reflect.
+type Shown = (BTreeMap<Vec<u8>, String>, Positions);
 
 impl Seen {
     fn take(&self, plan: &ViewPlan, change: &ViewChange, positions: &Positions) {

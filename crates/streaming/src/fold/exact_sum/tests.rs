@@ -57,7 +57,7 @@ fn a_sum_of_integers_is_the_sum_of_integers() {
     let mut random = Random(1);
     for _ in 0..50 {
         let integers: Vec<i64> = (0..random.below(400)).map(|_| random.next() as i64 >> random.below(60)).collect();
-        let exact: i128 = integers.iter().map(|integer| i128::from(*integer as f64 as i128)).sum();
+        let exact: i128 = integers.iter().map(|integer| *integer as f64 as i128).sum();
         let doubles: Vec<f64> = integers.iter().map(|integer| *integer as f64).collect();
         assert_eq!(sum_of(&doubles).value(), exact as f64);
     }
