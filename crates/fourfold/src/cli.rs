@@ -57,7 +57,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Events(EventsCommand),
     /// Send a command to an aggregate
-    Command(CommandArguments),
+    #[command(name = "command")]
+    Send(CommandArguments),
     /// Say what runs, and how far behind it is
     Status,
 }

@@ -3,6 +3,8 @@
 //!
 //! The question: how many departures has each carrier, how late are they in sum, and how late at worst?
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use std::{sync::Arc, time::Duration};
 
 use arrow::{
@@ -148,7 +150,7 @@ impl Product {
         };
         let views = Views::new(metrics.clone());
         let deployment = Deployment::open(&path.join("catalogue.redb"), parts, Arc::clone(&views)).await.unwrap();
-        let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::default(), metrics);
+        let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::default(), metrics).unwrap();
         Self { _directory: directory, log, deployment, aggregates, queries: QuerySide::new(sql) }
     }
 

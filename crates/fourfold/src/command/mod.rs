@@ -35,7 +35,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Sql(arguments) => sql::run(arguments, &http, cli.json).await,
         Command::Replay { view } => replay::run(&view, &http, cli.json).await,
         Command::Events(command) => events::run(command, &http, cli.json).await,
-        Command::Command(arguments) => command_sending::run(arguments, &http, cli.json).await,
+        Command::Send(arguments) => command_sending::run(arguments, &http, cli.json).await,
         Command::Status => status::run(&http, cli.json).await,
     }
 }

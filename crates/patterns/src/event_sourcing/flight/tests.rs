@@ -28,6 +28,7 @@ fn context() -> Context {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a case reads as one line")]
 fn check(given: &[FlightEvent], when: FlightCommand, then: Result<FlightEvent, &str>) {
     let state = given.iter().fold(Flight.initial(), |state, event| Flight.evolve(state, event));
     let decided = Flight.decide(&state, &when, &context());
