@@ -1,6 +1,6 @@
 //! How many appends a second the store takes, beside what the disk could do.
 //!
-//! `cargo run -p eventstore --example append_rate -- [APPENDERS] [SECONDS] [EVENTS_PER_APPEND] [DIRECTORY]`
+//! `cargo run -p eventstore --example event_rate -- [APPENDERS] [SECONDS] [EVENTS_PER_APPEND] [DIRECTORY]`
 //!
 //! Each appender appends to a stream of its own with an exact expected version and waits for the answer before the
 //! next. The probe is the time of one write and `fdatasync` of 4 KiB on the same disk: a store that shares a sync
