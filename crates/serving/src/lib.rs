@@ -9,6 +9,8 @@
 //! What must hold: every answer carries the Positions that it reflects; a reader never blocks a writer and never sees
 //! half a batch.
 
+#[cfg(test)]
+mod fixture;
 pub mod http;
 pub mod pg;
 pub mod sql;

@@ -6,17 +6,19 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use pgwire::{
     api::{ClientInfo, PidSecretKeyGenerator, RandomPidSecretKeyGenerator, cancel::CancelHandler},
-    messages::{cancel::CancelRequest, startup::SecretKey},
+    messages::cancel::CancelRequest,
 };
 
 use super::connection::Connection;
 use crate::sql::Session;
 
-/// What names a connection: its number, and a secret that only its client was told.
-pub(super) type Key = (i32, SecretKey);
+/// What names a connection: its number, and a secret that only its client was told. As bytes, because a cancel request
+/// comes before a version of the protocol is agreed, and may be read in another form than the secret was given.
+type Key = (i32, Bytes);
 
 /// The sessions that can be cancelled.
 #[derive(Default)]
@@ -28,8 +30,9 @@ pub(super) struct Cancels {
 impl Cancels {
     /// Gives a connection its key.
     pub(super) fn register(self: &Arc<Self>, client: &mut impl ClientInfo, session: &Arc<Session>) -> Registration {
-        let key = self.keys.generate(client);
-        client.set_pid_and_secret_key(key.0, key.1.clone());
+        let (pid, secret) = self.keys.generate(client);
+        let key = (pid, secret.to_bytes());
+        client.set_pid_and_secret_key(pid, secret);
         self.sessions.lock().insert(key.clone(), Arc::downgrade(session));
         Registration { key, cancels: Arc::clone(self) }
     }
@@ -57,6 +60,6 @@ impl Drop for Registration {
 #[async_trait]
 impl CancelHandler for Connection {
     async fn on_cancel_request(&self, request: CancelRequest) {
-        self.cancels.cancel(&(request.pid, request.secret_key));
+        self.cancels.cancel(&(request.pid, request.secret_key.to_bytes()));
     }
 }

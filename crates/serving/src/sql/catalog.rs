@@ -221,7 +221,9 @@ mod tests {
     #[test]
     fn relations_of_one_topic_reflect_what_the_slower_one_does() {
         let topics = |names: &[&str]| names.iter().map(|name| TopicName::new(name).unwrap()).collect::<Vec<_>>();
-        let cases: &[(&[(&str, &[&str])], &str)] = &[
+        // Relations as (positions, topics), and what all of them together reflect.
+        type Case<'a> = (&'a [(&'a str, &'a [&'a str])], &'a str);
+        let cases: &[Case<'_>] = &[
             (&[], ""),
             (&[("a/0:5,a/1:7", &["a"])], "a/0:5,a/1:7"),
             (&[("a/0:5,a/1:7", &["a"]), ("a/0:9,a/1:2", &["a"])], "a/0:5,a/1:2"),

@@ -12,7 +12,7 @@ use datafusion::{
     error::DataFusionError,
     execution::SendableRecordBatchStream,
     physical_plan::stream::RecordBatchStreamAdapter,
-    sql::sqlparser::ast::{Expr, ObjectName, Query, Select, SelectItem, SetExpr, Statement},
+    sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement},
 };
 use futures::StreamExt;
 
@@ -42,6 +42,23 @@ pub(super) fn rename(tree: &Statement, columns: SchemaRef) -> SchemaRef {
         _ => Arc::clone(field),
     });
     Arc::new(Schema::new_with_metadata(renamed.collect::<Vec<_>>(), columns.metadata().clone()))
+}
+
+/// Gives columns that are written alike names of their own, which DataFusion asks for and PostgreSQL does not.
+pub(super) fn tell_apart(tree: &mut Statement) {
+    let Statement::Query(query) = tree else { return };
+    let SetExpr::Select(select) = &mut *query.body else { return };
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let uses = seen.entry(expr.to_string()).or_default();
+        *uses += 1;
+        if *uses > 1 {
+            let name = name_of(expr).unwrap_or_else(|| expr.to_string());
+            let alias = Ident::with_quote('"', format!("{name}_{uses}"));
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
 }
 
 /// The rows under the names of `columns`.

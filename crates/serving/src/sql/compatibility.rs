@@ -6,7 +6,10 @@
 use std::{ops::ControlFlow, sync::LazyLock};
 
 use datafusion::sql::sqlparser::{
-    ast::{Expr, FunctionArguments, Statement, Value, visit_expressions_mut},
+    ast::{
+        ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Statement, Value,
+        visit_expressions_mut,
+    },
     parser::ParserError,
 };
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -56,16 +59,35 @@ pub(super) fn parse(text: &str) -> Result<Vec<Statement>, ParserError> {
     Ok(statements)
 }
 
-/// `ARRAY(SELECT ...)`, with which psql lists the members of a role, is beyond DataFusion: it becomes NULL.
+/// What is beyond DataFusion, or not in its catalogue, becomes NULL: `ARRAY(SELECT ...)`, with which psql lists the
+/// members of a role, and `reloptions`, of which no view has any.
 fn forget_arrays_of_rows(statement: &mut Statement) {
     // The walk has nothing to stop for.
     let _: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
-        if let Expr::Function(function) = expr
-            && function.name.to_string().eq_ignore_ascii_case("array")
-            && matches!(function.args, FunctionArguments::Subquery(_))
-        {
-            *expr = Expr::Value(Value::Null.with_empty_span());
+        let forgotten = match &*expr {
+            Expr::Function(function) => {
+                function.name.to_string().eq_ignore_ascii_case("array")
+                    && matches!(function.args, FunctionArguments::Subquery(_))
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::StringConcat, .. } => is_reloptions(left),
+            other => is_reloptions(other),
+        };
+        if forgotten {
+            *expr = NO_TEXTS.clone();
         }
         ControlFlow::Continue(())
     });
 }
+
+fn is_reloptions(expr: &Expr) -> bool {
+    matches!(expr, Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|part| part.value == "reloptions"))
+}
+
+/// `NULL::TEXT[]`.
+static NO_TEXTS: LazyLock<Expr> = LazyLock::new(|| Expr::Cast {
+    kind: CastKind::DoubleColon,
+    expr: Box::new(Expr::Value(Value::Null.with_empty_span())),
+    data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)),
+    array: false,
+    format: None,
+});

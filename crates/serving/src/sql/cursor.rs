@@ -2,7 +2,7 @@
 //!
 //! What must hold: a cursor holds one batch of rows at most, whatever the size of its result.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
@@ -21,7 +21,7 @@ pub(super) struct Declaration {
     pub(super) name: String,
     /// Whether it stays open when the transaction ends.
     pub(super) hold: bool,
-    pub(super) query: Box<ast::Statement>,
+    pub(super) query: Arc<ast::Statement>,
 }
 
 impl Declaration {
@@ -43,7 +43,7 @@ impl Declaration {
             (Some(name), Some(query)) => Ok(Self {
                 name: identifier(name),
                 hold: declare.hold == Some(true),
-                query: Box::new(ast::Statement::Query(query)),
+                query: Arc::new(ast::Statement::Query(query)),
             }),
             _ => Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error: DECLARE name CURSOR FOR query is expected")),
         }

@@ -9,6 +9,7 @@ use datafusion::{
     execution::{FunctionRegistry, context::SessionContext},
     logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf},
 };
+use model::Principal;
 use parking_lot::Mutex;
 
 use super::{
@@ -17,10 +18,13 @@ use super::{
 };
 
 /// Registers what is the same for every session.
-pub(super) fn register(context: &SessionContext) {
+pub(super) fn register(context: &SessionContext, settings: &SqlSettings) {
+    // A session has its own; this one gives statements the function's type while they are prepared.
+    context.register_udf(current_setting(Arc::default(), settings.clone()));
     let version = format!("PostgreSQL {SERVER_VERSION} (Fourfold {})", env!("CARGO_PKG_VERSION"));
     let constants = [
         ("version", vec![], ScalarValue::from(version)),
+        ("session_user", vec![], ScalarValue::from(Principal::anonymous().name())),
         ("pg_is_in_recovery", vec![], ScalarValue::from(false)),
         ("pg_postmaster_start_time", vec![], ScalarValue::Utf8(None)),
         ("pg_my_temp_schema", vec![], ScalarValue::from(0_i32)),
@@ -33,10 +37,12 @@ pub(super) fn register(context: &SessionContext) {
         ("pg_type_is_visible", vec![DataType::Int64], ScalarValue::from(true)),
         ("pg_get_function_result", vec![DataType::Int64], ScalarValue::Utf8(None)),
         ("pg_get_function_arguments", vec![DataType::Int64], ScalarValue::Utf8(None)),
+        ("pg_size_pretty", vec![DataType::Int64], ScalarValue::Utf8(None)),
+        ("pg_table_size", vec![DataType::Int64], ScalarValue::Int64(None)),
         ("txid_current", vec![], ScalarValue::from(1_i64)),
     ];
     for (name, arguments, value) in constants {
-        if context.udf(name).is_err() || name == "version" {
+        if context.udf(name).is_err() || ["version", "session_user"].contains(&name) {
             context.register_udf(constant(name, arguments, value));
         }
     }

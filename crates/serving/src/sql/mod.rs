@@ -16,6 +16,7 @@ mod compatibility;
 mod copy;
 mod cursor;
 mod definitions;
+mod engine;
 mod error;
 mod explain;
 mod functions;

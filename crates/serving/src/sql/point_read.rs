@@ -135,8 +135,7 @@ fn is_plain(
     limit: Option<u64>,
 ) -> bool {
     let items: Vec<String> = select.projection.iter().map(ToString::to_string).collect();
-    let alias = alias
-        .map_or_else(String::new, |alias| if alias.explicit { format!(" AS {alias}") } else { format!(" {alias}") });
+    let alias = alias.map_or_else(String::new, |alias| format!(" {alias}"));
     let limit = limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
     let plain = format!("SELECT {} FROM {name}{alias} WHERE {selection}{limit}", items.join(", "));
     query.to_string() == plain

@@ -21,7 +21,7 @@ pub(super) fn refusal(words: &[&str]) -> Option<SqlError> {
     let upper = first.to_uppercase();
     let refused = match first {
         "insert" | "update" | "delete" | "merge" | "truncate" => read_only(&upper),
-        "create" | "alter" | "drop" => unsupported(&words.join(" ").to_uppercase(), DEFINE),
+        "create" | "alter" | "drop" => unsupported(&words[..words.len().min(2)].join(" ").to_uppercase(), DEFINE),
         "vacuum" | "analyze" | "cluster" | "reindex" | "checkpoint" => unsupported(&upper, DERIVED),
         "grant" | "revoke" | "security" | "reassign" => unsupported(&upper, "everyone who reaches this port may read"),
         "listen" | "notify" | "unlisten" => unsupported(&upper, "consume the topic, or GET /v1/views/{view}/changes"),

@@ -25,6 +25,7 @@ use super::{
     catalog::{
         CATALOG, DescribedSchema, INFORMATION_SCHEMA, PG_CATALOG, PinnedSchema, Relations, SCHEMA, catalog_list,
     },
+    engine::Engine,
     functions,
 };
 use crate::views::Views;
@@ -36,6 +37,7 @@ pub struct SqlService {
     pub(super) metrics: Metrics,
     /// Knows columns and reads nothing: for preparing statements, and the pattern that sessions are made from.
     pub(super) describing: SessionState,
+    pub(super) engine: Engine,
     pg_catalog: Arc<dyn SchemaProvider>,
     information_schema: Arc<dyn SchemaProvider>,
 }
@@ -59,7 +61,9 @@ impl SqlService {
             schema.ok_or_else(|| Error::internal(format!("the schema {name} was not set up")))
         };
         let (pg_catalog, information_schema) = (schema(PG_CATALOG)?, schema(INFORMATION_SCHEMA)?);
-        Ok(Arc::new(Self { relations, settings, metrics, describing: context.state(), pg_catalog, information_schema }))
+        let engine = Engine::new(settings.query_threads)?;
+        let describing = context.state();
+        Ok(Arc::new(Self { relations, settings, metrics, describing, engine, pg_catalog, information_schema }))
     }
 
     /// A session: the state of one connection, or of one request where a door knows no connections. It runs one
@@ -109,7 +113,7 @@ fn describing_context(relations: &Relations, settings: &SqlSettings) -> Result<S
         .build();
     let context = SessionContext::new_with_state(state);
     setup_pg_catalog(&context, CATALOG, Roles).map_err(|error| *error)?;
-    functions::register(&context);
+    functions::register(&context, settings);
     if let Some(catalog) = catalogs.catalog(CATALOG) {
         let information_schema = Arc::new(InformationSchemaProvider::new(Arc::clone(&catalogs)));
         catalog.register_schema(INFORMATION_SCHEMA, information_schema)?;
@@ -122,7 +126,7 @@ fn config(settings: &SqlSettings) -> SessionConfig {
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(false)
-        .with_target_partitions(settings.query_partitions.max(1));
+        .with_target_partitions(settings.query_threads.max(1));
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
     // Errors carry their place in the text.

@@ -13,8 +13,8 @@ pub struct SqlSettings {
     pub min_position_timeout: Duration,
     /// Bytes that all queries together may hold for sorts, joins and aggregates.
     pub query_memory_bytes_max: usize,
-    /// Threads' worth of work that one query is split into.
-    pub query_partitions: usize,
+    /// Threads on which all queries together compute; one query is split into as many parts.
+    pub query_threads: usize,
     /// Open cursors a session.
     pub cursors_max: usize,
 }
@@ -25,7 +25,7 @@ impl Default for SqlSettings {
             statement_timeout: Duration::from_secs(60),
             min_position_timeout: Duration::from_secs(10),
             query_memory_bytes_max: 512 * 1024 * 1024,
-            query_partitions: 2,
+            query_threads: 2,
             cursors_max: 16,
         }
     }

@@ -63,9 +63,9 @@ pub(super) enum Action {
     ExplainDefinition(Statement),
     List(Show),
     /// A query, or `EXPLAIN` of one.
-    Query(Box<ast::Statement>),
+    Query(Arc<ast::Statement>),
     Copy {
-        query: Box<ast::Statement>,
+        query: Arc<ast::Statement>,
         options: CopyOptions,
     },
     Set(Vec<Assignment>),
@@ -98,7 +98,7 @@ pub(super) fn read(piece: &Piece) -> Result<Action, SqlError> {
         Statement::Query(text) => read_text(text).map_err(shifted),
         Statement::Explain(explained) => match &**explained {
             Statement::Query(text) => {
-                explain::of_query(text).map(|query| Action::Query(Box::new(query))).map_err(shifted)
+                explain::of_query(text).map(|query| Action::Query(Arc::new(query))).map_err(shifted)
             }
             Statement::Show(_) | Statement::Explain(_) => Err(SqlError::unsupported("EXPLAIN of this statement")),
             definition => Ok(Action::ExplainDefinition(definition.clone())),
@@ -125,7 +125,15 @@ fn read_text(text: &str) -> Result<Action, SqlError> {
             };
         }
         ["reset", ..] if text.split_whitespace().count() >= 2 => return Ok(variables::read_reset(text)),
-        ["explain", ..] => return explain::with_options(text).map(|query| Action::Query(Box::new(query))),
+        // sqlparser knows TABLE only as a part of a query.
+        ["table", name, ..] => {
+            return read_tree(parser::tree(&format!("SELECT * FROM {}", &text["table".len()..]))?, name);
+        }
+        // Nor does it know FETCH without a direction.
+        ["fetch", name] => {
+            return read_tree(parser::tree(&format!("FETCH NEXT FROM {}", &text["fetch".len()..]))?, name);
+        }
+        ["explain", ..] => return explain::with_options(text).map(|query| Action::Query(Arc::new(query))),
         _ => {}
     }
     read_tree(parser::tree(text)?, text)
@@ -139,9 +147,13 @@ fn read_tree(statement: ast::Statement, text: &str) -> Result<Action, SqlError> 
                 Err(refusal::refusal(&["insert"]).unwrap_or_else(|| SqlError::unsupported("this statement")))
             }
             _ if writes_into(&query) => Err(SqlError::unsupported("SELECT INTO")),
-            _ => Ok(Action::Query(Box::new(Tree::Query(query)))),
+            _ if !query.locks.is_empty() => {
+                Err(SqlError::unsupported("FOR UPDATE and FOR SHARE")
+                    .with_hint("nothing is written here, so leave it out"))
+            }
+            _ => Ok(Action::Query(Arc::new(Tree::Query(query)))),
         },
-        Tree::Explain { .. } => Ok(Action::Query(Box::new(statement))),
+        Tree::Explain { .. } => Ok(Action::Query(Arc::new(statement))),
         Tree::Set(set) => variables::read_set(set, text),
         Tree::ShowVariable { variable } => Ok(variables::read_show(&variable)),
         Tree::StartTransaction { modes, .. } => Ok(Action::Begin(transaction::isolation_of(&modes)?)),
@@ -158,7 +170,7 @@ fn read_tree(statement: ast::Statement, text: &str) -> Result<Action, SqlError> 
         Tree::Copy { to: false, .. } => Err(refusal::copy_from()),
         Tree::Copy { source, target: ast::CopyTarget::Stdout, options, legacy_options, .. } => {
             let (query, options) = copy::read(source, &options, &legacy_options)?;
-            Ok(Action::Copy { query: Box::new(query), options })
+            Ok(Action::Copy { query: Arc::new(query), options })
         }
         Tree::Copy { .. } => Err(SqlError::unsupported("COPY to a file or a program of the server")
             .with_hint("use COPY (query) TO STDOUT, or \\copy in psql")),

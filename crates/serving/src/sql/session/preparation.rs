@@ -1,0 +1,98 @@
+//! Understanding a statement: what it asks for, its parameters and its columns.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::{logical_expr::LogicalPlan, sql::sqlparser::ast};
+use streaming::SqlError;
+
+use super::{Inner, execution::columns_of, variables::text_rows};
+use crate::sql::{
+    Prepared, column_names,
+    parser::Piece,
+    planner,
+    point_read::PointRead,
+    statement::{self, Action},
+};
+
+impl Inner {
+    pub(super) async fn prepare(&self, piece: &Piece, given: &[Option<DataType>]) -> Result<Prepared, SqlError> {
+        let mut prepared = Prepared {
+            text: Arc::from(piece.text.as_str()),
+            action: Arc::new(statement::read(piece)?),
+            parameters: Arc::from([]),
+            columns: None,
+            point_read: None,
+        };
+        self.describe(&mut prepared, given).await.map_err(|error| error.shifted(piece.characters_before))?;
+        Ok(prepared)
+    }
+
+    pub(super) async fn describe(&self, prepared: &mut Prepared, given: &[Option<DataType>]) -> Result<(), SqlError> {
+        let action = Arc::clone(&prepared.action);
+        prepared.columns = match &*action {
+            Action::Query(tree) => {
+                if let Some((point_read, parameters)) = self.point_read(tree, given) {
+                    prepared.parameters = Arc::from(parameters);
+                    let columns = Arc::clone(&point_read.columns);
+                    prepared.point_read = Some(Arc::new(point_read));
+                    Some(columns)
+                } else {
+                    let (columns, parameters) = self.describe_tree(tree, given, &prepared.text).await?;
+                    prepared.parameters = Arc::from(parameters);
+                    Some(columns)
+                }
+            }
+            Action::Copy { query, .. } => {
+                let (_, parameters) = self.describe_tree(query, given, &prepared.text).await?;
+                prepared.parameters = Arc::from(parameters);
+                None
+            }
+            Action::Declare(declaration) => {
+                let (_, parameters) = self.describe_tree(&declaration.query, given, &prepared.text).await?;
+                prepared.parameters = Arc::from(parameters);
+                None
+            }
+            Action::List(show) => Some(self.list(*show).await?.schema()),
+            Action::ExplainDefinition(_) => Some(text_rows("QUERY PLAN", &[])?.schema()),
+            Action::ShowVariable(name) => Some(self.show_variable(name)?.schema()),
+            Action::ShowAllVariables => Some(self.show_all()?.schema()),
+            // The cursor may be declared later, by the time the statement is executed.
+            Action::Fetch(fetch) => self.cursors.lock().schema(&fetch.name).ok(),
+            _ => None,
+        };
+        Ok(())
+    }
+
+    pub(super) fn point_read(
+        &self,
+        tree: &ast::Statement,
+        given: &[Option<DataType>],
+    ) -> Option<(PointRead, Vec<DataType>)> {
+        let point_read = PointRead::recognise(tree, &self.service.relations.views)?;
+        let parameters = point_read.parameters(given)?;
+        Some((point_read, parameters))
+    }
+
+    pub(super) async fn describe_tree(
+        &self,
+        tree: &ast::Statement,
+        given: &[Option<DataType>],
+        text: &str,
+    ) -> Result<(SchemaRef, Vec<DataType>), SqlError> {
+        let described = planner::describe(&self.service.describing, tree, given).await;
+        let (plan, parameters) = described.map_err(|error| self.failed(&error, text))?;
+        refuse_writes(&plan)?;
+        Ok((column_names::rename(tree, columns_of(&plan)), parameters))
+    }
+}
+
+/// DataFusion plans more than queries.
+fn refuse_writes(plan: &LogicalPlan) -> Result<(), SqlError> {
+    match plan {
+        LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => {
+            Err(SqlError::unsupported("this statement"))
+        }
+        _ => Ok(()),
+    }
+}
