@@ -1,3 +1,5 @@
+//! What a scan makes of torn and of damaged frames, within a file and across files.
+
 use bytes::{Bytes, BytesMut};
 
 use super::*;
