@@ -63,6 +63,8 @@ pub mod sqlstate {
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
     /// A limit of the settings is reached.
     pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
+    /// Larger than a limit.
+    pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     /// Too long or too deep.
     pub const STATEMENT_TOO_COMPLEX: &str = "54001";
     /// Waited in vain; a retry may help.

@@ -61,6 +61,13 @@ impl Session {
     /// # Errors
     /// [`SqlError`] when one of them cannot be read.
     pub fn parse(&self, text: &str) -> Result<Vec<StatementText>, SqlError> {
+        let bytes_max = self.inner.service.settings.statement_bytes_max;
+        if text.len() > bytes_max {
+            let message = format!("the statement has {} bytes, the most is {bytes_max}", text.len());
+            return Err(
+                SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message).with_hint("use parameters for long values")
+            );
+        }
         Ok(parser::split(text)?.into_iter().map(StatementText).collect())
     }
 

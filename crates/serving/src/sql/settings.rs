@@ -15,6 +15,8 @@ pub struct SqlSettings {
     pub query_memory_bytes_max: usize,
     /// Threads on which all queries together compute; one query is split into as many parts.
     pub query_threads: usize,
+    /// Bytes of one text of statements.
+    pub statement_bytes_max: usize,
     /// Open cursors a session.
     pub cursors_max: usize,
 }
@@ -26,6 +28,7 @@ impl Default for SqlSettings {
             min_position_timeout: Duration::from_secs(10),
             query_memory_bytes_max: 512 * 1024 * 1024,
             query_threads: 2,
+            statement_bytes_max: 1024 * 1024,
             cursors_max: 16,
         }
     }

@@ -505,6 +505,8 @@ async fn a_statement_is_answered_or_refused_however_long_and_deep_it_is() {
             Err(error) => assert_eq!((error.sqlstate, depth), ("42601", 10_000), "{error:?}"),
         }
     }
+    let long = format!("SELECT '{}'", "x".repeat(2 * 1024 * 1024));
+    assert_eq!(error(&session, &long).await.sqlstate, "54000");
     let values: Vec<String> = (0..5_000).map(|hour| hour.to_string()).collect();
     let list = format!("SELECT count(*) FROM hours WHERE carrier = 'AA' AND hour IN ({})", values.join(","));
     check(&session, &list, &["5000"]).await;

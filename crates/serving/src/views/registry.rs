@@ -103,6 +103,7 @@ impl Views {
     /// after `timeout`.
     pub async fn wait_for(&self, name: &str, demanded: &Positions, timeout: Duration) -> Result<Arc<dyn Relation>> {
         let deadline = Instant::now() + timeout;
+        let mut left = timeout;
         let mut changes = self.changes.subscribe();
         loop {
             changes.mark_unchanged();
@@ -112,13 +113,12 @@ impl Views {
             if concerned.is_empty() {
                 return Ok(relation);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
             tokio::select! {
                 biased;
                 reached = relation.wait_for(&concerned, left) => return reached.map(|()| relation),
                 replaced = timeout_at(deadline, changes.changed()) => match replaced {
                     // Only the name that is waited for matters, but a needless turn of the loop costs nothing.
-                    Ok(Ok(())) => {}
+                    Ok(Ok(())) => left = deadline.saturating_duration_since(Instant::now()),
                     Ok(Err(_)) | Err(_) => return relation.wait_for(&concerned, Duration::ZERO).await.map(|()| relation),
                 },
             }

@@ -29,11 +29,38 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<PlacedToken>, SqlError> {
         let byte = byte_at(text, &lines, error.location);
         SqlError::new(SYNTAX_ERROR, error.message.to_lowercase()).at(character_at(text, byte))
     })?;
+    let mut walk = Walk { text, lines: &lines, line: 0, column: 0, byte: 0 };
     let placed = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).map(|t| {
-        let start = byte_at(text, &lines, t.span.start);
-        PlacedToken { token: t.token, start, end: byte_at(text, &lines, t.span.end).max(start) }
+        let start = walk.byte_at(t.span.start);
+        PlacedToken { token: t.token, start, end: walk.byte_at(t.span.end).max(start) }
     });
     Ok(placed.collect())
+}
+
+/// Finds the bytes of places that come one after the other, each from the one before: a long line is walked once.
+struct Walk<'a> {
+    text: &'a str,
+    lines: &'a [usize],
+    /// The place that was found last, counted from 0.
+    line: usize,
+    column: usize,
+    byte: usize,
+}
+
+impl Walk<'_> {
+    fn byte_at(&mut self, location: Location) -> usize {
+        let line = usize::try_from(location.line).unwrap_or(usize::MAX).saturating_sub(1);
+        let column = usize::try_from(location.column).unwrap_or(usize::MAX).saturating_sub(1);
+        if line != self.line || column < self.column {
+            let Some(start) = self.lines.get(line).copied() else { return self.text.len() };
+            (self.line, self.column, self.byte) = (line, 0, start);
+        }
+        let rest = self.text.get(self.byte..).unwrap_or_default();
+        let found = rest.char_indices().nth(column - self.column);
+        self.byte = found.map_or(self.text.len(), |(i, _)| self.byte + i);
+        self.column = column;
+        self.byte
+    }
 }
 
 /// The byte at which a line and column (both from 1) lie.
