@@ -1,11 +1,16 @@
-//! Where queries compute: threads of their own, so that a query that is busy for seconds keeps no connection waiting,
-//! not even the one that asks to cancel it.
+//! Where statements are planned and where queries compute: threads of their own, so that a query that is busy for
+//! seconds keeps no connection waiting, not even the one that asks to cancel it.
+//!
+//! What must hold: a query that computes takes no thread from planning, so however long queries compute, statements are
+//! read, rows are found by their keys and variables are set.
 
-use std::{any::Any, fmt, future::Future};
+use std::{any::Any, fmt, future::Future, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    error::DataFusionError, execution::SendableRecordBatchStream, physical_plan::stream::RecordBatchStreamAdapter,
+    error::DataFusionError,
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_plan::{ExecutionPlan, execute_stream, stream::RecordBatchStreamAdapter},
 };
 use futures::{StreamExt, stream};
 use model::{Error, Result};
@@ -24,39 +29,44 @@ const BATCHES_WAITING_MAX: usize = 2;
 /// The stack of a thread: DataFusion walks statements and plans by recursion.
 const STACK_BYTES: usize = 32 * 1024 * 1024;
 
-/// The threads that compute.
-pub(super) struct Engine(Option<Runtime>);
+/// Threads that plan: planning is short.
+const PLANNING_THREADS: usize = 2;
+
+/// The threads that plan and those that compute.
+#[derive(Debug)]
+pub(super) struct Engine {
+    planning: Threads,
+    computing: Threads,
+}
 
 impl Engine {
-    pub(super) fn new(threads: usize) -> Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name("query")
-            .thread_stack_size(STACK_BYTES)
-            .enable_all()
-            .build();
-        let runtime = runtime.map_err(|e| Error::internal("cannot start the threads of queries").with_source(e))?;
-        Ok(Self(Some(runtime)))
+    pub(super) fn new(computing_threads: usize) -> Result<Self> {
+        Ok(Self {
+            planning: Threads::start("plan", PLANNING_THREADS)?,
+            computing: Threads::start("query", computing_threads)?,
+        })
     }
 
-    /// Computes something. It is given up when the returned future is dropped; a panic becomes an error.
+    /// Does something short, such as planning. It is given up when the returned future is dropped; a panic becomes an error.
     pub(super) async fn run<T, E>(&self, work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<EngineFailure> + Send + 'static,
     {
-        let mut task = self.spawn(work)?;
+        let mut task = self.planning.spawn(work)?;
         (&mut task.0).await.unwrap_or_else(|ended| Err(failed(ended).into()))
     }
 
-    /// Reads rows ahead of whoever reads the returned stream, by a few batches. Dropping it ends the reading.
-    pub(super) fn read_ahead(
+    /// Computes a plan, ahead of whoever reads the returned stream by a few batches. Dropping it ends the computing.
+    pub(super) fn compute(
         &self,
-        mut rows: SendableRecordBatchStream,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream, DataFusionError> {
-        let schema: SchemaRef = rows.schema();
+        let schema: SchemaRef = plan.schema();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
-        let task: Task<(), DataFusionError> = self.spawn(async move {
+        let task: Task<(), DataFusionError> = self.computing.spawn(async move {
+            let mut rows = execute_stream(plan, context)?;
             while let Some(batch) = rows.next().await {
                 let ended = batch.is_err();
                 if sender.send(batch).await.is_err() || ended {
@@ -70,10 +80,30 @@ impl Engine {
                 return Some((batch, (receiver, task)));
             }
             // The task says whether it came to the end.
-            let ended = (&mut task.take()?.0).await.err()?;
-            Some((Err::<RecordBatch, _>(failed(ended).into()), (receiver, None)))
+            let error = match (&mut task.take()?.0).await {
+                Ok(Ok(())) => return None,
+                Ok(Err(error)) => error,
+                Err(ended) => failed(ended).into(),
+            };
+            Some((Err::<RecordBatch, _>(error), (receiver, None)))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+}
+
+/// Some threads with room for deep recursion.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start(name: &str, threads: usize) -> Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name(name)
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|e| Error::internal("cannot start the threads of queries").with_source(e))?;
+        Ok(Self(Some(runtime)))
     }
 
     fn spawn<T, E>(
@@ -91,7 +121,7 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for Threads {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             // Not waited for: the last owner may itself be a task.
@@ -100,9 +130,9 @@ impl Drop for Engine {
     }
 }
 
-impl fmt::Debug for Engine {
+impl fmt::Debug for Threads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Engine")
+        f.write_str("Threads")
     }
 }
 

@@ -126,7 +126,7 @@ fn config(settings: &SqlSettings) -> SessionConfig {
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(false)
-        .with_target_partitions(settings.query_threads.max(1));
+        .with_target_partitions(settings.query_partitions.max(1));
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
     // Errors carry their place in the text.

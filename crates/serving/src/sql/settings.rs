@@ -13,8 +13,10 @@ pub struct SqlSettings {
     pub min_position_timeout: Duration,
     /// Bytes that all queries together may hold for sorts, joins and aggregates.
     pub query_memory_bytes_max: usize,
-    /// Threads on which all queries together compute; one query is split into as many parts.
+    /// Threads on which all queries together compute.
     pub query_threads: usize,
+    /// Parts that one query is split into. With fewer parts than threads, one busy query leaves some to the others.
+    pub query_partitions: usize,
     /// Bytes of one text of statements.
     pub statement_bytes_max: usize,
     /// Open cursors a session.
@@ -27,7 +29,8 @@ impl Default for SqlSettings {
             statement_timeout: Duration::from_secs(60),
             min_position_timeout: Duration::from_secs(10),
             query_memory_bytes_max: 512 * 1024 * 1024,
-            query_threads: 2,
+            query_threads: 4,
+            query_partitions: 2,
             statement_bytes_max: 1024 * 1024,
             cursors_max: 16,
         }

@@ -4,12 +4,8 @@ use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    common::ScalarValue,
-    error::DataFusionError,
-    execution::SendableRecordBatchStream,
-    logical_expr::LogicalPlan,
-    physical_plan::{execute_stream, stream::RecordBatchStreamAdapter},
-    sql::sqlparser::ast,
+    common::ScalarValue, error::DataFusionError, execution::SendableRecordBatchStream, logical_expr::LogicalPlan,
+    physical_plan::stream::RecordBatchStreamAdapter, sql::sqlparser::ast,
 };
 use futures::stream;
 use model::{Access, Positions, Resource, principal::authorise};
@@ -157,13 +153,13 @@ impl Inner {
             let plan = planner::plan(&state, &tree, &types, &values).await?;
             let schema = column_names::rename(&tree, columns_of(&plan));
             let plan = state.create_physical_plan(&plan).await?;
-            let stream = column_names::rename_rows(execute_stream(plan, state.task_ctx())?, &schema);
-            Ok::<_, DataFusionError>((schema, stream))
+            Ok::<_, DataFusionError>((schema, plan, state.task_ctx()))
         });
         let engine = &self.service.engine;
         let read = async {
-            let (schema, stream) = engine.run(planning).await?;
-            Ok((schema, engine.read_ahead(stream)?))
+            let (schema, plan, context) = engine.run(planning).await?;
+            let stream = column_names::rename_rows(engine.compute(plan, context)?, &schema);
+            Ok((schema, stream))
         };
         let (schema, stream) = read.await.map_err(|error: DataFusionError| self.failed(&error, &prepared.text))?;
         let reflected = self.public.positions();
