@@ -1,6 +1,6 @@
 //! The door as clients see it: byte by byte, and through the unmodified psql where it is installed.
 
-use std::{process::Stdio, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,7 +13,7 @@ use crate::{fixture::Fixture, sql::SqlSettings};
 
 async fn open(settings: PgSettings) -> (Fixture, PgServer) {
     let fixture = Fixture::with_settings(SqlSettings { statement_timeout: Duration::ZERO, ..SqlSettings::default() });
-    let server = start(PgSettings { listen: ([127, 0, 0, 1], 0).into(), ..settings }, fixture.sql.clone()).await;
+    let server = start(PgSettings { listen: ([127, 0, 0, 1], 0).into(), ..settings }, Arc::clone(&fixture.sql)).await;
     (fixture, server.unwrap())
 }
 

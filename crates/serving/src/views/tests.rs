@@ -1,3 +1,5 @@
+//! Views, snapshots, keys and waiting.
+
 use std::{sync::Arc, time::Duration};
 
 use arrow::{
