@@ -34,6 +34,7 @@ pub(crate) fn build(paths: &Paths, name: &str, profile: &str) -> Result<PathBuf>
     let tree = clients::fresh(paths, &format!("planted-{name}"))?;
     copy_sources(&paths.root, &tree)?;
     apply(&patch, &tree)?;
+    name_the_version(&tree, name)?;
     // The same target folder, so that only our own crates are compiled again.
     let mut build = cargo();
     build.current_dir(&tree).args(["build", "--package", "fourfold", "--profile", profile]);
@@ -58,6 +59,16 @@ fn copy_sources(root: &Path, tree: &Path) -> Result<()> {
         std::fs::copy(&from, &to).with_context(|| format!("cannot copy {name}"))?;
     }
     Ok(())
+}
+
+/// Gives the copy a version of its own. Cargo would otherwise take its crates for those of the checkout, and one's build
+/// for the other's: the bug would end up in the product, or the product's build be tested for the bug.
+fn name_the_version(tree: &Path, name: &str) -> Result<()> {
+    let manifest = tree.join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).context("cannot read the copy's Cargo.toml")?;
+    let line = text.lines().find(|line| line.starts_with("version = \"")).context("Cargo.toml has no version")?;
+    let planted = text.replacen(line, &format!("version = \"0.0.0-planted-{name}\""), 1);
+    std::fs::write(&manifest, planted).context("cannot write the copy's Cargo.toml")
 }
 
 fn apply(patch: &Path, tree: &Path) -> Result<()> {
