@@ -79,6 +79,30 @@ async fn refusals_say_what_kind_they_are() {
 }
 
 #[tokio::test]
+async fn a_topic_that_has_an_owner_is_read_and_not_written() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    let owned = partition("owned", 0);
+    client.create_topic(&owned.topic, 1, &TopicSettings::default()).await.unwrap();
+    served.log.claim_topic(&owned.topic, "the test").unwrap();
+    // Its owner writes through the log, not through the door.
+    served.log.append(&owned, batch(&["a"]), Acks::Durable).await.unwrap();
+    let denied = |name: &str, result: Result<(), model::Error>| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied, "{name}: {error}");
+        assert!(error.to_string().contains("topic owned is the test's: nobody else writes it"), "{name}: {error}");
+    };
+    for acks in [Acks::Durable, Acks::Written] {
+        denied("produce", client.produce(&owned, batch(&["b"]), acks).await.map(drop));
+    }
+    denied("delete", client.delete_topic(&owned.topic).await);
+    let create = client.create_topic(&owned.topic, 1, &TopicSettings::default()).await;
+    assert_eq!(create.unwrap_err().kind(), ErrorKind::Conflict, "that it exists is no secret");
+    let fetched = client.fetch(&owned, 0, 1 << 20, NO_WAIT).await.unwrap();
+    assert_eq!((fetched.high_watermark, fetched.records(0).unwrap().len()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_fetch_waits_for_what_is_not_there_yet() {
     let served = Served::start().await;
     let client = served.client().await;

@@ -1,6 +1,6 @@
 //! What readers see of the log: the topics that are durable, their partitions, and what groups committed.
 //!
-//! What must hold: only the writer (and recovery before it) changes it, and only after a change is durable.
+//! What must hold: only the writer (and recovery before it) changes what is stored, and only after a change is durable.
 
 use std::{
     collections::BTreeMap,
@@ -106,6 +106,14 @@ impl Catalogue {
 
     pub(crate) fn add_topic(&self, topic: Arc<Topic>, partitions: Vec<Arc<Partition>>) {
         self.topics.write().insert(topic.name.clone(), Entry { topic, partitions });
+    }
+
+    /// Notes who alone writes a topic; see [`EventLog::claim_topic`](crate::EventLog::claim_topic).
+    pub(crate) fn claim_topic(&self, name: &TopicName, owner: &'static str) -> Result<()> {
+        let mut topics = self.topics.write();
+        let entry = topics.get_mut(name).ok_or_else(|| Error::UnknownPartition(name.to_string()))?;
+        entry.topic = Arc::new(Topic { owner: Some(owner), ..(*entry.topic).clone() });
+        Ok(())
     }
 
     /// Takes a topic away, with the offsets committed for it.

@@ -172,6 +172,10 @@ impl EventLog for EmbeddedLog {
         self.shared.catalogue.topics()
     }
 
+    fn claim_topic(&self, name: &TopicName, owner: &'static str) -> Result<()> {
+        self.shared.catalogue.claim_topic(name, owner)
+    }
+
     async fn append(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended> {
         self.shared.check_running()?;
         let (topic, shared) = self.shared.catalogue.partition(partition)?;

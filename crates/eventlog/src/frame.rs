@@ -269,7 +269,7 @@ pub(crate) fn read_topic(fields: &mut Fields<'_>) -> Result<Topic, String> {
     if partitions < 1 {
         return Err(format!("topic {name} has {partitions} partitions"));
     }
-    Ok(Topic { name, id, partitions, settings })
+    Ok(Topic { name, id, partitions, settings, owner: None })
 }
 
 /// Writes what a group committed for a partition.

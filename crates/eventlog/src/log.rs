@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{Offset, TopicName, TopicPartition};
+use model::{Offset, Resource, TopicName, TopicPartition};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -28,6 +28,10 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// All topics, by name.
     fn topics(&self) -> Vec<Arc<Topic>>;
+
+    /// Says that `owner` (in words) alone writes a topic from now on, until the log is closed. Reads, and appends
+    /// through this trait, go on as before: it is the doors that refuse others, by [`Topic::resource`].
+    fn claim_topic(&self, name: &TopicName, owner: &'static str) -> Result<()>;
 
     /// Appends one or more complete record batches (v2, as a producer sent them) to a partition, in order and as a
     /// whole, and returns when `acks` is satisfied. Only base offset and leader epoch are changed.
@@ -108,9 +112,17 @@ pub struct Topic {
     pub partitions: i32,
     /// Its settings.
     pub settings: TopicSettings,
+    /// Who alone writes it, if somebody claimed it; not stored, since owners claim their topics when they start.
+    pub owner: Option<&'static str>,
 }
 
 impl Topic {
+    /// The topic as something that a principal may or may not use.
+    pub fn resource(&self) -> Resource<'_> {
+        let topic = self.name.as_str();
+        self.owner.map_or(Resource::Topic(topic), |owner| Resource::OwnedTopic { topic, owner })
+    }
+
     /// Its partitions, in order.
     pub fn topic_partitions(&self) -> impl Iterator<Item = TopicPartition> + '_ {
         (0..self.partitions).map(|partition| TopicPartition::new(self.name.clone(), partition))

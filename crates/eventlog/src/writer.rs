@@ -252,7 +252,7 @@ impl Writer {
         if self.state.topic_id(name.as_str()).is_some() {
             return reply.send(Err(Error::TopicExists(name)));
         }
-        let topic = Arc::new(Topic { name, id: Uuid::new_v4(), partitions: count, settings });
+        let topic = Arc::new(Topic { name, id: Uuid::new_v4(), partitions: count, settings, owner: None });
         let directory = self.shared.topics_directory();
         let partition = |name| Arc::new(Partition::new(Arc::clone(&self.shared.disk), &directory, name, topic.id));
         let partitions: Vec<_> = topic.topic_partitions().map(partition).collect();

@@ -18,6 +18,8 @@ use crate::{
     writer::{Append, Committed, Request, Writer, recorded},
 };
 
+// Who writes the topic, as others are told.
+const OWNER: &str = "the event store";
 // What a record batch's header takes, and then some.
 const BATCH_OVERHEAD_BYTES: usize = 1024;
 // How many reads of the log one page of all events may cost, when many records are foreign.
@@ -115,6 +117,7 @@ impl EventStore {
             settings,
         });
         shared.take_in(bounds.high_watermark).await?;
+        shared.log.claim_topic(&shared.partition.topic, OWNER)?;
         let (requests, receiver) = mpsc::channel(shared.settings.queue_requests);
         let (indexed, watcher) = watch::channel(bounds.high_watermark);
         tokio::spawn(Writer { shared: Arc::clone(&shared), requests: receiver, indexed }.run());

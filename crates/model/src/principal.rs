@@ -47,8 +47,15 @@ pub enum Access {
 pub enum Resource<'a> {
     /// The whole server.
     Server,
-    /// A topic.
+    /// A topic that is its clients'.
     Topic(&'a str),
+    /// A topic that a part of this server writes, and nobody else.
+    OwnedTopic {
+        /// The topic.
+        topic: &'a str,
+        /// Who writes it, in words.
+        owner: &'a str,
+    },
     /// A consumer group.
     Group(&'a str),
     /// A view.
@@ -63,7 +70,7 @@ impl fmt::Display for Resource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server => f.write_str("the server"),
-            Self::Topic(name) => write!(f, "topic {name}"),
+            Self::Topic(name) | Self::OwnedTopic { topic: name, .. } => write!(f, "topic {name}"),
             Self::Group(name) => write!(f, "group {name}"),
             Self::View(name) => write!(f, "view {name}"),
             Self::Stream(name) => write!(f, "stream {name}"),
@@ -80,5 +87,11 @@ pub fn authorise(principal: &Principal, access: Access, resource: Resource<'_>) 
     if principal.name().is_empty() {
         return Err(Error::new(ErrorKind::Denied, format!("a principal without a name may not {access:?} {resource}")));
     }
-    Ok(())
+    match (resource, access) {
+        (Resource::OwnedTopic { topic, owner }, Access::Write | Access::Alter) => {
+            let error = Error::new(ErrorKind::Denied, format!("topic {topic} is {owner}'s: nobody else writes it"));
+            Err(error.with_hint("read it as you like; to write, ask its owner"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,6 +1,9 @@
 //! Tests of the words.
 
-use crate::{Epoch, ErrorKind, Metrics, Positions, TopicName, TopicPartition, metrics::CATALOGUE};
+use crate::{
+    Access, Epoch, ErrorKind, Metrics, Positions, Principal, Resource, TopicName, TopicPartition, metrics::CATALOGUE,
+    principal::authorise,
+};
 
 fn partition(text: &str) -> TopicPartition {
     text.parse().unwrap()
@@ -54,6 +57,22 @@ fn an_epoch_contains_its_start_and_not_its_end() {
     assert_eq!(inside, [5, 6]);
     assert!(epoch.contains(&partition("a/1"), 0));
     assert!(Epoch::new("a/0:5".parse().unwrap(), "a/0:4".parse().unwrap()).is_err());
+}
+
+#[test]
+fn an_owned_topic_is_read_by_all_and_written_by_none() {
+    let anonymous = Principal::anonymous();
+    let events = Resource::OwnedTopic { topic: "events", owner: "the event store" };
+    for access in [Access::Describe, Access::Read, Access::Write, Access::Alter] {
+        assert!(authorise(&anonymous, access, Resource::Topic("flights")).is_ok(), "{access:?}");
+        let writes = matches!(access, Access::Write | Access::Alter);
+        let answer = authorise(&anonymous, access, events);
+        assert_eq!(answer.is_err(), writes, "{access:?}");
+        if let Err(error) = answer {
+            assert_eq!(error.kind(), ErrorKind::Denied);
+            assert_eq!(error.to_string(), "topic events is the event store's: nobody else writes it");
+        }
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl EventLog for MemoryLog {
             return Err(Error::TopicExists(spec.name));
         }
         let (name, partitions, settings) = (spec.name, spec.partitions, spec.settings);
-        let topic = Arc::new(Topic { name: name.clone(), id: Default::default(), partitions, settings });
+        let topic = Arc::new(Topic { name: name.clone(), id: Default::default(), partitions, settings, owner: None });
         for place in topic.topic_partitions() {
             let partition = Partition { batches: Vec::new(), start: 0, high_watermark: watch::channel(0).0 };
             state.partitions.insert(place, partition);
@@ -99,6 +99,13 @@ impl EventLog for MemoryLog {
 
     fn topics(&self) -> Vec<Arc<Topic>> {
         self.state.lock().unwrap().topics.values().map(Arc::clone).collect()
+    }
+
+    fn claim_topic(&self, name: &TopicName, owner: &'static str) -> Result<()> {
+        let mut state = self.state.lock().unwrap();
+        let topic = state.topics.get_mut(name).ok_or_else(|| Error::UnknownPartition(name.to_string()))?;
+        *topic = Arc::new(Topic { owner: Some(owner), ..(**topic).clone() });
+        Ok(())
     }
 
     async fn append(&self, place: &TopicPartition, batches: Bytes, _: Acks) -> Result<Appended> {

@@ -12,13 +12,10 @@ use kafka_wire::messages::{
 use kafka_wire::{ErrorCode, Frame};
 use model::Access;
 
-use super::{Call, configs, text, topic_name};
+use super::{Call, Refusal, configs, text, topic_name};
 use crate::error::{ConnectionError, error_code};
 
 pub(super) const NO_TRANSACTIONS: &str = "transactions are not served; remove transactional.id (idempotence is served)";
-
-/// Why a topic was not created or deleted: Kafka's code, and words for people.
-type Refusal = (ErrorCode, String);
 
 pub(super) async fn create_topics(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let request: CreateTopicsRequest = call.decode()?;
@@ -144,9 +141,7 @@ async fn delete_topic(call: &Call<'_>, target: &DeleteTopicState) -> Result<Wire
             .ok_or_else(|| (ErrorCode::UnknownTopicId, format!("there is no topic with id {}", target.topic_id)))?,
     };
     let name = &topic.name;
-    call.caller
-        .may_use_topic(Access::Alter, name.as_str())
-        .map_err(|code| (code, format!("topic {name} may not be deleted")))?;
+    call.may_change_topic(Access::Alter, name.as_str())?;
     log.delete_topic(name).await.map_err(|error| (error_code(&error), error.to_string()))?;
     Ok(WireTopicName(text(name.as_str())))
 }

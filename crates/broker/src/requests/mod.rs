@@ -110,6 +110,9 @@ impl Caller {
     }
 }
 
+/// Why something was not done: Kafka's code, and words for people.
+type Refusal = (ErrorCode, String);
+
 /// A name as a client sent it, when it can be a topic's.
 fn topic_name(name: &str) -> Result<TopicName, ErrorCode> {
     TopicName::new(name).map_err(|_| ErrorCode::InvalidTopicException)
@@ -181,6 +184,16 @@ impl Call<'_> {
             Api::DescribeCluster => metadata::describe_cluster(self),
         }
         .map(Some)
+    }
+
+    /// Whether the caller may write or change a topic, of which it may know only the name.
+    fn may_change_topic(&self, access: Access, name: &str) -> Result<(), Refusal> {
+        let topic = self.services.log.topic(name);
+        let resource = topic.as_ref().map_or(Resource::Topic(name), |topic| topic.resource());
+        authorise(&self.caller.principal, access, resource).map_err(|error| {
+            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            (ErrorCode::TopicAuthorizationFailed, format!("{error}{hint}"))
+        })
     }
 
     /// Reads the body of a request off the hot path.

@@ -7,7 +7,7 @@ use kafka_wire::produce::{PartitionBatches, PartitionResult, Request, TopicResul
 use kafka_wire::{ErrorCode, Frame};
 use model::Access;
 
-use super::Call;
+use super::{Call, Refusal};
 use crate::error::{ConnectionError, error_code};
 
 /// The lowest version that carries the record batches of today; older ones are advertised, see `kafka_wire::api`.
@@ -77,11 +77,9 @@ async fn append_checked(
     topic: &str,
     batches: &PartitionBatches,
     acks: Result<Acks, (ErrorCode, &'static str)>,
-) -> Result<PartitionResult, (ErrorCode, String)> {
+) -> Result<PartitionResult, Refusal> {
     let acks = acks.map_err(|(code, message)| (code, message.to_owned()))?;
-    call.caller
-        .may_use_topic(Access::Write, topic)
-        .map_err(|code| (code, format!("topic {topic} may not be written")))?;
+    call.may_change_topic(Access::Write, topic)?;
     let partition = call.services.partition(topic, batches.index).ok_or_else(|| {
         (ErrorCode::UnknownTopicOrPartition, format!("partition {topic}/{} does not exist", batches.index))
     })?;

@@ -92,7 +92,7 @@ fn unsupported<T>() -> Result<T> {
 impl EventLog for MemoryLog {
     async fn create_topic(&self, spec: TopicSpec) -> Result<Arc<Topic>> {
         let TopicSpec { name, partitions, settings } = spec;
-        let topic = Arc::new(Topic { name, id: Uuid::from_u128(1), partitions, settings });
+        let topic = Arc::new(Topic { name, id: Uuid::from_u128(1), partitions, settings, owner: None });
         *self.topic.lock() = Some(Arc::clone(&topic));
         Ok(topic)
     }
@@ -107,6 +107,13 @@ impl EventLog for MemoryLog {
 
     fn topics(&self) -> Vec<Arc<Topic>> {
         self.topic.lock().iter().map(Arc::clone).collect()
+    }
+
+    fn claim_topic(&self, name: &TopicName, owner: &'static str) -> Result<()> {
+        let mut topic = self.topic.lock();
+        let unclaimed = topic.take().ok_or_else(|| Error::UnknownPartition(name.to_string()))?;
+        *topic = Some(Arc::new(Topic { owner: Some(owner), ..(*unclaimed).clone() }));
+        Ok(())
     }
 
     async fn append(&self, _: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended> {

@@ -20,7 +20,7 @@ use super::{
     partitioner::partition_of_key,
     problem::{Problem, Result},
     record_json::{NewRecord, ShownRecord},
-    topics::existing_topic,
+    topics::{authorise_change, existing_topic},
     waiting,
 };
 
@@ -60,7 +60,7 @@ pub(super) async fn append(
     JsonBody(NewRecords(records)): JsonBody<NewRecords>,
 ) -> Result<Response> {
     parameters.finish()?;
-    authorise(&caller, Access::Write, Resource::Topic(&name))?;
+    authorise_change(&server, &caller, Access::Write, &name)?;
     let log = server.doors.log.as_ref();
     let topic = existing_topic(log, &name)?;
     let (assigned, parts) = distribute(&server, &topic, records)?;

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use eventlog::{Bounds, EventLog, Topic, TopicSettings, TopicSpec};
-use model::{Access, Error, Offset, Positions, Resource, TopicName, principal::authorise};
+use model::{Access, Error, Offset, Positions, Principal, Resource, TopicName, principal::authorise};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -136,11 +136,23 @@ pub(super) async fn delete(
     parameters: Parameters,
 ) -> Result<Response> {
     parameters.finish()?;
-    authorise(&caller, Access::Alter, Resource::Topic(&name))?;
+    authorise_change(&server, &caller, Access::Alter, &name)?;
     let log = &server.doors.log;
     let topic = existing_topic(log.as_ref(), &name)?;
     log.delete_topic(&topic.name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Asks whether the caller may write or change a topic, of which it may know only the name.
+pub(super) fn authorise_change(server: &Server, caller: &Principal, access: Access, name: &str) -> Result<(), Error> {
+    let topic = server.doors.log.topic(name);
+    let resource = topic.as_ref().map_or(Resource::Topic(name), |topic| topic.resource());
+    authorise(caller, access, resource).map_err(|error| match &server.doors.event_store {
+        Some(store) if store.partition().topic.as_str() == name => error.with_hint(
+            "append events with POST /v1/streams/{stream}, or send a command with POST /v1/commands/{aggregate}/{id}",
+        ),
+        _ => error,
+    })
 }
 
 /// Looks up a topic that has to exist.

@@ -98,6 +98,25 @@ async fn what_cannot_be_appended_or_read_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_event_stores_topic_is_read_and_not_written() {
+    let door = Door::open().await;
+    let event = r#"{"events": [{"type": "departed", "data": {"gate": 1}}]}"#;
+    door.check("POST /v1/streams/flight", Some(event), 200, json!({})).await;
+    let forged =
+        json!({ "key": "flight", "value": 2, "headers": [{ "name": "ff_version", "value": "1" }] }).to_string();
+    let hint =
+        "append events with POST /v1/streams/{stream}, or send a command with POST /v1/commands/{aggregate}/{id}";
+    let denied = json!({ "kind": "denied", "status": 403, "hint": hint,
+        "detail": "topic events is the event store's: nobody else writes it" });
+    door.check("POST /v1/topics/events/records", Some(&forged), 403, denied.clone()).await;
+    door.check("DELETE /v1/topics/events", None, 403, denied).await;
+    door.check("POST /v1/topics", Some(r#"{"name": "events"}"#), 409, json!({ "kind": "conflict" })).await;
+    let read = json!({ "records": [{ "key": "flight", "value": { "gate": 1 } }], "high_watermark": 1 });
+    door.check("GET /v1/topics/events/partitions/0/records", None, 200, read).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_meet_in_the_partition_that_kafka_gives_them() {
     let door = Door::open().await;
     door.ask("POST /v1/topics", Some(r#"{"name": "flights", "partitions": 3}"#)).await;
