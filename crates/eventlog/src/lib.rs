@@ -29,6 +29,7 @@ mod request;
 mod segment;
 mod segment_index;
 mod segment_read;
+mod segment_repair;
 mod settings;
 mod state;
 mod wal;

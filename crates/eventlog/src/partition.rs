@@ -125,6 +125,11 @@ impl Partition {
         &self.directory
     }
 
+    /// Whether something beside its segments had to be made anew.
+    pub(crate) fn was_repaired(&self) -> bool {
+        self.segments.read().iter().any(|segment| segment.was_repaired())
+    }
+
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
     }
@@ -192,7 +197,11 @@ impl Partition {
         }
         let (mut found, mut bytes): (Vec<StoredBatch>, usize) = (Vec::new(), 0);
         for segment in self.segments_from(from) {
-            let more = segment.read(from, bytes_max - bytes)?;
+            let more = match segment.read(from, bytes_max - bytes) {
+                // Whoever reads on behind what was found will be told.
+                Err(Error::Corrupt { .. }) if !found.is_empty() => break,
+                more => more?,
+            };
             // A segment always gives one batch; after the first, it counts only if it fits.
             let fits = |batch: &StoredBatch| found.is_empty() || bytes + batch.bytes.len() <= bytes_max;
             if !more.first().is_none_or(fits) {

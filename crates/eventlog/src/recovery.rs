@@ -58,13 +58,15 @@ pub(crate) fn recover(shared: &Shared) -> Result<Recovered> {
     replay.flush()?;
     cut_off(shared, &files, end)?;
     shared.metrics.log_quarantined_frames.inc_by(damaged);
+    let mut repaired = false;
     for partition in replay.state.topics().flat_map(|topic| &topic.partitions) {
         partition.shared.recovered_to(partition.next_offset);
+        repaired |= partition.shared.was_repaired();
     }
     let wal_directory = shared.wal_directory();
     let wal = Wal::create(Arc::clone(&shared.disk), &wal_directory, shared.settings.wal_file_bytes, next_sequence)?;
     // After damage the next checkpoint comes at once, so that it is not reported again at every start.
-    let wal_bytes = if damaged > 0 { shared.settings.checkpoint_wal_bytes } else { replay.wal_bytes };
+    let wal_bytes = if damaged > 0 || repaired { shared.settings.checkpoint_wal_bytes } else { replay.wal_bytes };
     Ok(Recovered { state: replay.state, wal, wal_bytes })
 }
 

@@ -23,9 +23,11 @@ use parking_lot::RwLock;
 
 use crate::{
     disk::{Disk, DiskFile},
-    log::{Result, io_error},
+    log::{Error, Result, io_error},
     partition::TailBatch,
-    segment_index::{EntryFile, truncate_to},
+    record::BatchHeader,
+    segment_index::{EntryFile, IndexKind},
+    segment_repair::Repair,
 };
 
 /// How far a segment goes, as a checkpoint stores it.
@@ -62,9 +64,11 @@ pub(crate) struct Contents {
     max_timestamp_offset: Offset,
     /// The largest timestamp that the time index knows.
     time_indexed_ms: i64,
-    first_arrival_ms: i64,
-    last_arrival_ms: i64,
+    pub(crate) first_arrival_ms: i64,
+    pub(crate) last_arrival_ms: i64,
     bytes_since_index: u64,
+    /// How often one of the files beside the segment was made anew.
+    pub(crate) repairs: u32,
     /// Open while there is something to sync.
     pub(crate) file: Option<Arc<dyn DiskFile>>,
 }
@@ -74,44 +78,57 @@ impl Segment {
     pub(crate) fn create(disk: Arc<dyn Disk>, directory: &Path, base_offset: Offset) -> Result<Self> {
         let log_path = path_of(directory, base_offset, "log");
         let file = disk.create(&log_path).map_err(io_error("create", &log_path))?;
-        let contents = Contents {
-            next_offset: base_offset,
-            log_bytes: 0,
-            index: EntryFile::new(path_of(directory, base_offset, "index")),
-            time_index: EntryFile::new(path_of(directory, base_offset, "timeindex")),
-            arrivals: EntryFile::new(path_of(directory, base_offset, "arrivals")),
-            max_timestamp_ms: -1,
-            max_timestamp_offset: base_offset,
-            time_indexed_ms: -1,
-            first_arrival_ms: 0,
-            last_arrival_ms: 0,
-            bytes_since_index: 0,
-            file: Some(file),
-        };
+        let contents = Contents { file: Some(file), ..Contents::empty(&log_path, base_offset) };
         Ok(Self { base_offset, log_path, disk, contents: RwLock::new(contents) })
     }
 
-    /// The segment that a checkpoint speaks of; what was written after the checkpoint is cut off.
+    /// The segment that a checkpoint speaks of; what was written after the checkpoint is cut off, and what helps to
+    /// find a place is made anew where it is missing.
     pub(crate) fn recover(disk: Arc<dyn Disk>, directory: &Path, extent: &SegmentExtent) -> Result<Self> {
-        let base_offset = extent.base_offset;
+        let (base_offset, next_offset) = (extent.base_offset, extent.next_offset);
         let log_path = path_of(directory, base_offset, "log");
         truncate_to(&*disk, &log_path, extent.log_bytes)?;
-        let path = |kind| path_of(directory, base_offset, kind);
+        let empty = Contents::empty(&log_path, base_offset);
+        let is_inside = |last_offset| last_offset < next_offset;
+        let (index, index_is_whole) = empty
+            .index
+            .recover(&*disk, extent.index_entries, |entry| is_inside(read_index_entry(base_offset, entry).1))?;
+        let (time_index, time_index_is_whole) =
+            empty
+                .time_index
+                .recover(&*disk, extent.time_index_entries, |entry| is_inside(read_time_entry(base_offset, entry).1))?;
+        let arrival_is_inside = |entry| read_arrival_entry(entry).is_some_and(|(offset, _)| offset < next_offset);
+        let (arrivals, arrivals_are_whole) =
+            empty.arrivals.recover(&*disk, extent.arrival_entries, arrival_is_inside)?;
         let contents = Contents {
-            next_offset: extent.next_offset,
+            next_offset,
             log_bytes: extent.log_bytes,
-            index: EntryFile::recover(&*disk, path("index"), extent.index_entries)?,
-            time_index: EntryFile::recover(&*disk, path("timeindex"), extent.time_index_entries)?,
-            arrivals: EntryFile::recover(&*disk, path("arrivals"), extent.arrival_entries)?,
+            index,
+            time_index,
+            arrivals,
             max_timestamp_ms: extent.max_timestamp_ms,
             max_timestamp_offset: extent.max_timestamp_offset,
             time_indexed_ms: extent.max_timestamp_ms,
             first_arrival_ms: extent.first_arrival_ms,
             last_arrival_ms: extent.last_arrival_ms,
-            bytes_since_index: 0,
-            file: None,
+            ..empty
         };
-        Ok(Self { base_offset, log_path, disk, contents: RwLock::new(contents) })
+        let segment = Self { base_offset, log_path, disk, contents: RwLock::new(contents) };
+        for (kind, is_whole) in [
+            (IndexKind::Offsets, index_is_whole),
+            (IndexKind::Times, time_index_is_whole),
+            (IndexKind::Arrivals, arrivals_are_whole),
+        ] {
+            if !is_whole {
+                segment.repair(kind, Repair::Missing, "entries are missing")?;
+            }
+        }
+        Ok(segment)
+    }
+
+    /// Whether one of the files beside it was made anew since the log was opened.
+    pub(crate) fn was_repaired(&self) -> bool {
+        self.contents.read().repairs > 0
     }
 
     pub(crate) fn next_offset(&self) -> Offset {
@@ -156,7 +173,7 @@ impl Segment {
         let mut contents = self.contents.write();
         contents.file = Some(file);
         for batch in batches {
-            contents.add(self.base_offset, batch, index_interval_bytes);
+            contents.add(self.base_offset, &batch.header, batch.arrival_time_ms, index_interval_bytes);
         }
         Ok(())
     }
@@ -195,21 +212,48 @@ impl Segment {
 
     /// The files that belong to it.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        ["log", "index", "timeindex", "arrivals"].map(|kind| self.log_path.with_extension(kind)).into()
+        ["log", "index", "timeindex", "arrivals", "arrivals.damaged"]
+            .map(|kind| self.log_path.with_extension(kind))
+            .into()
     }
 }
 
 impl Contents {
-    fn add(&mut self, segment_base: Offset, batch: &TailBatch, index_interval_bytes: u32) {
-        let header = &batch.header;
+    /// Those of a segment without batches.
+    pub(crate) fn empty(log_path: &Path, base_offset: Offset) -> Self {
+        Self {
+            next_offset: base_offset,
+            log_bytes: 0,
+            index: EntryFile::new(IndexKind::Offsets, log_path),
+            time_index: EntryFile::new(IndexKind::Times, log_path),
+            arrivals: EntryFile::new(IndexKind::Arrivals, log_path),
+            max_timestamp_ms: -1,
+            max_timestamp_offset: base_offset,
+            time_indexed_ms: -1,
+            first_arrival_ms: 0,
+            last_arrival_ms: 0,
+            bytes_since_index: 0,
+            repairs: 0,
+            file: None,
+        }
+    }
+
+    /// Counts in a batch that follows those before it.
+    pub(crate) fn add(
+        &mut self,
+        segment_base: Offset,
+        header: &BatchHeader,
+        arrival_time_ms: i64,
+        index_interval_bytes: u32,
+    ) {
         let last_offset = header.next_offset() - 1;
         let relative = |offset: Offset| u32::try_from(offset - segment_base).unwrap_or(u32::MAX).to_be_bytes();
         if self.log_bytes == 0 {
-            self.first_arrival_ms = batch.arrival_time_ms;
+            self.first_arrival_ms = arrival_time_ms;
         }
-        if self.log_bytes == 0 || batch.arrival_time_ms != self.last_arrival_ms {
-            self.arrivals.push(arrival_entry(header.base_offset, batch.arrival_time_ms));
-            self.last_arrival_ms = batch.arrival_time_ms;
+        if self.log_bytes == 0 || arrival_time_ms != self.last_arrival_ms {
+            self.arrivals.push(arrival_entry(header.base_offset, arrival_time_ms));
+            self.last_arrival_ms = arrival_time_ms;
         }
         if header.max_timestamp_ms > self.max_timestamp_ms {
             self.max_timestamp_ms = header.max_timestamp_ms;
@@ -221,8 +265,8 @@ impl Contents {
             self.index_time(segment_base);
             self.bytes_since_index = 0;
         }
-        self.bytes_since_index += batch.bytes.len() as u64;
-        self.log_bytes += batch.bytes.len() as u64;
+        self.bytes_since_index += header.size_bytes() as u64;
+        self.log_bytes += header.size_bytes() as u64;
         self.next_offset = header.next_offset();
     }
 
@@ -235,8 +279,20 @@ impl Contents {
     }
 }
 
+/// Reads an entry of `.index`: where a batch begins, and its last offset.
+pub(crate) fn read_index_entry(segment_base: Offset, entry: [u8; 8]) -> (u64, Offset) {
+    let entry = u64::from_be_bytes(entry);
+    (entry & u64::from(u32::MAX), segment_base + (entry >> 32).cast_signed())
+}
+
+/// Reads an entry of `.timeindex`: the largest timestamp so far, and the last offset of its batch.
+pub(crate) fn read_time_entry(segment_base: Offset, entry: [u8; 12]) -> (i64, Offset) {
+    let [a, b, c, d, e, f, g, h, offset @ ..] = entry;
+    (i64::from_be_bytes([a, b, c, d, e, f, g, h]), segment_base + i64::from(u32::from_be_bytes(offset)))
+}
+
 /// An entry of `.arrivals`: from `offset` on, batches arrived at `arrival_time_ms`.
-fn arrival_entry(offset: Offset, arrival_time_ms: i64) -> [u8; 20] {
+pub(crate) fn arrival_entry(offset: Offset, arrival_time_ms: i64) -> [u8; 20] {
     let body: [u8; 16] = joined(offset.to_be_bytes(), arrival_time_ms.to_be_bytes());
     joined(body, crc32c::crc32c(&body).to_be_bytes())
 }
@@ -251,6 +307,20 @@ pub(crate) fn read_arrival_entry(entry: [u8; 20]) -> Option<(Offset, i64)> {
 
 fn joined<const A: usize, const B: usize, const N: usize>(first: [u8; A], second: [u8; B]) -> [u8; N] {
     std::array::from_fn(|i| if i < A { first[i] } else { second[i - A] })
+}
+
+/// Cuts a segment to the size that a checkpoint knows.
+fn truncate_to(disk: &dyn Disk, path: &Path, size: u64) -> Result<()> {
+    let file = disk.open(path).map_err(io_error("open", path))?;
+    let found = file.size().map_err(io_error("look at", path))?;
+    if found < size {
+        let reason = format!("the file has {found} bytes, the checkpoint says {size}");
+        return Err(Error::Corrupt { file: path.display().to_string(), position: found, reason });
+    }
+    if found > size {
+        file.truncate(size).map_err(io_error("truncate", path))?;
+    }
+    Ok(())
 }
 
 /// The base offset that a file's name speaks of.

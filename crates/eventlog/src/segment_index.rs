@@ -1,19 +1,58 @@
 //! A file of entries of one size that grows along a segment: offset index, time index, arrivals.
 //!
 //! New entries stay in memory until a checkpoint writes them. They are few (the write-ahead log bounds them), and
-//! what a crash takes away, replaying the write-ahead log brings back; so an index on disk never says more than a
-//! checkpoint knows.
+//! what a crash takes away, replaying the write-ahead log brings back.
+//!
+//! What it is not: needed. What is missing or wrong is [`Unusable::Damaged`], and `segment_repair` makes it anew.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     disk::{Disk, DiskFile},
     log::{Error, Result, io_error},
 };
 
+/// What a file of entries says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IndexKind {
+    Offsets,
+    Times,
+    Arrivals,
+}
+
+impl IndexKind {
+    /// The end of the file's name.
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Offsets => "index",
+            Self::Times => "timeindex",
+            Self::Arrivals => "arrivals",
+        }
+    }
+}
+
+/// Why something could not be read.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// Entries are missing or wrong, for this reason: they can be rebuilt.
+    Damaged(IndexKind, String),
+    Other(Error),
+}
+
+impl From<Error> for Unusable {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
 /// Entries of `N` bytes.
 #[derive(Debug)]
 pub(crate) struct EntryFile<const N: usize> {
+    kind: IndexKind,
     path: PathBuf,
     /// How many entries the file holds.
     stored: u64,
@@ -22,16 +61,41 @@ pub(crate) struct EntryFile<const N: usize> {
 }
 
 impl<const N: usize> EntryFile<N> {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, stored: 0, pending: Vec::new() }
+    pub(crate) fn new(kind: IndexKind, log_path: &Path) -> Self {
+        Self { kind, path: log_path.with_extension(kind.extension()), stored: 0, pending: Vec::new() }
     }
 
-    /// Takes over a file that should hold `stored` entries; what is beyond them is cut off.
-    pub(crate) fn recover(disk: &dyn Disk, path: PathBuf, stored: u64) -> Result<Self> {
-        if stored > 0 {
-            truncate_to(disk, &path, stored * N as u64)?;
+    /// Takes over a file that should hold `stored` entries that `belongs` to the segment. More that belong are kept
+    /// (a rebuilt file can have them), what is beyond them is cut off. Returns whether nothing is missing.
+    pub(crate) fn recover(
+        mut self,
+        disk: &dyn Disk,
+        stored: u64,
+        belongs: impl Fn([u8; N]) -> bool,
+    ) -> Result<(Self, bool)> {
+        let file = match disk.open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((self, stored == 0)),
+            opened => opened.map_err(io_error("open", &self.path))?,
+        };
+        let size = file.size().map_err(io_error("look at", &self.path))?;
+        self.stored = size / N as u64;
+        let belongs_at = |index: u64| {
+            let mut entry = [0; N];
+            let read = file.read_exact_at(&mut entry, index * N as u64);
+            read.map(|()| belongs(entry)).map_err(io_error("read", &self.path))
+        };
+        if self.stored < stored || (stored > 0 && !belongs_at(stored - 1)?) {
+            return Ok((self, false));
         }
-        Ok(Self { path, stored, pending: Vec::new() })
+        let mut kept = stored;
+        while kept < self.stored && belongs_at(kept)? {
+            kept += 1;
+        }
+        if size > kept * N as u64 {
+            file.truncate(kept * N as u64).map_err(io_error("truncate", &self.path))?;
+        }
+        self.stored = kept;
+        Ok((self, true))
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -57,17 +121,53 @@ impl<const N: usize> EntryFile<N> {
         Ok(is_new)
     }
 
+    /// Puts `rebuilt` (all of it pending) in the place of what is there, in one step and durably.
+    pub(crate) fn replace(&mut self, disk: &dyn Disk, rebuilt: &Self) -> Result<()> {
+        let new = self.path.with_extension(format!("{}.new", self.kind.extension()));
+        let file = disk.create(&new).map_err(io_error("create", &new))?;
+        let written = file.write_all_at(rebuilt.pending.as_flattened(), 0);
+        written.and_then(|()| file.sync()).map_err(io_error("write", &new))?;
+        disk.rename(&new, &self.path).map_err(io_error("rename", &new))?;
+        if let Some(directory) = self.path.parent() {
+            disk.sync_directory(directory).map_err(io_error("sync", directory))?;
+        }
+        (self.stored, self.pending) = (rebuilt.pending.len() as u64, Vec::new());
+        Ok(())
+    }
+
+    /// What is left of the entries, `None` for those that are not there.
+    pub(crate) fn remains(&self, disk: &dyn Disk) -> Result<Vec<Option<[u8; N]>>> {
+        let bytes = match disk.read(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(io_error("read", &self.path))?,
+        };
+        let stored = usize::try_from(self.stored).unwrap_or(usize::MAX);
+        let (found, _) = bytes.as_chunks();
+        let found = found.iter().take(stored);
+        let missing = stored - found.len();
+        let pending = self.pending.iter().copied().map(Some);
+        Ok(found.copied().map(Some).chain(std::iter::repeat_n(None, missing)).chain(pending).collect())
+    }
+
     /// Opens the entries for reading.
-    pub(crate) fn read(&self, disk: &dyn Disk) -> Result<Entries<'_, N>> {
+    pub(crate) fn read(&self, disk: &dyn Disk) -> Result<Entries<'_, N>, Unusable> {
         let file = match self.stored {
             0 => None,
-            _ => Some(disk.open(&self.path).map_err(io_error("open", &self.path))?),
+            _ => Some(disk.open(&self.path).map_err(|error| self.unreadable("open", error))?),
         };
         Ok(Entries { entries: self, file })
     }
 
-    pub(crate) fn corrupt(&self, index: u64, reason: &str) -> Error {
-        Error::Corrupt { file: self.path.display().to_string(), position: index * N as u64, reason: reason.to_owned() }
+    pub(crate) fn damaged(&self, reason: &str) -> Unusable {
+        Unusable::Damaged(self.kind, reason.to_owned())
+    }
+
+    fn unreadable(&self, doing: &'static str, error: io::Error) -> Unusable {
+        match error.kind() {
+            io::ErrorKind::NotFound => self.damaged("the file is missing"),
+            io::ErrorKind::UnexpectedEof => self.damaged("the file is too short"),
+            _ => io_error(doing, &self.path)(error).into(),
+        }
     }
 }
 
@@ -79,8 +179,8 @@ pub(crate) struct Entries<'a, const N: usize> {
 
 impl<const N: usize> Entries<'_, N> {
     /// The entry at `index`, which must be below the number of entries.
-    pub(crate) fn get(&self, index: u64) -> Result<[u8; N]> {
-        let beyond = || self.entries.corrupt(index, "an entry is missing");
+    pub(crate) fn get(&self, index: u64) -> Result<[u8; N], Unusable> {
+        let beyond = || self.entries.damaged("an entry is missing");
         match (index.checked_sub(self.entries.stored), &self.file) {
             (Some(pending), _) => {
                 let pending = usize::try_from(pending).ok().and_then(|at| self.entries.pending.get(at));
@@ -88,7 +188,8 @@ impl<const N: usize> Entries<'_, N> {
             }
             (None, Some(file)) => {
                 let mut entry = [0; N];
-                file.read_exact_at(&mut entry, index * N as u64).map_err(io_error("read", &self.entries.path))?;
+                let read = file.read_exact_at(&mut entry, index * N as u64);
+                read.map_err(|error| self.entries.unreadable("read", error))?;
                 Ok(entry)
             }
             (None, None) => Err(beyond()),
@@ -96,11 +197,14 @@ impl<const N: usize> Entries<'_, N> {
     }
 
     /// The last entry that `is_before` holds for, with its index; it must hold for none after one it does not hold for.
-    pub(crate) fn last(&self, is_before: impl Fn(u64, [u8; N]) -> Result<bool>) -> Result<Option<(u64, [u8; N])>> {
+    pub(crate) fn last(
+        &self,
+        is_before: impl Fn([u8; N]) -> Result<bool, Unusable>,
+    ) -> Result<Option<(u64, [u8; N])>, Unusable> {
         let (mut from, mut to) = (0, self.entries.len());
         while from < to {
             let middle = from + (to - from) / 2;
-            if is_before(middle, self.get(middle)?)? {
+            if is_before(self.get(middle)?)? {
                 from = middle + 1;
             } else {
                 to = middle;
@@ -108,18 +212,4 @@ impl<const N: usize> Entries<'_, N> {
         }
         from.checked_sub(1).map(|index| Ok((index, self.get(index)?))).transpose()
     }
-}
-
-/// Cuts a file to the size that a checkpoint knows.
-pub(crate) fn truncate_to(disk: &dyn Disk, path: &std::path::Path, size: u64) -> Result<()> {
-    let file = disk.open(path).map_err(io_error("open", path))?;
-    let found = file.size().map_err(io_error("look at", path))?;
-    if found < size {
-        let reason = format!("the file has {found} bytes, the checkpoint says {size}");
-        return Err(Error::Corrupt { file: path.display().to_string(), position: found, reason });
-    }
-    if found > size {
-        file.truncate(size).map_err(io_error("truncate", path))?;
-    }
-    Ok(())
 }

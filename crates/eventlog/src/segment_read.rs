@@ -2,7 +2,7 @@
 //!
 //! What must hold: a batch is handed out only if its checksum is right and it stands where it must (the first where
 //! the index or the segment's name says, each further one right after the one before); anything else is
-//! [`Error::Corrupt`], never a wrong record.
+//! [`Error::Corrupt`], never a wrong record. What stands before it is handed out.
 
 use std::sync::Arc;
 
@@ -13,7 +13,9 @@ use crate::{
     disk::DiskFile,
     log::{Error, Result, StoredBatch, TimedOffset, io_error},
     record::{BatchHeader, HEADER_BYTES},
-    segment::{Segment, read_arrival_entry},
+    segment::{Segment, read_arrival_entry, read_index_entry, read_time_entry},
+    segment_index::{IndexKind, Unusable},
+    segment_repair::Repair,
 };
 
 /// How much is read beyond what was asked for, to begin between two index entries and end on a whole batch.
@@ -28,17 +30,54 @@ impl Segment {
         if from >= self.next_offset() {
             return Ok(Vec::new());
         }
+        self.repairing(|| self.try_read(from, bytes_max))
+    }
+
+    /// The first record at or after `timestamp_ms`.
+    pub(crate) fn offset_at_time(&self, timestamp_ms: i64, from: Offset) -> Result<Option<TimedOffset>> {
+        if self.max_timestamp_ms() < timestamp_ms || from >= self.next_offset() {
+            return Ok(None);
+        }
+        self.repairing(|| self.try_offset_at_time(timestamp_ms, from))
+    }
+
+    /// Reads; if something beside the segment turns out to be damaged, makes that anew and reads again.
+    fn repairing<T>(&self, read: impl Fn() -> Result<T, Unusable>) -> Result<T> {
+        // Each of the files can be found damaged once.
+        for _ in 0..3 {
+            let seen = self.contents.read().repairs;
+            match read() {
+                Ok(found) => return Ok(found),
+                Err(Unusable::Other(error)) => return Err(error),
+                Err(Unusable::Damaged(kind, reason)) => self.repair(kind, Repair::Doubted(seen), &reason)?,
+            }
+        }
+        read().map_err(|unusable| match unusable {
+            Unusable::Other(error) => error,
+            Unusable::Damaged(kind, reason) => Error::Corrupt {
+                file: self.log_path.with_extension(kind.extension()).display().to_string(),
+                position: 0,
+                reason,
+            },
+        })
+    }
+
+    fn try_read(&self, from: Offset, bytes_max: usize) -> Result<Vec<StoredBatch>, Unusable> {
         let mut cursor = Cursor::open(self, from, bytes_max.saturating_add(READ_AHEAD_BYTES))?;
         let (mut found, mut bytes): (Vec<(BatchHeader, Bytes)>, usize) = (Vec::new(), 0);
-        while let Some((header, batch)) = cursor.next(bytes == 0)? {
+        loop {
+            let (header, batch) = match cursor.next_checked(bytes == 0, from) {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                // What stands before the damage can be read; whoever reads on will be told.
+                Err(Error::Corrupt { .. }) if bytes > 0 => break,
+                Err(error) => return Err(error.into()),
+            };
             if header.next_offset() <= from {
                 continue;
             }
             if bytes > 0 && bytes + batch.len() > bytes_max {
                 break;
-            }
-            if !header.crc_is_valid(&batch) {
-                return Err(cursor.corrupt("a batch fails its checksum"));
             }
             bytes += batch.len();
             found.push((header, batch));
@@ -46,22 +85,29 @@ impl Segment {
         self.with_arrivals(found)
     }
 
-    /// The first record at or after `timestamp_ms`.
-    pub(crate) fn offset_at_time(&self, timestamp_ms: i64, from: Offset) -> Result<Option<TimedOffset>> {
-        if self.max_timestamp_ms() < timestamp_ms {
-            return Ok(None);
+    fn try_offset_at_time(&self, timestamp_ms: i64, from: Offset) -> Result<Option<TimedOffset>, Unusable> {
+        let floor = self.time_index_floor(timestamp_ms)?;
+        let damaged = || self.contents.read().time_index.damaged("an entry speaks of another batch");
+        if floor.is_some_and(|(_, last_offset)| last_offset >= self.next_offset()) {
+            return Err(damaged());
         }
-        let start = self.time_index_floor(timestamp_ms)?.max(from).max(self.base_offset);
-        if start >= self.next_offset() {
-            return Ok(None);
-        }
+        let start = floor.map_or(self.base_offset, |(_, last_offset)| last_offset).max(from).max(self.base_offset);
         let mut cursor = Cursor::open(self, start, SCAN_BYTES)?;
         while let Some((header, batch)) = cursor.next(true)? {
-            if header.max_timestamp_ms < timestamp_ms || header.next_offset() <= from {
+            if header.next_offset() <= start {
+                continue;
+            }
+            // The entry's own batch is the first: it shows whether the entry is right.
+            if let Some((floor_ms, last_offset)) = floor.filter(|(_, last_offset)| *last_offset >= header.base_offset)
+                && (floor_ms, last_offset) != (header.max_timestamp_ms, header.next_offset() - 1)
+            {
+                return Err(damaged());
+            }
+            if header.max_timestamp_ms < timestamp_ms {
                 continue;
             }
             if !header.crc_is_valid(&batch) {
-                return Err(cursor.corrupt("a batch fails its checksum"));
+                return Err(cursor.corrupt("a batch fails its checksum").into());
             }
             let batch = StoredBatch { bytes: batch, arrival_time_ms: 0 };
             if let Some(found) = first_at_or_after(&batch, &header, timestamp_ms, from) {
@@ -71,46 +117,38 @@ impl Segment {
         Ok(None)
     }
 
-    /// An offset before which every timestamp is smaller than `timestamp_ms`.
-    fn time_index_floor(&self, timestamp_ms: i64) -> Result<Offset> {
+    /// The time index's last entry before `timestamp_ms`: no record up to its offset is as late as that.
+    fn time_index_floor(&self, timestamp_ms: i64) -> Result<Option<(i64, Offset)>, Unusable> {
         let contents = self.contents.read();
         let entries = contents.time_index.read(&*self.disk)?;
-        let split = |entry: [u8; 12]| {
-            let (time, relative) = entry.split_at(8);
-            let time = time.first_chunk().map_or(i64::MIN, |bytes| i64::from_be_bytes(*bytes));
-            (time, relative.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes)))
-        };
-        let floor = entries.last(|_, entry| Ok(split(entry).0 < timestamp_ms))?;
-        Ok(self.base_offset + floor.map_or(0, |(_, entry)| i64::from(split(entry).1)))
+        let split = |entry| read_time_entry(self.base_offset, entry);
+        let floor = entries.last(|entry| Ok(split(entry).0 < timestamp_ms))?;
+        Ok(floor.map(|(_, entry)| split(entry)))
     }
 
     /// A position at which a batch begins that does not lie after `from`, and that batch's last offset.
-    fn index_floor(&self, from: Offset) -> Result<Option<(u64, Offset)>> {
+    fn index_floor(&self, from: Offset) -> Result<Option<(u64, Offset)>, Unusable> {
         let contents = self.contents.read();
         let entries = contents.index.read(&*self.disk)?;
-        let split = |entry: [u8; 8]| {
-            let entry = u64::from_be_bytes(entry);
-            (self.base_offset + (entry >> 32).cast_signed(), entry & u64::from(u32::MAX))
-        };
-        let floor = entries.last(|_, entry| Ok(split(entry).0 <= from))?;
-        let floor = floor.map(|(_, entry)| split(entry));
-        Ok(floor.filter(|(_, position)| *position < contents.log_bytes).map(|(offset, position)| (position, offset)))
+        let split = |entry| read_index_entry(self.base_offset, entry);
+        let floor = entries.last(|entry| Ok(split(entry).1 <= from))?;
+        Ok(floor.map(|(_, entry)| split(entry)))
     }
 
-    fn with_arrivals(&self, batches: Vec<(BatchHeader, Bytes)>) -> Result<Vec<StoredBatch>> {
+    fn with_arrivals(&self, batches: Vec<(BatchHeader, Bytes)>) -> Result<Vec<StoredBatch>, Unusable> {
         let Some((first, _)) = batches.first() else { return Ok(Vec::new()) };
         let contents = self.contents.read();
         let entries = contents.arrivals.read(&*self.disk)?;
-        let read = |index: u64, entry| {
-            let bad = || contents.arrivals.corrupt(index, "an arrival time fails its checksum");
+        let read = |entry| {
+            let bad = || contents.arrivals.damaged("an arrival time fails its checksum");
             read_arrival_entry(entry).ok_or_else(bad)
         };
-        let floor = entries.last(|index, entry| Ok(read(index, entry)?.0 <= first.base_offset))?;
-        let (index, entry) = floor.ok_or_else(|| contents.arrivals.corrupt(0, "the first arrival time is missing"))?;
-        let mut current = read(index, entry)?.1;
+        let floor = entries.last(|entry| Ok(read(entry)?.0 <= first.base_offset))?;
+        let (index, entry) = floor.ok_or_else(|| contents.arrivals.damaged("the first arrival time is missing"))?;
+        let mut current = read(entry)?.1;
         let mut index = index + 1;
         let get = |index| match index < contents.arrivals.len() {
-            true => entries.get(index).and_then(|entry| read(index, entry)).map(Some),
+            true => entries.get(index).and_then(read).map(Some),
             false => Ok(None),
         };
         let mut next = get(index)?;
@@ -142,7 +180,7 @@ pub(crate) fn first_at_or_after(
 }
 
 /// Walks over batches, reading in windows.
-struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     segment: &'a Segment,
     file: Arc<dyn DiskFile>,
     log_bytes: u64,
@@ -150,12 +188,19 @@ struct Cursor<'a> {
     window: Bytes,
     /// Where the window begins.
     position: u64,
-    /// The offset that the next batch must begin at; `None` for the first after a jump by the index.
-    expected: Option<Offset>,
+    /// The offset that the next batch must begin at.
+    expected: Offset,
 }
 
 impl<'a> Cursor<'a> {
-    fn open(segment: &'a Segment, from: Offset, window_bytes: usize) -> Result<Self> {
+    /// Begins with the segment's first batch.
+    pub(crate) fn at_start(segment: &'a Segment, file: Arc<dyn DiskFile>, log_bytes: u64, window_bytes: usize) -> Self {
+        let expected = segment.base_offset;
+        Self { segment, file, log_bytes, window_bytes, window: Bytes::new(), position: 0, expected }
+    }
+
+    /// Begins at or before the batch that contains `from`.
+    fn open(segment: &'a Segment, from: Offset, window_bytes: usize) -> Result<Self, Unusable> {
         let (file, log_bytes) = {
             let contents = segment.contents.read();
             (contents.file.clone(), contents.log_bytes)
@@ -164,27 +209,35 @@ impl<'a> Cursor<'a> {
             Some(file) => file,
             None => segment.disk.open(&segment.log_path).map_err(io_error("open", &segment.log_path))?,
         };
-        let floor = segment.index_floor(from)?;
-        let (window, position) = (Bytes::new(), floor.map_or(0, |(position, _)| position));
-        let expected = floor.is_none().then_some(segment.base_offset);
-        let mut cursor = Self { segment, file, log_bytes, window_bytes, window, position, expected };
-        if let Some((position, last_offset)) = floor {
-            cursor.fill(HEADER_BYTES)?;
-            match BatchHeader::parse(&cursor.window) {
-                Ok(header) if header.next_offset() - 1 == last_offset => cursor.expected = Some(header.base_offset),
-                _ => {
-                    let segment = segment.log_path.display();
-                    tracing::warn!(%segment, position, "the offset index is wrong here; reading without it");
-                    (cursor.window, cursor.position) = (Bytes::new(), 0);
-                    cursor.expected = Some(cursor.segment.base_offset);
-                }
-            }
+        let mut cursor = Self::at_start(segment, file, log_bytes, window_bytes);
+        let Some((position, last_offset)) = segment.index_floor(from)? else { return Ok(cursor) };
+        let wrong = || {
+            Unusable::Damaged(IndexKind::Offsets, format!("an entry points to byte {position}, where its batch is not"))
+        };
+        if position.saturating_add(HEADER_BYTES as u64) > log_bytes {
+            return Err(wrong());
         }
+        cursor.position = position;
+        cursor.fill(HEADER_BYTES)?;
+        let header = BatchHeader::parse(&cursor.window).map_err(|_| wrong())?;
+        if header.next_offset() - 1 != last_offset {
+            return Err(wrong());
+        }
+        cursor.expected = header.base_offset;
         Ok(cursor)
     }
 
+    /// Like [`next`](Self::next); a batch that reaches beyond `from` must have the right checksum.
+    fn next_checked(&mut self, beyond_window: bool, from: Offset) -> Result<Option<(BatchHeader, Bytes)>> {
+        let next = self.next(beyond_window)?;
+        if next.as_ref().is_some_and(|(header, batch)| header.next_offset() > from && !header.crc_is_valid(batch)) {
+            return Err(self.corrupt("a batch fails its checksum"));
+        }
+        Ok(next)
+    }
+
     /// The next batch. When it is not in the window, it is fetched only if `beyond_window`.
-    fn next(&mut self, beyond_window: bool) -> Result<Option<(BatchHeader, Bytes)>> {
+    pub(crate) fn next(&mut self, beyond_window: bool) -> Result<Option<(BatchHeader, Bytes)>> {
         if self.position + self.window.len() as u64 >= self.log_bytes && self.window.is_empty() {
             return Ok(None);
         }
@@ -196,7 +249,7 @@ impl<'a> Cursor<'a> {
         }
         let header = BatchHeader::parse(&self.window).map_err(|reason| self.corrupt(&reason))?;
         let size = header.size_bytes();
-        if Some(header.base_offset) != self.expected || header.last_offset_delta < 0 {
+        if header.base_offset != self.expected || header.last_offset_delta < 0 {
             return Err(self.corrupt(&format!("a batch says it begins at offset {}", header.base_offset)));
         }
         if size > self.window.len() {
@@ -205,7 +258,7 @@ impl<'a> Cursor<'a> {
             }
             self.fill(size)?;
         }
-        self.expected = Some(header.next_offset());
+        self.expected = header.next_offset();
         self.position += size as u64;
         Ok(Some((header, self.window.split_to(size))))
     }
