@@ -13,46 +13,69 @@ use lakehouse::BatchVersion;
 use model::{Epoch, Error, Positions, Result};
 use streaming::{Fold, ViewPlan};
 
-// Beyond this, the two oldest closed epochs become one: a batch run can still cut at every later boundary.
+use super::keyed_states::{GroupKeys, KeyedStates};
+
+// Beyond this, two neighbours among the closed epochs become one: a batch run can still cut at every later boundary.
 const EPOCHS_MAX: usize = 64;
+// States of the open epoch that were replaced by later ones are let go once there are more than groups, and than this.
+const REPLACED_STATES_MAX: usize = 1024;
 
 /// The layers of one view.
 pub(crate) struct Layers {
     plan: Arc<ViewPlan>,
-    batch: Option<Arc<BatchVersion>>,
+    keys: Arc<GroupKeys>,
+    batch: Option<Arc<BatchLayer>>,
     closed: VecDeque<ClosedEpoch>,
     open: Fold,
     open_from: Positions,
+    /// The open fold's states by key, but for those that it has still marked as dirty.
+    open_states: KeyedStates,
     positions: Positions,
     /// Where the batch run that is under way will end: this boundary must not vanish inside a joined epoch.
     cut: Positions,
 }
 
-#[derive(Clone)]
+/// A batch version whose states are found by key.
+pub(crate) struct BatchLayer {
+    version: u64,
+    positions: Positions,
+    states: KeyedStates,
+}
+
 struct ClosedEpoch {
     epoch: Epoch,
-    states: RecordBatch,
+    states: KeyedStates,
 }
 
 /// Everything one answer is merged from, pinned together.
 pub(crate) struct Pinned {
     plan: Arc<ViewPlan>,
-    batch: Option<Arc<BatchVersion>>,
-    speed: Vec<RecordBatch>,
+    states: Vec<RecordBatch>,
     /// What the answer has folded.
     pub(crate) positions: Positions,
 }
 
+impl BatchLayer {
+    /// Finds the place of each key; for many groups this takes a while.
+    pub(crate) fn new(keys: &Arc<GroupKeys>, batch: BatchVersion) -> Result<Arc<Self>> {
+        let BatchVersion { version, positions, states, .. } = batch;
+        Ok(Arc::new(Self { version, positions, states: KeyedStates::new(keys, states)? }))
+    }
+}
+
 impl Layers {
     /// Begins at the batch version's H, or at the start of the log when there is none.
-    pub(crate) fn new(plan: Arc<ViewPlan>, batch: Option<Arc<BatchVersion>>) -> Result<Self> {
+    pub(crate) fn new(plan: Arc<ViewPlan>, keys: Arc<GroupKeys>, batch: Option<Arc<BatchLayer>>) -> Result<Self> {
         let from = batch.as_ref().map(|batch| batch.positions.clone()).unwrap_or_default();
         let open = Fold::new(&plan)?;
+        let open_states = KeyedStates::new(&keys, [])?;
         Ok(Self {
             plan,
+            keys,
             batch,
             closed: VecDeque::new(),
             open,
+            open_states,
             open_from: from.clone(),
             cut: from.clone(),
             positions: from,
@@ -92,44 +115,75 @@ impl Layers {
     pub(crate) fn close_epoch(&mut self) -> Result<Positions> {
         if self.positions != self.open_from {
             let epoch = Epoch::new(self.open_from.clone(), self.positions.clone())?;
-            let open = std::mem::replace(&mut self.open, Fold::new(&self.plan)?);
-            self.closed.push_back(ClosedEpoch { epoch, states: open.all_state()? });
+            let states = KeyedStates::new(&self.keys, [self.open.all_state()?])?;
+            let (next, next_states) = (Fold::new(&self.plan)?, KeyedStates::new(&self.keys, [])?);
+            // Only now that nothing can fail.
+            self.closed.push_back(ClosedEpoch { epoch, states });
+            (self.open, self.open_states) = (next, next_states);
             self.open_from = self.positions.clone();
-            self.join_oldest()?;
+            self.join_two()?;
         }
         debug_assert!(self.is_seamless());
         Ok(self.positions.clone())
     }
 
-    fn join_oldest(&mut self) -> Result<()> {
+    // Joins the two neighbours that are least work, so that no record is joined again each time.
+    fn join_two(&mut self) -> Result<()> {
         if self.closed.len() <= EPOCHS_MAX {
             return Ok(());
         }
-        let joinable = |i: &usize| self.closed.get(*i).is_some_and(|closed| closed.epoch.to != self.cut);
-        let Some(first) = (0..self.closed.len() - 1).find(joinable) else { return Ok(()) };
-        if let (Some(older), Some(newer)) = (self.closed.remove(first), self.closed.remove(first)) {
-            let epoch = Epoch::new(older.epoch.from, newer.epoch.to)?;
-            let states = merged(&self.plan, [&older.states, &newer.states])?.all_state()?;
-            self.closed.insert(first, ClosedEpoch { epoch, states });
-        }
+        let pairs = self.closed.iter().zip(self.closed.iter().skip(1)).enumerate();
+        let joinable = pairs.filter(|(_, (older, _))| older.epoch.to != self.cut);
+        let Some((first, (older, newer))) =
+            joinable.min_by_key(|(_, (older, newer))| older.states.len() + newer.states.len())
+        else {
+            return Ok(());
+        };
+        let epoch = Epoch::new(older.epoch.from.clone(), newer.epoch.to.clone())?;
+        let states = merged(&self.plan, older.states.batches().chain(newer.states.batches()))?.all_state()?;
+        let joined = ClosedEpoch { epoch, states: KeyedStates::new(&self.keys, [states])? };
+        self.closed.remove(first + 1);
+        self.closed[first] = joined;
         Ok(())
     }
 
     /// What the layers say about everything before `boundary`: the answer that a batch run up to there must repeat.
     pub(crate) fn pin_at(&self, boundary: &Positions) -> Pinned {
-        let speed = self.closed.iter().filter(|closed| boundary.covers(&closed.epoch.to));
-        self.pinned(speed.map(|closed| closed.states.clone()).collect(), boundary.clone())
+        let below = self.closed.iter().filter(|closed| boundary.covers(&closed.epoch.to));
+        let states = self.batch_states().chain(below.map(|closed| &closed.states));
+        let states = states.flat_map(KeyedStates::batches).cloned().collect();
+        Pinned { plan: Arc::clone(&self.plan), states, positions: boundary.clone() }
     }
 
     /// Pins everything for one answer.
     pub(crate) fn pin(&self) -> Result<Pinned> {
-        let mut speed: Vec<_> = self.closed.iter().map(|closed| closed.states.clone()).collect();
-        speed.push(self.open.all_state()?);
-        Ok(self.pinned(speed, self.positions.clone()))
+        let states = self.batch_states().chain(self.closed.iter().map(|closed| &closed.states));
+        let mut states: Vec<_> = states.flat_map(KeyedStates::batches).cloned().collect();
+        states.push(self.open.all_state()?);
+        Ok(Pinned { plan: Arc::clone(&self.plan), states, positions: self.positions.clone() })
     }
 
-    fn pinned(&self, speed: Vec<RecordBatch>, positions: Positions) -> Pinned {
-        Pinned { plan: Arc::clone(&self.plan), batch: self.batch.clone(), speed, positions }
+    /// Pins what one group is merged from.
+    pub(crate) fn pin_group(&mut self, key: &[u8]) -> Result<Pinned> {
+        self.index_open()?;
+        let closed = self.closed.iter().map(|closed| &closed.states);
+        let layers = self.batch_states().chain(closed).chain([&self.open_states]);
+        let states = layers.filter_map(|states| states.find(key)).collect();
+        Ok(Pinned { plan: Arc::clone(&self.plan), states, positions: self.positions.clone() })
+    }
+
+    // The open fold's dirty groups are those that changed since the last time: each state is taken over once.
+    fn index_open(&mut self) -> Result<()> {
+        self.open_states.put(self.open.dirty_state()?)?;
+        self.open.forget_dirty();
+        if self.open_states.replaced() > self.open_states.len().max(REPLACED_STATES_MAX) {
+            self.open_states = KeyedStates::new(&self.keys, [self.open.all_state()?])?;
+        }
+        Ok(())
+    }
+
+    fn batch_states(&self) -> impl Iterator<Item = &KeyedStates> {
+        self.batch.iter().map(|batch| &batch.states)
     }
 
     /// Puts a new batch version in place and drops the epochs that it covers, in one step.
@@ -137,16 +191,16 @@ impl Layers {
     /// # Errors
     /// [`Conflict`](model::ErrorKind::Conflict) when its H is not an epoch boundary: merging would count records
     /// twice or not at all.
-    pub(crate) fn replace_batch(&mut self, batch: Arc<BatchVersion>) -> Result<()> {
+    pub(crate) fn replace_batch(&mut self, batch: Arc<BatchLayer>) -> Result<()> {
         let h = &batch.positions;
-        let kept: VecDeque<_> = self.closed.iter().filter(|closed| !h.covers(&closed.epoch.to)).cloned().collect();
-        let next_from = kept.front().map_or(&self.open_from, |closed| &closed.epoch.from);
+        let covered = self.closed.iter().take_while(|closed| h.covers(&closed.epoch.to)).count();
+        let next_from = self.closed.get(covered).map_or(&self.open_from, |closed| &closed.epoch.from);
         if next_from != h {
             return Err(Error::conflict(format!(
                 "the batch ends at {h}, but the epochs after it begin at {next_from}"
             )));
         }
-        self.closed = kept;
+        self.closed.drain(..covered);
         self.batch = Some(batch);
         debug_assert!(self.is_seamless());
         Ok(())
@@ -167,8 +221,7 @@ impl Layers {
 impl Pinned {
     /// Merges the partial states and finishes them into rows.
     pub(crate) fn rows(&self) -> Result<RecordBatch> {
-        let batch = self.batch.iter().flat_map(|batch| &batch.states);
-        Ok(merged(&self.plan, batch.chain(&self.speed))?.rows()?)
+        Ok(merged(&self.plan, &self.states)?.rows()?)
     }
 }
 

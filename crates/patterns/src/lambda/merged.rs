@@ -1,15 +1,11 @@
 //! [`MergedView`]: the answer of a Lambda view, merged from its layers when it is read.
 //!
 //! What must hold: an answer is merged from layers pinned in one step, so its Positions are exact; a merge is reused
-//! only for the very same layers.
+//! only for the very same layers; a read of one key merges that group alone, and gives the row of the whole merge.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use arrow::{
-    array::{BooleanArray, RecordBatch},
-    compute::{and, filter_record_batch, kernels::cmp::not_distinct},
-    datatypes::SchemaRef,
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use lakehouse::BatchVersion;
@@ -19,13 +15,17 @@ use serving::views::{Relation, Snapshot};
 use streaming::ViewPlan;
 use tokio::sync::watch;
 
-use super::layers::Layers;
+use super::{
+    keyed_states::GroupKeys,
+    layers::{BatchLayer, Layers},
+};
 
 /// A view over a batch layer and a speed layer.
 pub(crate) struct MergedView {
     name: String,
     topics: Vec<TopicName>,
     plan: Arc<ViewPlan>,
+    keys: Arc<GroupKeys>,
     layers: Mutex<Layers>,
     reached: watch::Sender<Reached>,
     last_merge: Mutex<Option<Merge>>,
@@ -46,15 +46,20 @@ struct Merge {
 }
 
 impl MergedView {
-    pub(crate) fn new(name: &str, plan: Arc<ViewPlan>, layers: Layers) -> Self {
-        Self {
-            name: name.to_owned(),
+    /// The view from `batch` on, or from the start of the log when there is none.
+    pub(crate) fn new(plan: &Arc<ViewPlan>, batch: Option<BatchVersion>) -> Result<Self> {
+        let keys = GroupKeys::new(plan)?;
+        let batch = batch.map(|batch| BatchLayer::new(&keys, batch)).transpose()?;
+        let layers = Layers::new(Arc::clone(plan), Arc::clone(&keys), batch)?;
+        Ok(Self {
+            name: plan.name().to_owned(),
             topics: vec![plan.source().topic.clone()],
-            plan,
+            plan: Arc::clone(plan),
+            keys,
             reached: watch::Sender::new(Reached { positions: layers.positions().clone(), failure: None }),
             layers: Mutex::new(layers),
             last_merge: Mutex::new(None),
-        }
+        })
     }
 
     /// Folds source rows that end at `positions` into the speed layer.
@@ -92,7 +97,9 @@ impl MergedView {
 
     /// Puts a new batch version in place of the old one and the epochs that it covers.
     pub(crate) fn replace_batch(&self, batch: BatchVersion) -> Result<()> {
-        self.layers.lock().replace_batch(Arc::new(batch))
+        // Without the lock: queries and the speed layer go on meanwhile.
+        let batch = BatchLayer::new(&self.keys, batch)?;
+        self.layers.lock().replace_batch(batch)
     }
 
     /// Everything before this is in the answer.
@@ -154,8 +161,10 @@ impl Relation for MergedView {
     }
 
     async fn get(&self, key: &[ScalarValue]) -> Result<(Option<RecordBatch>, Positions)> {
-        let (rows, positions) = self.rows()?;
-        Ok((find(&rows, self.key_columns(), key)?, positions))
+        let key = self.keys.encode(key)?;
+        let pinned = self.layers.lock().pin_group(&key)?;
+        let row = pinned.rows()?;
+        Ok(((row.num_rows() > 0).then_some(row), pinned.positions))
     }
 
     async fn wait_for(&self, demanded: &Positions, timeout: Duration) -> Result<()> {
@@ -171,21 +180,4 @@ impl Relation for MergedView {
         };
         Err(Error::unavailable(message).with_hint("try again, or wait longer; SHOW VIEWS says what the view is doing"))
     }
-}
-
-fn find(rows: &RecordBatch, key_columns: &[usize], key: &[ScalarValue]) -> Result<Option<RecordBatch>> {
-    if key.len() != key_columns.len() {
-        return Err(Error::invalid(format!("the key has {} columns, not {}", key_columns.len(), key.len())));
-    }
-    let failed = |e: arrow::error::ArrowError| Error::internal("cannot compare keys").with_source(e);
-    let mut hits = BooleanArray::from(vec![true; rows.num_rows()]);
-    for (column, value) in key_columns.iter().zip(key) {
-        let column = rows.column(*column);
-        let value = value.cast_to(column.data_type()).and_then(|value| value.to_scalar());
-        let value = value.map_err(|e| Error::invalid("a key value is of the wrong type").with_source(e))?;
-        let equal = not_distinct(column, &value).map_err(failed)?;
-        hits = and(&hits, &equal).map_err(failed)?;
-    }
-    let found = filter_record_batch(rows, &hits).map_err(failed)?;
-    Ok((found.num_rows() > 0).then(|| found.slice(0, 1)))
 }

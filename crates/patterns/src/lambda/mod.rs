@@ -8,6 +8,7 @@
 //! What must hold: H is always an epoch's end. After a restart the speed layer is folded again from H: it needs no
 //! checkpoint, because the batch version is one.
 
+mod keyed_states;
 mod layers;
 mod merged;
 
@@ -24,7 +25,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-use self::{layers::Layers, merged::MergedView};
+use self::merged::MergedView;
 use crate::parts::Parts;
 
 // A batch run waits for the lake this long before it gives up until the next one.
@@ -79,8 +80,7 @@ impl LambdaView {
     ) -> Result<Self> {
         let batches = BatchViews::new(parts.lake.child("batch"));
         let batch = batches.load(plan.name()).await?.filter(|batch| batch.plan_hash == plan.hash());
-        let layers = Layers::new(Arc::clone(plan), batch.map(Arc::new))?;
-        let merged = Arc::new(MergedView::new(plan.name(), Arc::clone(plan), layers));
+        let merged = Arc::new(MergedView::new(plan, batch)?);
         let layered = Arc::new(Layered {
             parts: parts.clone(),
             plan: Arc::clone(plan),
