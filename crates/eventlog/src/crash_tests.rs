@@ -30,6 +30,7 @@ fn settings() -> EventLogSettings {
         wal_file_bytes: 2048,
         checkpoint_wal_bytes: 3000,
         segment_bytes: 1500,
+        open_segments_max: 2,
         index_interval_bytes: 200,
         tail_bytes_max: 4096,
         tail_cache_bytes_max: 300,

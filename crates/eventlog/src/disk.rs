@@ -31,6 +31,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// How many files may be open at a time.
+    fn open_files_max(&self) -> usize;
 
     /// The whole of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -104,6 +106,11 @@ impl Disk for FileSystem {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn open_files_max(&self) -> usize {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
     }
 }
 

@@ -89,11 +89,11 @@ impl EmbeddedLog {
         lock: Option<File>,
     ) -> Result<Arc<Self>> {
         let shared = Arc::new(Shared::new(directory.to_owned(), settings, disk, clock, metrics));
-        let Recovered { state, wal, wal_bytes } = recover(&shared)?;
+        let Recovered { state, wal, wal_bytes, open } = recover(&shared)?;
         let (requests, receiver) = mpsc::channel(shared.settings.queue_requests_max.max(1));
         let (messages, mover_messages) = sync_channel(MOVER_MESSAGES_MAX);
         let budget = Arc::new(TailBudget::default());
-        let mover = Mover::new(Arc::clone(&shared), mover_messages, &requests, Arc::clone(&budget));
+        let mover = Mover::new(Arc::clone(&shared), mover_messages, &requests, Arc::clone(&budget), open);
         let writer = Writer {
             shared: Arc::clone(&shared),
             state,

@@ -21,6 +21,7 @@ mod fields;
 mod frame;
 mod log;
 mod mover;
+mod open_segments;
 mod partition;
 mod producer_state;
 pub mod record;

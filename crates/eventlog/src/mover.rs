@@ -25,6 +25,7 @@ use crate::{
     catalogue::Shared,
     checkpoint::Checkpoint,
     log::{Result, io_error},
+    open_segments::OpenSegments,
     partition::{Partition, TailBatch},
     request::Request,
     wal,
@@ -72,6 +73,7 @@ pub(crate) struct Mover {
     /// Where a checkpoint is asked for. Weak, so that the mover does not keep the writer waiting for requests.
     writer: tokio::sync::mpsc::WeakSender<Request>,
     budget: Arc<TailBudget>,
+    open: OpenSegments,
     /// Moved batches that are still in memory, oldest first: up to which offset, and how many bytes.
     cached: VecDeque<(Arc<Partition>, Offset, usize)>,
     cached_bytes: usize,
@@ -85,9 +87,19 @@ impl Mover {
         messages: Receiver<MoverMessage>,
         writer: &Sender<Request>,
         budget: Arc<TailBudget>,
+        open: OpenSegments,
     ) -> Self {
         let (cached, cached_bytes) = (VecDeque::new(), 0);
-        Self { shared, messages, writer: writer.downgrade(), budget, cached, cached_bytes, checkpoint_asked: false }
+        Self {
+            shared,
+            messages,
+            writer: writer.downgrade(),
+            budget,
+            open,
+            cached,
+            cached_bytes,
+            checkpoint_asked: false,
+        }
     }
 
     /// Works until the writer is gone and everything it sent is done.
@@ -149,7 +161,7 @@ impl Mover {
         for (partition, batches) in by_partition.into_values() {
             let bytes = bytes_of(&batches);
             if !partition.is_deleted() {
-                partition.move_to_segments(&batches, &self.shared.settings)?;
+                partition.move_to_segments(&batches, &self.shared.settings, &mut self.open)?;
             }
             if let Some(last) = batches.last() {
                 self.cached.push_back((partition, last.header.next_offset(), bytes));

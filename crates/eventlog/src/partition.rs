@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::{
     disk::Disk,
     log::{Bounds, Error, ReadResult, Result, StoredBatch, TimedOffset, TopicSettings, io_error},
+    open_segments::OpenSegments,
     record::BatchHeader,
     segment::{Segment, SegmentExtent},
     segment_read::first_at_or_after,
@@ -278,7 +279,12 @@ impl Partition {
     // ---- the mover's side
 
     /// Copies committed batches, which follow those moved before, into segments.
-    pub(crate) fn move_to_segments(&self, batches: &[TailBatch], settings: &EventLogSettings) -> Result<()> {
+    pub(crate) fn move_to_segments(
+        &self,
+        batches: &[TailBatch],
+        settings: &EventLogSettings,
+        open: &mut OpenSegments,
+    ) -> Result<()> {
         let mut rest = batches;
         while let Some(first) = rest.first() {
             let active = self.segments.read().last().map(Arc::clone);
@@ -287,6 +293,7 @@ impl Partition {
                 Some(segment) => segment,
                 None => self.begin_segment(first.header.base_offset)?,
             };
+            open.will_write(&segment)?;
             let (mut count, mut bytes, mut next_offset) = (0, 0, first.header.base_offset);
             for batch in rest {
                 let contiguous = batch.header.base_offset == next_offset;

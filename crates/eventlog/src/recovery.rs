@@ -14,6 +14,7 @@ use crate::{
     checkpoint::Checkpoint,
     frame::{Change, Frame},
     log::{Error, Result, Topic, io_error},
+    open_segments::OpenSegments,
     partition::{Partition, TailBatch},
     record::split_batches,
     state::{PartitionState, State},
@@ -30,6 +31,8 @@ pub(crate) struct Recovered {
     pub(crate) wal: Wal,
     /// How much was replayed.
     pub(crate) wal_bytes: u64,
+    /// The segments that it was written to.
+    pub(crate) open: OpenSegments,
 }
 
 /// Brings `shared` to where the log stopped.
@@ -39,7 +42,9 @@ pub(crate) fn recover(shared: &Shared) -> Result<Recovered> {
     let sequence = checkpoint.sequence;
     let state = restore(shared, checkpoint)?;
     let files = read_wal(shared, sequence + 1)?;
-    let mut replay = Replay { shared, state, batches: HashMap::new(), batch_bytes: 0, wal_bytes: 0 };
+    // The other half is for readers, connections, and everything else in the process.
+    let open = OpenSegments::new(shared.settings.open_segments_max.min(shared.disk.open_files_max() / 2));
+    let mut replay = Replay { shared, state, open, batches: HashMap::new(), batch_bytes: 0, wal_bytes: 0 };
     let mut scan = WalScan::new(&files, sequence + 1);
     let mut damaged = 0;
     let mut end = None;
@@ -67,7 +72,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<Recovered> {
     let wal = Wal::create(Arc::clone(&shared.disk), &wal_directory, shared.settings.wal_file_bytes, next_sequence)?;
     // After damage the next checkpoint comes at once, so that it is not reported again at every start.
     let wal_bytes = if damaged > 0 || repaired { shared.settings.checkpoint_wal_bytes } else { replay.wal_bytes };
-    Ok(Recovered { state: replay.state, wal, wal_bytes })
+    Ok(Recovered { state: replay.state, wal, wal_bytes, open: replay.open })
 }
 
 fn make_directories(shared: &Shared) -> Result<()> {
@@ -177,6 +182,7 @@ fn cut_off(shared: &Shared, files: &[WalFile], end: Option<(usize, usize)>) -> R
 struct Replay<'a> {
     shared: &'a Shared,
     state: State,
+    open: OpenSegments,
     /// Batches that wait to be written to segments.
     batches: HashMap<(Uuid, i32), Vec<TailBatch>>,
     batch_bytes: usize,
@@ -261,7 +267,7 @@ impl Replay<'_> {
         self.batch_bytes = 0;
         for ((topic, partition), batches) in self.batches.drain() {
             if let Some(partition) = self.state.partition_by_id(topic, partition) {
-                partition.shared.move_to_segments(&batches, &self.shared.settings)?;
+                partition.shared.move_to_segments(&batches, &self.shared.settings, &mut self.open)?;
             }
         }
         Ok(())

@@ -11,7 +11,7 @@
 //! entry whenever the time changes.
 //!
 //! What must hold: only the mover appends; offsets are contiguous within a segment; a dirty segment keeps its file
-//! open until it is synced, because a write error is reported only to those who hold the file.
+//! open until it is synced (`open_segments` sees to it that those are not too many), because a write error is reported only to those who hold the file.
 
 use std::{
     path::{Path, PathBuf},
@@ -183,15 +183,26 @@ impl Segment {
         self.contents.write().index_time(self.base_offset);
     }
 
-    /// Makes everything durable except the files' names, and says how far it goes and whether there are new names.
-    pub(crate) fn persist(&self) -> Result<(SegmentExtent, bool)> {
-        // Only the mover changes a segment, so nothing moves between the sync and the extent.
+    /// Whether its file is open because there is something to sync.
+    pub(crate) fn is_open(&self) -> bool {
+        self.contents.read().file.is_some()
+    }
+
+    /// Makes the batches durable and lets go of the file.
+    pub(crate) fn close(&self) -> Result<()> {
+        // Only the mover changes a segment, so nothing is written between the sync and the end.
         let file = self.contents.read().file.clone();
         if let Some(file) = file {
             file.sync().map_err(io_error("sync", &self.log_path))?;
         }
+        self.contents.write().file = None;
+        Ok(())
+    }
+
+    /// Makes everything durable except the files' names, and says how far it goes and whether there are new names.
+    pub(crate) fn persist(&self) -> Result<(SegmentExtent, bool)> {
+        self.close()?;
         let mut contents = self.contents.write();
-        contents.file = None;
         let mut names_made = contents.index.persist(&*self.disk)?;
         names_made |= contents.time_index.persist(&*self.disk)?;
         names_made |= contents.arrivals.persist(&*self.disk)?;

@@ -11,6 +11,9 @@ pub struct EventLogSettings {
     pub segment_bytes: u32,
     /// The age at which a segment is full, in milliseconds, so that retention by time finds something to delete.
     pub segment_age_ms_max: i64,
+    /// How many segments may be open for writing at a time, but never more than half of the files that the process may
+    /// open. Beyond it, the one idle for longest is synced and closed, so a low limit costs syncs.
+    pub open_segments_max: usize,
     /// How many bytes of a segment lie between two entries of its indexes.
     pub index_interval_bytes: u32,
     /// How many committed bytes may wait in memory to be moved into segments; appends wait when it is reached.
@@ -44,6 +47,7 @@ impl Default for EventLogSettings {
             checkpoint_wal_bytes: 64 << 20,
             segment_bytes: 256 << 20,
             segment_age_ms_max: 7 * 24 * 3_600_000,
+            open_segments_max: 4096,
             index_interval_bytes: 4096,
             tail_bytes_max: 64 << 20,
             tail_cache_bytes_max: 16 << 20,

@@ -306,6 +306,10 @@ impl Disk for SimulatedDisk {
         }
         Ok(())
     }
+
+    fn open_files_max(&self) -> usize {
+        usize::MAX
+    }
 }
 
 struct SimulatedFile {

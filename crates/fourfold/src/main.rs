@@ -4,6 +4,7 @@ mod cli;
 mod command;
 mod demo;
 mod door;
+mod open_files;
 mod server;
 mod settings;
 

@@ -25,7 +25,7 @@ use serving::{
 };
 use streaming::{ReaderSettings, ViewTaskSettings};
 
-use crate::settings::Settings;
+use crate::{open_files, settings::Settings};
 
 // Rebuilding a view is one request, and takes as long as its topic is long.
 const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -49,6 +49,7 @@ impl Server {
     /// # Errors
     /// The first part that cannot start says why; nothing is left running then.
     pub(crate) async fn start(settings: &Settings) -> Result<Self> {
+        open_files::raise_limit();
         let directory = settings.data.directory.as_path();
         std::fs::create_dir_all(directory)
             .map_err(|e| Error::invalid(format!("cannot create {}", directory.display())).with_source(e))?;
