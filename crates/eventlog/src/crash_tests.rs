@@ -326,6 +326,32 @@ fn only_file(disk: &SimulatedDisk, directory: &Path, extension: &str) -> PathBuf
 }
 
 #[test]
+fn a_long_write_ahead_log_is_replayed_a_window_at_a_time() {
+    let disk = SimulatedDisk::new(&root());
+    let large = EventLogSettings { wal_file_bytes: 8 << 20, ..EventLogSettings::default() };
+    let open = |disk: &SimulatedDisk| {
+        let clock = Arc::new(ManualClock::at(0));
+        EmbeddedLog::open_on(Arc::new(disk.clone()), &root(), large.clone(), clock, Metrics::default(), None).unwrap()
+    };
+    let log = open(&disk);
+    let written: Vec<_> = (0..40).map(|i| format!("{i}:{}", "x".repeat(500_000))).collect();
+    run(async {
+        log.create_topic(TopicSpec::new(topic("t"), 1)).await.unwrap();
+        for value in &written {
+            let mut builder = RecordBatchBuilder::default();
+            builder.push(Record { value: Some(value.clone().into()), ..Record::default() });
+            log.append(&partition(0), builder.build(), Acks::Durable).await.unwrap();
+        }
+    });
+    drop(log);
+    let disk = disk.after_power_cut(Survivors::Nothing);
+    let log = open(&disk);
+    assert!(disk.largest_read_bytes() <= 1 << 20, "{} bytes were read at once", disk.largest_read_bytes());
+    let found: Vec<_> = run(values(&log, &partition(0)));
+    assert_eq!(found, (0..40).map(|i| (i, i.to_string())).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_flipped_bit_in_the_write_ahead_log_is_noticed() {
     let appends = 6;
     let (mut lost, mut noticed) = (0, 0);

@@ -27,7 +27,7 @@ use crate::{
 /// Frames begin at multiples of this, so that a scan can find the next one after damage.
 pub(crate) const FRAME_ALIGNMENT: usize = 8;
 /// Everything before the payload.
-const FRAME_HEADER_BYTES: usize = 25;
+pub(crate) const FRAME_HEADER_BYTES: usize = 25;
 /// Length and checksum: what the length does not count.
 const FRAME_PREFIX_BYTES: usize = 8;
 
@@ -104,13 +104,18 @@ impl Frame {
         sequences.contains(&sequence) && durable < sequence && (KIND_APPEND..=KIND_PRODUCER_IDS).contains(&kind)
     }
 
+    /// How many bytes a frame takes that begins with `bytes`, without the zeros behind it; `None` when none can.
+    pub(crate) fn size_in(bytes: &[u8]) -> Option<usize> {
+        let length = usize::try_from(Fields::new(bytes).u32().ok()?).ok()?;
+        FRAME_PREFIX_BYTES.checked_add(length).filter(|size| *size >= FRAME_HEADER_BYTES)
+    }
+
     /// The frame at the beginning of `bytes`, if there is one.
     pub(crate) fn read(bytes: &Bytes, salt: u32) -> Option<Self> {
-        let mut fields = Fields::new(bytes);
-        let length = usize::try_from(fields.u32().ok()?).ok()?;
+        let end = Self::size_in(bytes)?;
+        let mut fields = Fields::new(bytes.get(4..)?);
         let checksum = fields.u32().ok()?;
-        let end = FRAME_PREFIX_BYTES.checked_add(length)?;
-        if end < FRAME_HEADER_BYTES || crc32c::crc32c_append(salt, bytes.get(FRAME_PREFIX_BYTES..end)?) != checksum {
+        if crc32c::crc32c_append(salt, bytes.get(FRAME_PREFIX_BYTES..end)?) != checksum {
             return None;
         }
         Some(Self {

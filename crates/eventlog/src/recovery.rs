@@ -3,7 +3,7 @@
 //! What must hold: every acknowledged change is there and none twice; nothing becomes visible that a second crash
 //! could take back (what was replayed is synced first); opening never damages what it cannot read.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use model::TopicPartition;
@@ -18,8 +18,8 @@ use crate::{
     partition::{Partition, TailBatch},
     record::split_batches,
     state::{PartitionState, State},
-    wal::{self, Wal, WalHeader},
-    wal_scan::{Found, WalFile, WalScan},
+    wal::{self, Wal},
+    wal_scan::{Found, WINDOW_BYTES, WalFile, WalScan},
 };
 
 /// How much is replayed before it is written to segments.
@@ -44,16 +44,16 @@ pub(crate) fn recover(shared: &Shared) -> Result<Recovered> {
     let files = read_wal(shared, sequence + 1)?;
     // The other half is for readers, connections, and everything else in the process.
     let open = OpenSegments::new(shared.settings.open_segments_max.min(shared.disk.open_files_max() / 2));
-    let mut replay = Replay { shared, state, open, batches: HashMap::new(), batch_bytes: 0, wal_bytes: 0 };
-    let mut scan = WalScan::new(&files, sequence + 1);
+    let mut replay = Replay { shared, state, open, batches: HashMap::new(), waiting_bytes: 0, wal_bytes: 0 };
+    let mut scan = WalScan::new(&*shared.disk, &files, sequence + 1, WINDOW_BYTES);
     let mut damaged = 0;
     let mut end = None;
     for found in scan.by_ref() {
-        match found {
+        match found? {
             Found::Frame(frame) => damaged += replay.apply(&frame)?,
             Found::Damage { file, from, to, frames } => {
-                let bytes = files.get(file).map(|file| file.bytes.slice(from..to)).unwrap_or_default();
-                set_aside(shared, files.get(file).map_or(0, |file| file.first_sequence), from, &bytes, frames)?;
+                let file = files.get(file);
+                file.map_or(Ok(()), |file| set_aside(shared, file, from..to, frames))?;
                 damaged += frames.max(1);
             }
             Found::End { file, at } => end = Some((file, at)),
@@ -138,43 +138,48 @@ fn read_wal(shared: &Shared, sequence: u64) -> Result<Vec<WalFile>> {
     let mut files = Vec::new();
     for first_sequence in sequences.into_iter().skip(begin.unwrap_or(0)) {
         let path = directory.join(wal::file_name(first_sequence));
-        let bytes = Bytes::from(shared.disk.read(&path).map_err(io_error("read", &path))?);
-        let header = WalHeader::read(&path, &bytes)?;
-        files.push(WalFile { first_sequence, header, bytes });
+        files.push(WalFile::open(&*shared.disk, &path, first_sequence)?);
     }
     Ok(files)
 }
 
 /// Keeps bad bytes for whoever wants to look at them.
-fn set_aside(shared: &Shared, first_sequence: u64, from: usize, bytes: &[u8], frames: u64) -> Result<()> {
+fn set_aside(shared: &Shared, file: &WalFile, damaged: Range<u64>, frames: u64) -> Result<()> {
     let directory = shared.directory.join("quarantine");
-    let file_name = wal::file_name(first_sequence);
+    let file_name = wal::file_name(file.first_sequence);
+    let (from, bytes) = (damaged.start, damaged.end - damaged.start);
     let path = directory.join(format!("{file_name}-{from}"));
     tracing::error!(
-        file = file_name, from, bytes = bytes.len(), frames, kept_in = %path.display(),
+        file = file_name, from, bytes, frames, kept_in = %path.display(),
         "the write-ahead log is damaged: records that were acknowledged are lost"
     );
+    let source = shared.disk.open(&file.path).map_err(io_error("open", &file.path))?;
     shared.disk.create_directory(&directory).map_err(io_error("create", &directory))?;
-    let file = shared.disk.create(&path).map_err(io_error("create", &path))?;
-    file.write_all_at(bytes, 0).and_then(|()| file.sync()).map_err(io_error("write", &path))?;
+    let copy = shared.disk.create(&path).map_err(io_error("create", &path))?;
+    for at in damaged.clone().step_by(WINDOW_BYTES) {
+        let mut bytes = vec![0; usize::try_from(damaged.end - at).map_or(WINDOW_BYTES, |left| left.min(WINDOW_BYTES))];
+        source.read_exact_at(&mut bytes, at).map_err(io_error("read", &file.path))?;
+        copy.write_all_at(&bytes, at - from).map_err(io_error("write", &path))?;
+    }
+    copy.sync().map_err(io_error("write", &path))?;
     shared.disk.sync_directory(&directory).map_err(io_error("sync", &directory))
 }
 
 /// Makes what was replayed durable, and takes away what lies behind its end, so that it is not looked at again.
-fn cut_off(shared: &Shared, files: &[WalFile], end: Option<(usize, usize)>) -> Result<()> {
+fn cut_off(shared: &Shared, files: &[WalFile], end: Option<(usize, u64)>) -> Result<()> {
     let directory = shared.wal_directory();
     let (last, at) = end.unwrap_or((files.len(), 0));
     for (index, file) in files.iter().enumerate() {
-        let path = directory.join(wal::file_name(file.first_sequence));
+        let path = &file.path;
         if index > last {
-            shared.disk.remove_file(&path).map_err(io_error("remove", &path))?;
+            shared.disk.remove_file(path).map_err(io_error("remove", path))?;
             continue;
         }
-        let open = shared.disk.open(&path).map_err(io_error("open", &path))?;
-        if index == last && at < file.bytes.len() {
-            open.truncate(at as u64).map_err(io_error("truncate", &path))?;
+        let open = shared.disk.open(path).map_err(io_error("open", path))?;
+        if index == last && at < file.size_bytes {
+            open.truncate(at).map_err(io_error("truncate", path))?;
         }
-        open.sync().map_err(io_error("sync", &path))?;
+        open.sync().map_err(io_error("sync", path))?;
     }
     shared.disk.sync_directory(&directory).map_err(io_error("sync", &directory))
 }
@@ -185,7 +190,8 @@ struct Replay<'a> {
     open: OpenSegments,
     /// Batches that wait to be written to segments.
     batches: HashMap<(Uuid, i32), Vec<TailBatch>>,
-    batch_bytes: usize,
+    /// How much of the write-ahead log they may keep in memory: all that was read since the last were written.
+    waiting_bytes: usize,
     wal_bytes: u64,
 }
 
@@ -193,6 +199,10 @@ impl Replay<'_> {
     /// Applies a frame; returns how many frames could not be applied because an earlier one was lost: 0 or 1.
     fn apply(&mut self, frame: &Frame) -> Result<u64> {
         self.wal_bytes += frame.size_bytes as u64;
+        if self.waiting_bytes >= REPLAY_BYTES {
+            self.flush()?;
+        }
+        self.waiting_bytes += frame.size_bytes;
         let corrupt = |reason| Error::Corrupt {
             file: self.shared.wal_directory().display().to_string(),
             position: 0,
@@ -222,9 +232,6 @@ impl Replay<'_> {
                 self.state.next_producer_id = self.state.next_producer_id.max(next);
                 self.state.reserved_producer_ids = self.state.next_producer_id;
             }
-        }
-        if self.batch_bytes >= REPLAY_BYTES {
-            self.flush()?;
         }
         Ok(0)
     }
@@ -256,7 +263,6 @@ impl Replay<'_> {
                 tracing::error!(partition = %name, from = next_offset, to, "records were lost to damage");
             }
             self.state.replay(topic, partition, &header, arrival_time_ms);
-            self.batch_bytes += bytes.len();
             let batch = TailBatch { header, arrival_time_ms, bytes };
             self.batches.entry((topic, partition)).or_default().push(batch);
         }
@@ -264,7 +270,7 @@ impl Replay<'_> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.batch_bytes = 0;
+        self.waiting_bytes = 0;
         for ((topic, partition), batches) in self.batches.drain() {
             if let Some(partition) = self.state.partition_by_id(topic, partition) {
                 partition.shared.move_to_segments(&batches, &self.shared.settings, &mut self.open)?;

@@ -53,6 +53,7 @@ struct Contents {
     name_changes: BTreeMap<PathBuf, Vec<(PathBuf, Option<u64>)>>,
     operations: u64,
     syncs: u64,
+    largest_read_bytes: usize,
     fault: Option<(u64, Fault)>,
     dead: bool,
 }
@@ -90,6 +91,11 @@ impl SimulatedDisk {
 
     pub(crate) fn operations(&self) -> u64 {
         self.0.lock().operations
+    }
+
+    /// The most that was read at once.
+    pub(crate) fn largest_read_bytes(&self) -> usize {
+        self.0.lock().largest_read_bytes
     }
 
     pub(crate) fn syncs(&self) -> u64 {
@@ -339,7 +345,8 @@ impl SimulatedFile {
 
 impl DiskFile for SimulatedFile {
     fn read_exact_at(&self, bytes: &mut [u8], position: u64) -> io::Result<()> {
-        let contents = self.disk.0.lock();
+        let mut contents = self.disk.0.lock();
+        contents.largest_read_bytes = contents.largest_read_bytes.max(bytes.len());
         let from = usize::try_from(position).unwrap();
         let found = contents.nodes[&self.node].bytes.get(from..from + bytes.len());
         bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);

@@ -38,7 +38,7 @@ pub(crate) struct WalHeader {
 }
 
 impl WalHeader {
-    fn to_bytes(self) -> Vec<u8> {
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(WAL_HEADER_BYTES);
         copy.put_slice(&MAGIC);
         copy.put_u16(VERSION);

@@ -1,15 +1,24 @@
 //! What a scan makes of torn and of damaged frames, within a file and across files.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::*;
-use crate::frame::{Change, FrameBuffer};
+use crate::{
+    frame::{Change, FrameBuffer},
+    simulated_disk::SimulatedDisk,
+};
 
 const SALT: u32 = 99;
 
+#[derive(Clone)]
+struct Image {
+    first_sequence: u64,
+    bytes: Vec<u8>,
+}
+
 /// A file from groups of frames; each group was synced before the next was written. Returns where each frame begins.
-fn file(first_sequence: u64, groups: &[usize]) -> (WalFile, Vec<usize>) {
-    let mut bytes = BytesMut::zeroed(WAL_HEADER_BYTES);
+fn file(first_sequence: u64, groups: &[usize]) -> (Image, Vec<usize>) {
+    let mut bytes = BytesMut::from(&WalHeader { first_sequence, salt: SALT }.to_bytes()[..]);
     let (mut next, mut begins) = (first_sequence, Vec::new());
     for frames in groups {
         let mut group = FrameBuffer::new(SALT, next, next - 1);
@@ -22,28 +31,38 @@ fn file(first_sequence: u64, groups: &[usize]) -> (WalFile, Vec<usize>) {
         next = sequence;
     }
     bytes.resize(bytes.len() + 512, 0);
-    (with_bytes(first_sequence, &bytes), begins)
+    (Image { first_sequence, bytes: bytes.to_vec() }, begins)
 }
 
-fn with_bytes(first_sequence: u64, bytes: &[u8]) -> WalFile {
-    let header = Some(WalHeader { first_sequence, salt: SALT });
-    WalFile { first_sequence, header, bytes: Bytes::copy_from_slice(bytes) }
-}
-
-fn damaged(file: &WalFile, at: usize) -> WalFile {
-    let mut bytes = file.bytes.to_vec();
+fn damaged(file: &Image, at: usize) -> Image {
+    let mut bytes = file.bytes.clone();
     bytes[at + 30] ^= 1;
-    with_bytes(file.first_sequence, &bytes)
+    Image { bytes, ..*file }
 }
 
 /// What is found, in short: the sequences of frames, `!n` for damage with n frames missing, `.` for the end.
-fn found(files: &[WalFile], expected: u64) -> String {
+fn found(images: &[Image], expected: u64) -> String {
+    let root = Path::new("/wal");
+    let disk = SimulatedDisk::new(root);
+    let write = |image: &Image| {
+        let path = root.join(image.first_sequence.to_string());
+        disk.create(&path).unwrap().write_all_at(&image.bytes, 0).unwrap();
+        WalFile::open(&disk, &path, image.first_sequence).unwrap()
+    };
+    let files: Vec<_> = images.iter().map(write).collect();
     let describe = |found| match found {
         Found::Frame(frame) => format!("{} ", frame.sequence),
         Found::Damage { frames, .. } => format!("!{frames} "),
         Found::End { file, .. } => format!("end in {file}"),
     };
-    WalScan::new(files, expected).map(describe).collect()
+    let scan = |window_bytes| -> String {
+        WalScan::new(&disk, &files, expected, window_bytes).map(|found| describe(found.unwrap())).collect()
+    };
+    let found = scan(WINDOW_BYTES);
+    for window_bytes in [1, 24, 100, 300] {
+        assert_eq!(scan(window_bytes), found, "read in windows of {window_bytes} bytes");
+    }
+    found
 }
 
 #[test]
@@ -83,10 +102,11 @@ fn a_later_file_proves_that_an_earlier_one_was_synced() {
     let (b, _) = file(3, &[1, 1]);
     assert_eq!(found(&[damaged(&a, begins[1]), b.clone()], 1), "1 !1 3 4 end in 1");
     // Zeros where a frame was look like the unused end of the file; the next file's name says otherwise.
-    let mut zeroed = a.bytes.to_vec();
+    let mut zeroed = a.bytes.clone();
     zeroed[begins[1]..].fill(0);
-    assert_eq!(found(&[with_bytes(1, &zeroed), b.clone()], 1), "1 !1 3 4 end in 1");
-    let lost_header = WalFile { header: None, ..a };
+    assert_eq!(found(&[Image { first_sequence: 1, bytes: zeroed }, b.clone()], 1), "1 !1 3 4 end in 1");
+    let mut lost_header = a;
+    lost_header.bytes[..WAL_HEADER_BYTES].fill(0);
     assert_eq!(found(&[lost_header, b.clone()], 1), "!2 3 4 end in 1");
     assert_eq!(found(&[file(1, &[1]).0, file(3, &[]).0], 1), "1 !1 end in 1", "an empty file is proof as well");
 }
@@ -100,5 +120,5 @@ fn a_frame_inside_a_record_is_not_taken_for_one() {
     let (a, begins) = file(1, &[1]);
     let mut bytes = damaged(&a, begins[0]).bytes[..a.bytes.len() - 512].to_vec();
     bytes.extend_from_slice(&planted);
-    assert_eq!(found(&[with_bytes(1, &bytes)], 1), "end in 0");
+    assert_eq!(found(&[Image { first_sequence: 1, bytes }], 1), "end in 0");
 }
