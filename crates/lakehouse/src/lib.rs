@@ -5,7 +5,7 @@
 //!                                               │ snapshot(up to H)
 //!                                          [`PinnedTable`]  exactly the rows below H, of one version
 //!                                               │ [`batch::run`]
-//!                                          [`BatchViews`]   one Delta table a view: partial states, with H
+//!                                          [`BatchTable`]   one Delta table a version of a view: partial states, with H
 //! ```
 //!
 //! What it is not: it answers no queries (`serving` does) and merges no layers (`patterns` does). It is the only crate
@@ -16,7 +16,7 @@
 //! the table's Positions was handed to it.
 
 pub mod batch;
-mod batch_views;
+mod batch_table;
 mod capture;
 mod durable_file_system;
 mod epoch;
@@ -30,7 +30,7 @@ mod staged_files;
 mod stored_schema;
 mod table;
 
-pub use batch_views::{BatchVersion, BatchViews};
+pub use batch_table::{BatchTable, BatchVersion};
 pub use capture::{Capture, CaptureProgress, CaptureSettings};
 pub use durable_file_system::DurableFileSystem;
 pub use location::LakeLocation;

@@ -1,10 +1,15 @@
 //! Where a lake is: a directory, a URL, or a place in an object store that the caller provides.
 
+use std::collections::BTreeSet;
+use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use deltalake_core::{DeltaTable, DeltaTableBuilder, ensure_table_uri};
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
+use object_store::path::{Path as ObjectPath, PathPart};
 
 use crate::DurableFileSystem;
 use crate::error::{LakeError, Result};
@@ -47,6 +52,48 @@ impl LakeLocation {
         Self { place }
     }
 
+    /// Deletes everything at this place and below it.
+    ///
+    /// # Errors
+    /// `Unavailable` when the storage fails; deleting again goes on from there.
+    pub async fn remove(&self) -> model::Result<()> {
+        match &self.place {
+            Place::Directory(path) => remove_path(path).await.map_err(|e| self.not_removed(e)),
+            Place::Store { .. } => {
+                let store = self.table().await?.log_store().object_store(None);
+                let objects = store.list(None).map_ok(|object| object.location).boxed();
+                let removed: Result<Vec<_>, _> = store.delete_stream(objects).try_collect().await;
+                removed.map(drop).map_err(|e| self.not_removed(e))
+            }
+        }
+    }
+
+    /// Deletes everything below this place but the children with these names.
+    ///
+    /// # Errors
+    /// `Unavailable` when the storage fails; deleting again goes on from there.
+    pub async fn remove_all_but(&self, names: &[String]) -> model::Result<()> {
+        let kept = names.iter().map(|name| safe_name(name));
+        match &self.place {
+            Place::Directory(path) => remove_entries(path, &kept.collect()).await.map_err(|e| self.not_removed(e)),
+            Place::Store { .. } => {
+                let store = self.table().await?.log_store().object_store(None);
+                let kept: BTreeSet<PathPart<'static>> = kept.map(PathPart::from).collect();
+                let is_kept = move |path: &ObjectPath| path.parts().next().is_some_and(|first| kept.contains(&first));
+                let objects = store.list(None).map_ok(|object| object.location);
+                let strays = objects.try_filter(move |path| ready(!is_kept(path))).boxed();
+                let removed: Result<Vec<_>, _> = store.delete_stream(strays).try_collect().await;
+                removed.map(drop).map_err(|e| self.not_removed(e))
+            }
+        }
+    }
+
+    fn not_removed(&self, error: impl std::error::Error + Send + Sync + 'static) -> model::Error {
+        model::Error::unavailable(format!("cannot delete {self}"))
+            .with_source(error)
+            .with_hint("check the lake's storage")
+    }
+
     /// The table at this place, not loaded yet.
     pub(crate) async fn table(&self) -> Result<DeltaTable> {
         let refuse = |location: String, reason: String| LakeError::Location { location, reason };
@@ -66,6 +113,40 @@ impl LakeLocation {
     }
 }
 
+impl fmt::Display for LakeLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Directory(path) => path.display().fmt(f),
+            Place::Store { url, .. } => url.fmt(f),
+        }
+    }
+}
+
+async fn remove_entries(directory: &Path, kept: &BTreeSet<String>) -> io::Result<()> {
+    let mut entries = match tokio::fs::read_dir(directory).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    while let Some(entry) = entries.next_entry().await? {
+        if !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
+            remove_path(&entry.path()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove_path(path: &Path) -> io::Result<()> {
+    let removed = match tokio::fs::symlink_metadata(path).await {
+        Ok(metadata) if metadata.is_dir() => tokio::fs::remove_dir_all(path).await,
+        Ok(_) => tokio::fs::remove_file(path).await,
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// A name that is one safe path segment; different names stay different.
 fn safe_name(name: &str) -> String {
     let mut safe = String::with_capacity(name.len());
@@ -81,12 +162,75 @@ fn safe_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::safe_name;
+    //! Names as path segments, and what is deleted.
+
+    use std::sync::Arc;
+
+    use object_store::ObjectStoreExt as _;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+
+    use super::{LakeLocation, safe_name};
 
     #[test]
     fn names_become_path_segments_and_stay_different() {
         for (name, safe) in [("delays", "delays"), ("Delays", "~44elays"), ("a/b..", "a~2fb~2e~2e"), ("~44", "~7e44")] {
             assert_eq!(safe_name(name), safe);
         }
+    }
+
+    const FILES: [&str; 5] = ["1/_delta_log/0.json", "1/a.parquet", "12/a.parquet", "~44/a.parquet", "a.parquet"];
+
+    async fn check(location: &LakeLocation, left: impl AsyncFn() -> Vec<String>) {
+        assert_eq!(left().await, FILES);
+        let kept = [(vec!["1", "D"], vec![0, 1, 3]), (vec!["1"], vec![0, 1]), (vec!["2"], vec![])];
+        for (names, files) in kept {
+            let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+            location.remove_all_but(&names).await.unwrap();
+            assert_eq!(left().await, files.into_iter().map(|i: usize| FILES[i]).collect::<Vec<_>>(), "{names:?}");
+        }
+        location.child("absent").remove().await.unwrap();
+        location.child("absent").remove_all_but(&[]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_not_kept_is_deleted_from_a_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        for file in FILES {
+            let path = directory.path().join("batch").join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let location = LakeLocation::directory(directory.path()).child("batch");
+        let left = async || {
+            let path = directory.path().join("batch");
+            FILES.iter().filter(|file| path.join(file).exists()).map(|file| (*file).to_owned()).collect()
+        };
+        check(&location, left).await;
+        location.remove().await.unwrap();
+        assert!(!directory.path().join("batch").exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_kept_is_deleted_from_a_store() {
+        let store = Arc::new(InMemory::new());
+        for file in FILES.iter().map(|file| format!("lake/batch/{file}")).chain(["lake/other".to_owned()]) {
+            store.put(&Path::from(file), Vec::new().into()).await.unwrap();
+        }
+        let lake = LakeLocation::in_store(Arc::clone(&store) as _, "memory:///lake");
+        let left = async || {
+            let exists = async |path: &Path| store.head(path).await.is_ok();
+            let mut left = Vec::new();
+            for file in FILES {
+                if exists(&Path::from(format!("lake/batch/{file}"))).await {
+                    left.push(file.to_owned());
+                }
+            }
+            left
+        };
+        check(&lake.child("batch"), left).await;
+        assert!(store.head(&Path::from("lake/other")).await.is_ok());
+        lake.remove().await.unwrap();
+        assert!(store.head(&Path::from("lake/other")).await.is_err());
     }
 }

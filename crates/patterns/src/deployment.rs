@@ -28,7 +28,7 @@ use crate::{
     kappa::KappaView,
     lambda::{BatchReport, Captured, LambdaView},
     parts::Parts,
-    running_view::{Rebuild, RunningView, Wiring},
+    running_view::{self, Rebuild, RunningView, Wiring},
 };
 
 /// The sources and views of one server.
@@ -102,7 +102,11 @@ impl Deployment {
             deployment.ensure_topic(&source).await?;
             deployment.sources.write().insert(name, source);
         }
-        for stored in deployment.catalogue.views()? {
+        let current = deployment.catalogue.views()?;
+        if let Err(error) = running_view::remove_all_but(&deployment.parts, &current).await {
+            tracing::warn!(%error, "what old versions of views have left behind stays until the next start");
+        }
+        for stored in current {
             let definition = view_definition(&stored)?;
             let plan = deployment.plan(&definition)?;
             let view = deployment.start(stored, &definition, plan).await?;
@@ -158,6 +162,7 @@ impl Deployment {
             None => {
                 self.name_is_free(&definition.name)?;
                 let stored = StoredView { name: definition.name.clone(), version: 1, text: definition.text.clone() };
+                running_view::remove(&self.parts, &stored).await?;
                 let view = self.start(stored, &definition, plan).await?;
                 self.commit(view).await
             }
@@ -180,11 +185,7 @@ impl Deployment {
         self.catalogue.remove_view(name)?;
         self.views.remove(name);
         self.running.write().remove(name);
-        view.discard(self.parts.checkpoints.as_ref()).await?;
-        match &view.wiring {
-            Wiring::Kappa(_) => Ok(()),
-            Wiring::Lambda(lambda) => lambda.remove_batches().await,
-        }
+        view.discard(&self.parts).await
     }
 
     /// Rebuilds a view from the log beside the one that answers, then swaps; for a Lambda view: runs the batch layer.
@@ -276,6 +277,11 @@ impl Deployment {
             version: old.stored.version + 1,
             text: definition.text.clone(),
         };
+        // It begins from nothing, whatever an earlier attempt left behind, or from the batch that it would compute again.
+        running_view::remove(&self.parts, &stored).await?;
+        if let (Wiring::Lambda(lambda), Some(_)) = (&old.wiring, definition.options.batch_interval) {
+            lambda.hand_over(&self.parts, &plan, stored.version).await?;
+        }
         let new = self.start(stored, definition, plan).await?;
         if let Wiring::Kappa(kappa) = &new.wiring {
             *old.rebuild.write() = Some(Rebuild { target: target.clone(), progress: kappa.progress() });
@@ -283,19 +289,23 @@ impl Deployment {
         let caught_up = new.caught_up(&target).await;
         *old.rebuild.write() = None;
         if let Err(error) = caught_up {
-            new.discard(self.parts.checkpoints.as_ref()).await?;
+            new.discard(&self.parts).await?;
             return Err(error);
         }
         self.parts.metrics.view_rebuild.observe(started.elapsed().as_secs_f64());
         self.commit(new).await?;
-        old.discard(self.parts.checkpoints.as_ref()).await?;
+        // Stopped, it would never move again: there is no way back to it.
+        self.views.discard_previous(&definition.name);
+        if let Err(error) = old.discard(&self.parts).await {
+            tracing::warn!(view = definition.name, %error, "what the old version has left behind stays until the next start");
+        }
         Ok(target)
     }
 
     // The catalogue first: a crash after it restarts the new version from its own checkpoint or from the log.
     async fn commit(&self, view: RunningView) -> Result<()> {
         if let Err(error) = self.catalogue.put_view(&view.stored) {
-            view.discard(self.parts.checkpoints.as_ref()).await?;
+            view.discard(&self.parts).await?;
             return Err(error);
         }
         self.publish(view);
@@ -318,7 +328,7 @@ impl Deployment {
             }
             Some(interval) => {
                 let captured = self.capture(plan.source()).await?;
-                Wiring::Lambda(LambdaView::start(&self.parts, &plan, captured, interval).await?)
+                Wiring::Lambda(LambdaView::start(&self.parts, &plan, stored.version, captured, interval).await?)
             }
         };
         Ok(RunningView::new(stored, plan, wiring))
@@ -393,3 +403,6 @@ fn view_definition(stored: &StoredView) -> Result<ViewDefinition> {
 fn same_definition(old: &RunningView, new: &ViewDefinition, plan: &ViewPlan) -> Result<bool> {
     Ok(old.plan.hash() == plan.hash() && view_definition(&old.stored)?.options == new.options)
 }
+
+#[cfg(test)]
+mod tests;

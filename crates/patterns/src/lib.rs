@@ -25,6 +25,8 @@ pub mod cqrs;
 mod definitions;
 mod deployment;
 pub mod event_sourcing;
+#[cfg(test)]
+mod fixture;
 pub mod kappa;
 pub mod lambda;
 mod parts;

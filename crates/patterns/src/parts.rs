@@ -15,7 +15,7 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     /// Where views keep their checkpoints.
     pub checkpoints: Arc<dyn ObjectStore>,
-    /// Where lake tables live: `sources/<source>` for captured topics, `batch/<view>` for batch versions.
+    /// Where lake tables live: `sources/<source>` for captured topics, `batch/<view>/<version>` for batches.
     pub lake: LakeLocation,
     /// The time.
     pub clock: Arc<dyn Clock>,

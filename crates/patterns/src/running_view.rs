@@ -3,13 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{Positions, Result};
-use object_store::ObjectStore;
 use parking_lot::RwLock;
 use serving::views::Relation;
 use streaming::{ViewPlan, ViewProgress};
 use tokio::sync::watch;
 
-use crate::{catalogue::StoredView, kappa::KappaView, lambda::LambdaView};
+use crate::{
+    catalogue::StoredView,
+    kappa::{self, KappaView},
+    lambda::{self, LambdaView},
+    parts::Parts,
+};
 
 // Longer than any rebuild: a view that stops is noticed at once, by itself.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -103,16 +107,25 @@ impl RunningView {
     }
 
     /// Stops it and deletes what it stored and can be derived again.
-    pub(crate) async fn discard(&self, checkpoints: &dyn ObjectStore) -> Result<()> {
-        match &self.wiring {
-            Wiring::Kappa(view) => view.discard(checkpoints).await,
-            // The batch versions stay: the version that comes after this one may have them in use.
-            Wiring::Lambda(view) => {
-                view.stop().await;
-                Ok(())
-            }
+    pub(crate) async fn discard(&self, parts: &Parts) -> Result<()> {
+        // A task that failed has nothing left to stop; what it stored is to go all the same.
+        if let Err(error) = self.stop().await {
+            tracing::warn!(view = self.stored.name, %error, "a discarded view had failed");
         }
+        remove(parts, &self.stored).await
     }
+}
+
+/// Deletes what a version of a view stored, whichever pattern it had; it may not be running.
+pub(crate) async fn remove(parts: &Parts, stored: &StoredView) -> Result<()> {
+    kappa::remove(parts, &stored.name, stored.version).await?;
+    lambda::remove(parts, &stored.name, stored.version).await
+}
+
+/// Deletes what versions stored that are not `current`: those whose end a crash has cut short.
+pub(crate) async fn remove_all_but(parts: &Parts, current: &[StoredView]) -> Result<()> {
+    kappa::remove_all_but(parts, current).await?;
+    lambda::remove_all_but(parts, current).await
 }
 
 fn percent(reached: &Positions, target: &Positions) -> i64 {

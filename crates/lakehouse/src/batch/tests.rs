@@ -13,7 +13,7 @@ use model::{Epoch, Positions};
 use object_store::memory::InMemory;
 use streaming::{Fold, SourceDefinition, Statement, ViewPlan, sql};
 
-use crate::{BatchViews, LakeLocation, LakeTable};
+use crate::{BatchTable, LakeLocation, LakeTable};
 
 const SOURCE: &str = "CREATE SOURCE flights (carrier TEXT, delay DOUBLE PRECISION, distance BIGINT, note TEXT)
     WITH (topic = 'flights', partitions = 2, format = 'json')";
@@ -90,7 +90,7 @@ fn in_memory(rows: Vec<RecordBatch>) -> Arc<MemTable> {
 #[tokio::test]
 async fn a_batch_run_gives_what_a_query_over_the_same_rows_gives() {
     let table = filled_table().await;
-    let views = BatchViews::new(LakeLocation::in_store(Arc::new(InMemory::new()), "memory:///lake/views"));
+    let views = LakeLocation::in_store(Arc::new(InMemory::new()), "memory:///lake/views");
     for (number, (view, datafusion_is_exact)) in VIEWS.into_iter().enumerate() {
         let plan = plan(view);
         for h in ["flights/0:90,flights/1:45", "flights/0:57,flights/1:3", "flights/1:1"] {
@@ -100,8 +100,9 @@ async fn a_batch_run_gives_what_a_query_over_the_same_rows_gives() {
 
             // By way of the stored version, as the other layer meets it.
             let (name, hash) = (format!("view {number} at {h}"), plan.hash());
-            views.commit(&name, &hash, &h, vec![states]).await.unwrap();
-            let version = views.load(&name).await.unwrap().unwrap();
+            let batches = BatchTable::new(&name, views.child(&name));
+            batches.commit(&hash, &h, vec![states]).await.unwrap();
+            let version = batches.load().await.unwrap().unwrap();
             assert_eq!((&version.positions, &version.plan_hash), (&h, &hash));
             let mut fold = Fold::new(&plan).unwrap();
             for states in &version.states {

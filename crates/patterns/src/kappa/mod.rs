@@ -9,14 +9,15 @@
 
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use model::{Error, Positions, Result};
-use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
+use object_store::{ObjectStoreExt as _, path::Path};
 use parking_lot::Mutex;
 use serving::views::{Relation, View};
 use streaming::{CheckpointStore, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
 use tokio::sync::watch;
 
-use crate::parts::Parts;
+use crate::{catalogue::StoredView, parts::Parts};
 
 /// A view that one task folds from the log.
 pub(crate) struct KappaView {
@@ -24,7 +25,6 @@ pub(crate) struct KappaView {
     /// Absent once the task was stopped.
     task: Mutex<Option<ViewTaskHandle>>,
     progress: watch::Receiver<ViewProgress>,
-    checkpoint_prefix: String,
 }
 
 impl KappaView {
@@ -33,7 +33,7 @@ impl KappaView {
         let topics = vec![plan.source().topic.clone()];
         let view = View::new(plan.name(), Arc::clone(plan.output_schema()), plan.key_columns(), topics)?;
         let view = Arc::new(view);
-        let checkpoint_prefix = format!("views/{}/{version}", plan.name());
+        let checkpoint_prefix = checkpoint_prefix(plan.name(), version);
         let task = ViewTask {
             plan: Arc::clone(plan),
             log: Arc::clone(&parts.log),
@@ -47,7 +47,7 @@ impl KappaView {
         let task =
             task.spawn(move |change, positions| target.apply_rows(&change.rows, &change.weights, positions)).await?;
         let progress = task.progress();
-        Ok(Self { view, task: Mutex::new(Some(task)), progress, checkpoint_prefix })
+        Ok(Self { view, task: Mutex::new(Some(task)), progress })
     }
 
     /// What queries read.
@@ -80,23 +80,30 @@ impl KappaView {
         }
         Ok(())
     }
-
-    /// Stops the task and deletes what it stored.
-    pub(crate) async fn discard(&self, checkpoints: &dyn ObjectStore) -> Result<()> {
-        // A task that failed has nothing left to stop; its checkpoint is to go all the same.
-        if let Err(error) = self.stop().await {
-            tracing::warn!(%error, prefix = self.checkpoint_prefix, "a discarded view had failed");
-        }
-        delete_prefix(checkpoints, &self.checkpoint_prefix).await
-    }
 }
 
-async fn delete_prefix(store: &dyn ObjectStore, prefix: &str) -> Result<()> {
-    use futures::TryStreamExt as _;
-    let failed = |e: object_store::Error| Error::internal(format!("cannot delete {prefix}")).with_source(e);
-    let objects: Vec<_> = store.list(Some(&Path::from(prefix))).try_collect().await.map_err(failed)?;
-    for object in objects {
-        store.delete(&object.location).await.map_err(failed)?;
+/// Deletes what a version of a view stored; it may not be running.
+pub(crate) async fn remove(parts: &Parts, view: &str, version: u64) -> Result<()> {
+    let prefix = Path::from(checkpoint_prefix(view, version));
+    remove_checkpoints(parts, &prefix, |_| true).await
+}
+
+/// Deletes what versions stored that are not `current`: those whose end a crash has cut short.
+pub(crate) async fn remove_all_but(parts: &Parts, current: &[StoredView]) -> Result<()> {
+    let kept: Vec<_> = current.iter().map(|view| Path::from(checkpoint_prefix(&view.name, view.version))).collect();
+    let is_stray = |object: &Path| !kept.iter().any(|prefix| object.prefix_matches(prefix));
+    remove_checkpoints(parts, &Path::from("views"), is_stray).await
+}
+
+fn checkpoint_prefix(view: &str, version: u64) -> String {
+    format!("views/{view}/{version}")
+}
+
+async fn remove_checkpoints(parts: &Parts, below: &Path, is_stray: impl Fn(&Path) -> bool) -> Result<()> {
+    let failed = |e: object_store::Error| Error::unavailable("cannot delete checkpoints").with_source(e);
+    let objects: Vec<_> = parts.checkpoints.list(Some(below)).try_collect().await.map_err(failed)?;
+    for object in objects.into_iter().filter(|object| is_stray(&object.location)) {
+        parts.checkpoints.delete(&object.location).await.map_err(failed)?;
     }
     Ok(())
 }

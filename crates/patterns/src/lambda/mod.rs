@@ -14,7 +14,7 @@ mod merged;
 
 use std::{sync::Arc, time::Duration};
 
-use lakehouse::{BatchViews, CaptureProgress, LakeTable};
+use lakehouse::{BatchTable, CaptureProgress, LakeTable};
 use model::{Error, Positions, Result};
 use parking_lot::Mutex;
 use serving::views::Relation;
@@ -26,15 +26,17 @@ use tokio::{
 };
 
 use self::merged::MergedView;
-use crate::parts::Parts;
+use crate::{catalogue::StoredView, parts::Parts};
 
+// Where in the lake the batches are.
+const BATCHES: &str = "batch";
 // A batch run waits for the lake this long before it gives up until the next one.
 const CAPTURE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A view whose answer is a batch version merged with the epochs after it.
 pub(crate) struct LambdaView {
     merged: Arc<MergedView>,
-    batches: BatchViews,
+    batches: BatchTable,
     stop: watch::Sender<bool>,
     requests: mpsc::Sender<oneshot::Sender<Result<BatchReport>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -58,7 +60,7 @@ struct Layered {
     parts: Parts,
     plan: Arc<ViewPlan>,
     captured: Captured,
-    batches: BatchViews,
+    batches: BatchTable,
     merged: Arc<MergedView>,
 }
 
@@ -70,16 +72,17 @@ pub(crate) struct Captured {
 }
 
 impl LambdaView {
-    /// Starts the view from its newest batch version, if that was made by the same plan, else from nothing. `captured`
-    /// is the lake's side of the view's source.
+    /// Starts version `version` of the view from its newest batch, if that was made by the same plan, else from
+    /// nothing. `captured` is the lake's side of the view's source.
     pub(crate) async fn start(
         parts: &Parts,
         plan: &Arc<ViewPlan>,
+        version: u64,
         captured: Captured,
         batch_interval: Duration,
     ) -> Result<Self> {
-        let batches = BatchViews::new(parts.lake.child("batch"));
-        let batch = batches.load(plan.name()).await?.filter(|batch| batch.plan_hash == plan.hash());
+        let batches = batch_table(parts, plan.name(), version);
+        let batch = batches.load().await?.filter(|batch| batch.plan_hash == plan.hash());
         let merged = Arc::new(MergedView::new(plan, batch)?);
         let layered = Arc::new(Layered {
             parts: parts.clone(),
@@ -128,9 +131,12 @@ impl LambdaView {
         report.await.map_err(|_| stopping())?
     }
 
-    /// Forgets the batch versions of the stopped view: one of the same name starts from nothing.
-    pub(crate) async fn remove_batches(&self) -> Result<()> {
-        self.batches.remove(self.merged.name()).await
+    /// Gives a version of the view that is about to start the newest batch, if it computes the same.
+    pub(crate) async fn hand_over(&self, parts: &Parts, plan: &ViewPlan, version: u64) -> Result<()> {
+        let batch = self.batches.load().await?.filter(|batch| batch.plan_hash == plan.hash());
+        let Some(batch) = batch.filter(|batch| !batch.states.is_empty()) else { return Ok(()) };
+        let batches = batch_table(parts, plan.name(), version);
+        batches.commit(&batch.plan_hash, &batch.positions, batch.states).await.map(drop)
     }
 
     /// Stops both tasks; a batch run that is under way is abandoned, which its one commit makes safe.
@@ -142,6 +148,27 @@ impl LambdaView {
             let _ = task.await;
         }
     }
+}
+
+/// Deletes the batches of a version of a view; it may not be running.
+pub(crate) async fn remove(parts: &Parts, view: &str, version: u64) -> Result<()> {
+    batch_table(parts, view, version).remove().await
+}
+
+/// Deletes the batches of versions that are not `current`: those whose end a crash has cut short.
+pub(crate) async fn remove_all_but(parts: &Parts, current: &[StoredView]) -> Result<()> {
+    let batches = parts.lake.child(BATCHES);
+    let views: Vec<_> = current.iter().map(|view| view.name.clone()).collect();
+    batches.remove_all_but(&views).await?;
+    for view in current {
+        batches.child(&view.name).remove_all_but(&[view.version.to_string()]).await?;
+    }
+    Ok(())
+}
+
+// Each version of a view has a table of its own: while a replacement is built, both versions run their batches.
+fn batch_table(parts: &Parts, view: &str, version: u64) -> BatchTable {
+    BatchTable::new(view, parts.lake.child(BATCHES).child(view).child(&version.to_string()))
 }
 
 enum SpeedEvent {
@@ -229,7 +256,7 @@ impl Layered {
         let states = lakehouse::batch::run(&self.plan, &pinned).await?;
         let groups = states.num_rows();
         let merge_conflicts = self.reconcile(&states, &h)?;
-        let version = self.batches.commit(self.plan.name(), &self.plan.hash(), &h, vec![states]).await?;
+        let version = self.batches.commit(&self.plan.hash(), &h, vec![states]).await?;
         let report = BatchReport { version: version.version, positions: h, groups, merge_conflicts };
         self.merged.replace_batch(version)?;
         self.parts.metrics.batch_run.observe(started.elapsed().as_secs_f64());

@@ -1,11 +1,11 @@
-//! [`BatchViews`]: the results of batch runs, one Delta table a view.
+//! [`BatchTable`]: the results of the batch runs of one version of a view, a Delta table of their own.
 //!
 //! A batch version is the partial states of all groups of a view, folded from everything below its Positions H. It
 //! replaces the version before in one commit, which carries H (as `txn` actions and as text), the hash of the plan
 //! that made it, and the columns as Arrow knows them. docs/formats/lake.md is the format.
 //!
-//! What must hold: whoever loads a view gets states and H of the same run; a run never replaces one of the same plan
-//! that had seen more.
+//! What must hold: whoever loads it gets states and H of the same run; a run never replaces one of the same plan that
+//! had seen more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,9 +47,10 @@ pub struct BatchVersion {
     pub states: Vec<RecordBatch>,
 }
 
-/// The batch results of views, below one place.
+/// The table with the batch results of a view.
 #[derive(Clone, Debug)]
-pub struct BatchViews {
+pub struct BatchTable {
+    view: String,
     location: LakeLocation,
 }
 
@@ -62,13 +63,13 @@ struct Header {
     columns: SchemaRef,
 }
 
-impl BatchViews {
-    /// Batch results at `location`; each view has a table below it.
-    pub fn new(location: LakeLocation) -> Self {
-        Self { location }
+impl BatchTable {
+    /// The table of `view` at `location`, which the first commit creates.
+    pub fn new(view: &str, location: LakeLocation) -> Self {
+        Self { view: view.to_owned(), location }
     }
 
-    /// Replaces a view's batch result by the states of a run over everything below `positions`. Repeating the commit
+    /// Replaces the batch result by the states of a run over everything below `positions`. Repeating the commit
     /// of a run is harmless.
     ///
     /// # Errors
@@ -76,11 +77,11 @@ impl BatchViews {
     /// column has no exact counterpart in Delta Lake; `Unavailable` when the storage fails.
     pub async fn commit(
         &self,
-        view: &str,
         plan_hash: &str,
         positions: &Positions,
         states: Vec<RecordBatch>,
     ) -> model::Result<BatchVersion> {
+        let view = &self.view;
         let Some(columns) = states.first().map(RecordBatch::schema) else {
             return Err(model::Error::invalid(format!(
                 "the run of view {view} has no states, not even an empty batch"
@@ -90,58 +91,50 @@ impl BatchViews {
             return Err(model::Error::invalid(format!("the run of view {view} has no plan hash")));
         }
         let header = Header { version: 0, positions: positions.clone(), plan_hash: plan_hash.to_owned(), columns };
-        let version = self.replace(view, header, &states).await?;
+        let version = self.replace(&header, &states).await?;
         Ok(BatchVersion { version, positions: positions.clone(), plan_hash: plan_hash.to_owned(), states })
     }
 
-    /// The newest batch result of a view; `None` when there is none.
+    /// The newest batch result; `None` when there is none.
     ///
     /// # Errors
     /// `Corrupt` when the table contradicts itself; `Unavailable` when the storage fails.
-    pub async fn load(&self, view: &str) -> model::Result<Option<BatchVersion>> {
-        let mut table = self.location.child(view).table().await?;
-        let Some(header) = newest(&mut table, view).await?.filter(|header| !header.plan_hash.is_empty()) else {
-            return Ok(None);
-        };
-        let states = read(&mut table, view, &header).await?;
+    pub async fn load(&self) -> model::Result<Option<BatchVersion>> {
+        let mut table = self.location.table().await?;
+        let Some(header) = newest(&mut table, &self.view).await? else { return Ok(None) };
+        let states = read(&mut table, &self.view, &header).await?;
         let Header { version, positions, plan_hash, .. } = header;
         Ok(Some(BatchVersion { version, positions, plan_hash, states }))
     }
 
-    /// Forgets a view's batch result: from here on [`load`](Self::load) finds none. Its files go when the table is next
-    /// vacuumed.
+    /// Deletes the table, if there is one. Nobody may be writing to it.
     ///
     /// # Errors
-    /// `Unavailable` when the storage fails.
-    pub async fn remove(&self, view: &str) -> model::Result<()> {
-        let mut table = self.location.child(view).table().await?;
-        let Some(header) = newest(&mut table, view).await?.filter(|header| !header.plan_hash.is_empty()) else {
-            return Ok(());
-        };
-        let forgotten = Header { plan_hash: String::new(), positions: Positions::new(), ..header };
-        self.replace(view, forgotten, &[]).await?;
-        Ok(())
+    /// `Unavailable` when the storage fails; what is left is no table any more, and deleting it again ends it.
+    pub async fn remove(&self) -> model::Result<()> {
+        self.location.remove().await
     }
 
-    async fn replace(&self, view: &str, header: Header, states: &[RecordBatch]) -> Result<u64> {
+    async fn replace(&self, header: &Header, states: &[RecordBatch]) -> Result<u64> {
+        let view = &self.view;
         let schema = stored_schema(view, &header.columns)?;
-        let mut table = self.location.child(view).table().await?;
+        let mut table = self.location.table().await?;
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             match newest(&mut table, view).await? {
-                Some(current) if current.plan_hash == header.plan_hash && !header.plan_hash.is_empty() => {
+                Some(current) if current.plan_hash == header.plan_hash => {
                     if current.positions == header.positions {
                         return Ok(current.version);
                     }
                     if !header.positions.covers(&current.positions) {
-                        let (committed, given) = (current.positions, header.positions);
-                        return Err(LakeError::StaleBatch { view: view.to_owned(), committed, given });
+                        let (committed, given) = (current.positions, header.positions.clone());
+                        return Err(LakeError::StaleBatch { view: view.clone(), committed, given });
                     }
                 }
                 Some(_) => {}
                 None if table.version().is_none() => create(&mut table, view, &schema).await?,
                 None => {}
             }
-            match commit_version(&mut table, &schema, &header, states).await {
+            match commit_version(&mut table, &schema, header, states).await {
                 Ok(version) => {
                     maintain_when_due(&table, view, version).await;
                     return Ok(version);
