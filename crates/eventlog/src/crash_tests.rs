@@ -19,6 +19,8 @@ use crate::{
     simulated_disk::{Dice, Fault, SimulatedDisk, Survivors},
 };
 
+mod failing_writes;
+
 const PARTITIONS: i32 = 3;
 
 fn root() -> PathBuf {

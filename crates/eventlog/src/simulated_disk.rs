@@ -29,6 +29,10 @@ pub(crate) enum Fault {
     SyncError,
     /// The first sync from this operation on fails, and all after it.
     EverySyncError,
+    /// From this operation on there is no space: nothing is made, and of each write only the first half arrives.
+    NoSpace,
+    /// From this operation on nothing can be changed.
+    ReadOnly,
 }
 
 /// How much of the unsynced writes a power cut keeps.
@@ -158,6 +162,14 @@ impl SimulatedDisk {
 }
 
 impl Node {
+    fn apply(&mut self, change: Change) {
+        match &change {
+            Change::Write(position, bytes) => put(&mut self.bytes, usize::try_from(*position).unwrap(), bytes),
+            Change::Resize(size) => self.bytes.resize(usize::try_from(*size).unwrap(), 0),
+        }
+        self.unsynced.push(change);
+    }
+
     fn after_power_cut(&self, dice: &mut Dice) -> Self {
         let mut bytes = self.durable.clone();
         for change in &self.unsynced {
@@ -195,7 +207,7 @@ impl Contents {
             return Err(io::Error::other("the power is gone"));
         }
         let is_due = |(operation, fault): &(u64, Fault)| match fault {
-            Fault::EverySyncError => *operation <= self.operations,
+            Fault::EverySyncError | Fault::NoSpace | Fault::ReadOnly => *operation <= self.operations,
             Fault::PowerCut | Fault::SyncError => *operation == self.operations,
         };
         let fault = self.fault.filter(is_due).map(|(_, fault)| fault);
@@ -204,7 +216,18 @@ impl Contents {
             self.dead = true;
             return Err(io::Error::other("the power fails"));
         }
+        if fault == Some(Fault::ReadOnly) {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         Ok(fault)
+    }
+
+    /// Counts an operation that takes space.
+    fn begin_growth(&mut self) -> io::Result<()> {
+        match self.begin()? {
+            Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
     }
 
     fn begin_sync(&mut self) -> io::Result<()> {
@@ -232,7 +255,7 @@ impl Contents {
 impl Disk for SimulatedDisk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         let mut contents = self.0.lock();
-        contents.begin()?;
+        contents.begin_growth()?;
         let missing: Vec<_> = path.ancestors().filter(|path| !contents.names.contains_key(*path)).collect();
         for path in missing.into_iter().rev() {
             let node = contents.add_node(true);
@@ -249,7 +272,7 @@ impl Disk for SimulatedDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut contents = self.0.lock();
-        contents.begin()?;
+        contents.begin_growth()?;
         contents.node(path.parent().unwrap())?;
         let node = match contents.node(path) {
             Ok(node) => {
@@ -328,18 +351,27 @@ impl SimulatedFile {
         let mut contents = self.disk.0.lock();
         let was_dead = contents.dead;
         let begun = contents.begin();
+        let dies_now = contents.dead && !was_dead;
         let node = contents.nodes.get_mut(&self.node).unwrap();
-        if let Err(error) = begun {
-            // The power failed in the middle of this write: parts of it may be on the disk.
-            node.unsynced.extend((!was_dead).then_some(change));
-            return Err(error);
+        match (begun, change) {
+            (Ok(Some(Fault::NoSpace)), Change::Write(position, mut bytes)) => {
+                bytes.truncate(bytes.len() / 2);
+                node.apply(Change::Write(position, bytes));
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            (Ok(Some(Fault::NoSpace)), Change::Resize(size)) if size > node.bytes.len() as u64 => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            (Ok(_), change) => {
+                node.apply(change);
+                Ok(())
+            }
+            (Err(error), change) => {
+                // If the power failed in the middle of this write, parts of it may be on the disk.
+                node.unsynced.extend(dies_now.then_some(change));
+                Err(error)
+            }
         }
-        match &change {
-            Change::Write(position, bytes) => put(&mut node.bytes, usize::try_from(*position).unwrap(), bytes),
-            Change::Resize(size) => node.bytes.resize(usize::try_from(*size).unwrap(), 0),
-        }
-        node.unsynced.push(change);
-        Ok(())
     }
 }
 
