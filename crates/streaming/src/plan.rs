@@ -10,6 +10,7 @@
 //! an expression's value depends on the row alone, so that every replay gives the same rows.
 
 mod aggregate;
+mod diagnosis;
 mod hash;
 mod query;
 mod split;
@@ -28,7 +29,7 @@ use arrow::{
 
 use crate::{
     source::{ARRIVAL_TIME, OFFSET, PARTITION, SourceDefinition},
-    sql::{INTERNAL, SqlError, UNDEFINED_TABLE, ViewDefinition, character_at},
+    sql::{DIVISION_BY_ZERO, INTERNAL, INVALID_PARAMETER, SqlError, UNDEFINED_TABLE, ViewDefinition, character_at},
 };
 use step::{CarriedRows, Step};
 
@@ -180,7 +181,12 @@ impl ViewPlan {
 
     /// Constants that no row could make right (a window of no length) are found by running the plan over no rows.
     fn try_on_nothing(&self) -> Result<(), SqlError> {
-        let invalid = |error: crate::Error| SqlError::new("22023", error.to_string());
+        let invalid = |error: crate::Error| match &error {
+            crate::Error::Evaluate { source, .. } if source.find_root().to_string().contains("Divide by zero") => {
+                SqlError::new(DIVISION_BY_ZERO, "division by zero")
+            }
+            _ => SqlError::new(INVALID_PARAMETER, error.to_string()),
+        };
         let rows = RecordBatch::new_empty(Arc::clone(&self.source_schema));
         let below = step::run(&self.below, CarriedRows { rows, carried: Vec::new() }).map_err(invalid)?;
         let Some(grouping) = &self.grouping else { return Ok(()) };

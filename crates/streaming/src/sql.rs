@@ -17,12 +17,12 @@ mod view;
 
 pub use error::SqlError;
 pub use view::{Emit, ViewDefinition, ViewOptions};
-pub(crate) use view::{parser_error, without_table_keyword};
+pub(crate) use view::{lower_first, parser_error, without_table_keyword};
 
 pub(crate) use cursor::{byte_of_location, character_at, is_word, tokenize};
 pub(crate) use error::{
-    AMBIGUOUS_COLUMN, GROUPING_ERROR, INTERNAL, SYNTAX_ERROR, UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE,
-    UNSUPPORTED,
+    AMBIGUOUS_COLUMN, DATATYPE_MISMATCH, DIVISION_BY_ZERO, DUPLICATE_COLUMN, GROUPING_ERROR, INTERNAL,
+    INVALID_PARAMETER, SYNTAX_ERROR, UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNSUPPORTED,
 };
 pub(crate) use types::timestamp_utc;
 

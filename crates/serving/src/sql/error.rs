@@ -110,7 +110,7 @@ pub(super) fn datafusion_error(error: &DataFusionError, text: &str, relations: &
         DataFusionError::SQL(error, _) => return syntax_error(error, text),
         DataFusionError::SchemaError(error, _) => schema_error(error),
         DataFusionError::Plan(message) => plan_error(message, relations),
-        DataFusionError::NotImplemented(message) => SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, lower(message)),
+        DataFusionError::NotImplemented(message) => not_implemented(message),
         DataFusionError::ResourcesExhausted(message) => SqlError::new(sqlstate::OUT_OF_MEMORY, lower(message))
             .with_hint("let the query read fewer rows or columns, or raise the memory limit of queries"),
         DataFusionError::ArrowError(error, _) => arrow_error(error),
@@ -186,6 +186,16 @@ fn schema_error(error: &SchemaError) -> SqlError {
     }
 }
 
+fn not_implemented(message: &str) -> SqlError {
+    // The rest of the message is the syntax tree as its programmers see it.
+    let node = message.split_once("nsupported ast node in sqltorel: ").map(|(_, node)| node);
+    let name = node.and_then(|node| node.split(|c: char| !c.is_alphanumeric()).next());
+    match name {
+        Some(name) => SqlError::unsupported(name.to_uppercase()),
+        None => SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, lower(message)),
+    }
+}
+
 /// DataFusion plans most of what is wrong into sentences; the ones that clients tell apart are told apart here.
 fn plan_error(message: &str, relations: &[String]) -> SqlError {
     if let Some(table) = between(message, "table '", "' not found") {
@@ -199,6 +209,15 @@ fn plan_error(message: &str, relations: &[String]) -> SqlError {
                 error.with_hint(format!("perhaps you meant \"{near}\""))
             }
             _ => error,
+        };
+    }
+    if let Some(function) = between(message, "table function '", "' not found") {
+        let error = SqlError::new(sqlstate::UNDEFINED_FUNCTION, format!("table function {function} does not exist"));
+        return match function.eq_ignore_ascii_case("tumble") {
+            true => error.with_hint(
+                "windows belong to CREATE MATERIALIZED VIEW; in a query write date_bin(INTERVAL '1 hour', time_column)",
+            ),
+            false => error,
         };
     }
     let contains = |part: &str| message.contains(part);

@@ -100,7 +100,7 @@ impl Session {
         if outcome.is_err() {
             self.inner.service.metrics.query_failures.inc();
         }
-        outcome
+        outcome.map_err(|error| error.shifted(prepared.characters_before))
     }
 
     /// Parses, prepares and executes a text with exactly one statement; parameters keep the types they have.

@@ -33,6 +33,8 @@ impl StatementText {
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub(super) text: Arc<str>,
+    /// Characters before it in the text that was sent: errors count from there.
+    pub(super) characters_before: usize,
     pub(super) action: Arc<Action>,
     pub(super) parameters: Arc<[DataType]>,
     pub(super) columns: Option<SchemaRef>,

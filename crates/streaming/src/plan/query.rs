@@ -1,12 +1,9 @@
-//! A query's text to DataFusion's logical plan, and DataFusion's errors to ours.
+//! A query's text to DataFusion's logical plan.
 
 use std::sync::Arc;
 
 use datafusion::{
-    common::{
-        SchemaError, Span,
-        tree_node::{TreeNode, TreeNodeRecursion},
-    },
+    common::tree_node::{TreeNode, TreeNodeRecursion},
     config::Dialect,
     datasource::empty::EmptyTable,
     error::DataFusionError,
@@ -20,15 +17,12 @@ use datafusion::{
     sql::parser::Statement,
 };
 use futures::FutureExt;
-use sqlparser::{ast, tokenizer::Location};
+use sqlparser::ast;
 
-use super::window;
+use super::{diagnosis::sql_error, window};
 use crate::{
     source::SourceDefinition,
-    sql::{
-        AMBIGUOUS_COLUMN, GROUPING_ERROR, INTERNAL, SYNTAX_ERROR, SqlError, UNDEFINED_COLUMN, UNDEFINED_FUNCTION,
-        UNDEFINED_TABLE, byte_of_location, character_at,
-    },
+    sql::{INTERNAL, SqlError},
 };
 
 /// A query, planned.
@@ -105,76 +99,4 @@ fn check_deterministic(plan: &LogicalPlan) -> Result<(), SqlError> {
         Some(name) => Err(SqlError::unsupported(format!("function {name} in a view"))
             .with_hint("its value is another one whenever the view is rebuilt; use a time column of the source")),
     }
-}
-
-/// Turns DataFusion's error about `text` into ours.
-pub(super) fn sql_error(text: &str, sources: &[SourceDefinition], error: &DataFusionError) -> SqlError {
-    let root = error.find_root();
-    let message = root.strip_backtrace();
-    let kinds = ["Error during planning: ", "This feature is not implemented: ", "SQL error: ", "Schema error: "];
-    let message = kinds.iter().find_map(|kind| message.strip_prefix(kind)).unwrap_or(&message);
-    let (sqlstate, message) = match root {
-        DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
-            SchemaError::FieldNotFound { field, .. } => {
-                (UNDEFINED_COLUMN, format!("column \"{}\" does not exist", field.name()))
-            }
-            SchemaError::AmbiguousReference { field } => {
-                (AMBIGUOUS_COLUMN, format!("column reference \"{}\" is ambiguous", field.name()))
-            }
-            _ => (AMBIGUOUS_COLUMN, message.to_owned()),
-        },
-        DataFusionError::NotImplemented(_) => (crate::sql::UNSUPPORTED, message.to_owned()),
-        DataFusionError::SQL(..) => (SYNTAX_ERROR, message.to_owned()),
-        DataFusionError::Plan(_) => plan_error(message),
-        _ => (INTERNAL, message.to_owned()),
-    };
-    let mut mapped = SqlError::new(sqlstate, message.lines().next().unwrap_or_default());
-    if let Some(span) = error.diagnostic().and_then(|diagnostic| diagnostic.span) {
-        mapped = place(text, mapped, span);
-    }
-    match sqlstate {
-        UNDEFINED_TABLE => {
-            let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
-            mapped.with_hint(match names.as_slice() {
-                [] => "a view reads a source, and there is none: CREATE SOURCE first".to_owned(),
-                names => format!("a view reads a source; the sources are: {}", names.join(", ")),
-            })
-        }
-        UNDEFINED_COLUMN => match valid_fields(root) {
-            Some(names) => mapped.with_hint(format!("the columns are: {names}")),
-            None => mapped,
-        },
-        _ => mapped,
-    }
-}
-
-fn plan_error(message: &str) -> (&'static str, String) {
-    if let Some(name) = message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found")) {
-        let name = name.rsplit('.').next().unwrap_or(name);
-        return (UNDEFINED_TABLE, format!("source \"{name}\" does not exist"));
-    }
-    let sqlstate = if message.starts_with("Invalid function") {
-        UNDEFINED_FUNCTION
-    } else if message.contains("GROUP BY") {
-        GROUPING_ERROR
-    } else {
-        // PostgreSQL's syntax_error_or_access_rule_violation: wrong, but nothing more exact is known.
-        "42000"
-    };
-    (sqlstate, message.to_owned())
-}
-
-fn valid_fields(error: &DataFusionError) -> Option<String> {
-    let DataFusionError::SchemaError(schema, _) = error else { return None };
-    let SchemaError::FieldNotFound { valid_fields, .. } = schema.as_ref() else { return None };
-    let names: Vec<&str> = valid_fields.iter().map(|field| field.name()).collect();
-    (!names.is_empty()).then(|| names.join(", "))
-}
-
-fn place(text: &str, error: SqlError, span: Span) -> SqlError {
-    if span.start.line == 0 {
-        return error;
-    }
-    let start = Location { line: span.start.line, column: span.start.column };
-    error.at(character_at(text, byte_of_location(text, start)))
 }

@@ -8,10 +8,14 @@
 
 use std::ops::ControlFlow;
 
+use arrow::{
+    compute::kernels::cast_utils::parse_interval_month_day_nano,
+    datatypes::{DataType, Field},
+};
 use sqlparser::{
     ast::{
-        Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, TableAlias,
-        TableFactor, VisitMut, VisitorMut,
+        Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query,
+        TableAlias, TableFactor, Value, VisitMut, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -21,7 +25,8 @@ use sqlparser::{
 use crate::{
     source::SourceDefinition,
     sql::{
-        SYNTAX_ERROR, SqlError, UNDEFINED_TABLE, byte_of_location, character_at, parser_error, without_table_keyword,
+        DATATYPE_MISMATCH, INVALID_PARAMETER, SYNTAX_ERROR, SqlError, UNDEFINED_TABLE, byte_of_location, character_at,
+        parser_error, without_table_keyword,
     },
 };
 
@@ -93,19 +98,51 @@ impl Rewriter<'_> {
         });
         let expressions = expressions.collect::<Option<Vec<_>>>().ok_or_else(usage)?;
         let (source, time, size) = match expressions.as_slice() {
-            [Expr::Identifier(source), Expr::Interval(size)] => {
-                (source.clone(), self.event_time(source)?, Expr::Interval(size.clone()))
-            }
+            [Expr::Identifier(source), Expr::Interval(size)] => (source.clone(), self.event_time(source)?, size),
             [Expr::Identifier(source), time, Expr::Interval(size)] => {
-                (source.clone(), column(time).ok_or_else(usage)?, Expr::Interval(size.clone()))
+                (source.clone(), column(time).ok_or_else(usage)?, size)
             }
             _ => return Err(usage()),
         };
-        Ok((source, time, size))
+        self.check_time(&source, &time)?;
+        self.check_size(size)?;
+        Ok((source, time, Expr::Interval(size.clone())))
+    }
+
+    /// Windows are made of points in time; a column that is not there is named by DataFusion, with those that are.
+    fn check_time(&self, source: &Ident, time: &Ident) -> Result<(), SqlError> {
+        let source = self.sources.iter().find(|known| known.name == folded(source));
+        let schema = source.map(SourceDefinition::schema);
+        let field = schema.as_ref().and_then(|schema| schema.field_with_name(&folded(time)).ok());
+        match field.map(Field::data_type) {
+            None | Some(DataType::Timestamp(_, _) | DataType::Date32) => Ok(()),
+            Some(_) => {
+                let message = format!("column \"{}\" is not a timestamp, so it has no windows", folded(time));
+                Err(self.at(SqlError::new(DATATYPE_MISMATCH, message), time.span).with_hint(USAGE))
+            }
+        }
+    }
+
+    /// A window lasts some whole microseconds, or some months.
+    fn check_size(&self, size: &Interval) -> Result<(), SqlError> {
+        let Expr::Value(literal) = &*size.value else { return Ok(()) };
+        let Value::SingleQuotedString(text) = &literal.value else { return Ok(()) };
+        let unit = size.leading_field.as_ref().map_or_else(String::new, |unit| format!(" {unit}"));
+        // What cannot be read is refused where every interval is read.
+        let Ok(length) = parse_interval_month_day_nano(&format!("{text}{unit}")) else { return Ok(()) };
+        let (months, days, nanoseconds) = (length.months, length.days, length.nanoseconds);
+        let forwards = months >= 0 && days >= 0 && nanoseconds >= 0 && (months > 0 || days > 0 || nanoseconds > 0);
+        let mixed = months > 0 && (days > 0 || nanoseconds > 0);
+        if forwards && !mixed && nanoseconds % 1_000 == 0 {
+            return Ok(());
+        }
+        let error = SqlError::new(INVALID_PARAMETER, format!("a window of '{text}{unit}' is not possible"));
+        let hint = "write a length of time above zero, such as INTERVAL '1 hour', or of months alone";
+        Err(self.at(error, literal.span).with_hint(hint))
     }
 
     fn event_time(&self, name: &Ident) -> Result<Ident, SqlError> {
-        let folded = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+        let folded = folded(name);
         let Some(source) = self.sources.iter().find(|source| source.name == folded) else {
             let error = SqlError::new(UNDEFINED_TABLE, format!("there is no source \"{folded}\""));
             return Err(self.at(error, name.span));
@@ -125,6 +162,11 @@ impl Rewriter<'_> {
         }
         error.at(character_at(self.text, byte_of_location(self.text, span.start)))
     }
+}
+
+/// A name as PostgreSQL reads it.
+fn folded(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 /// A column, plain or as `DESCRIPTOR(column)`.

@@ -26,6 +26,8 @@ pub(crate) const DATATYPE_MISMATCH: &str = "42804";
 pub(crate) const GROUPING_ERROR: &str = "42803";
 /// An option with a value it cannot have.
 pub(crate) const INVALID_PARAMETER: &str = "22023";
+/// Division by zero.
+pub(crate) const DIVISION_BY_ZERO: &str = "22012";
 /// A bug.
 pub(crate) const INTERNAL: &str = "XX000";
 

@@ -140,7 +140,8 @@ pub(crate) fn parser_error(text: &str, message: &str) -> SqlError {
     }
 }
 
-fn lower_first(text: &str) -> String {
+/// The text with a small first letter, as messages begin.
+pub(crate) fn lower_first(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }

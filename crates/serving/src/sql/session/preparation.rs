@@ -19,6 +19,7 @@ impl Inner {
     pub(super) async fn prepare(&self, piece: &Piece, given: &[Option<DataType>]) -> Result<Prepared, SqlError> {
         let mut prepared = Prepared {
             text: Arc::from(piece.text.as_str()),
+            characters_before: piece.characters_before,
             action: Arc::new(statement::read(piece)?),
             parameters: Arc::from([]),
             columns: None,
