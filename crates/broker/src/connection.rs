@@ -7,7 +7,7 @@
 use std::{io::IoSlice, net::SocketAddr, sync::Arc};
 
 use bytes::{Buf, Bytes};
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, ready};
 use futures::stream::{FuturesOrdered, StreamExt};
 use kafka_wire::{Api, Frame, RequestHeader};
 use model::Principal;
@@ -130,14 +130,19 @@ impl Connection {
         self.requests = self.requests.wrapping_add(1);
         let caller = Caller { rotation: self.requests as usize, ..self.caller.clone() };
         let answer = requests::answer(Arc::clone(&self.services), caller, header, body);
-        self.pending.push_back(
-            async move {
-                let answer = answer.await;
-                drop(permit);
-                answer
-            }
-            .boxed(),
-        );
+        let mut answer = async move {
+            let answer = answer.await;
+            drop(permit);
+            answer
+        }
+        .boxed();
+        // A first step at once: it begins the appends, and those have to begin in the order of the requests. When the
+        // runtime makes this task pause, what is pending is not taken up again in any order.
+        let answer = match (&mut answer).now_or_never() {
+            Some(answer) => ready(answer).boxed(),
+            None => answer,
+        };
+        self.pending.push_back(answer);
     }
 
     /// Sends an answer, together with those that are ready behind it.

@@ -53,6 +53,8 @@ pub struct EmbeddedLog {
     /// Gone when the log is closed.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     queue_bytes: Arc<Semaphore>,
+    /// Held by the append that is next into the queue, so that none overtakes it where it waits for room.
+    entrance: tokio::sync::Mutex<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held while the log is open; the operating system lets go of it when the process dies.
     lock: Mutex<Option<File>>,
@@ -109,6 +111,7 @@ impl EmbeddedLog {
             shared,
             requests: Mutex::new(Some(requests)),
             queue_bytes: Arc::new(Semaphore::new(queue_bytes)),
+            entrance: tokio::sync::Mutex::new(()),
             threads: Mutex::new(threads),
             lock: Mutex::new(lock),
         }))
@@ -183,7 +186,6 @@ impl EventLog for EmbeddedLog {
         let batches = admit(partition, batches, &topic.settings, self.shared.settings.append_bytes_max)?;
         let share = bytes.min(self.shared.settings.queue_bytes_max.max(1));
         let share = u32::try_from(share).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.queue_bytes).acquire_many_owned(share).await.map_err(|_| closed())?;
         let (reply, answer) = if acks == Acks::Queued {
             (Reply::unheard(), None)
         } else {
@@ -191,7 +193,13 @@ impl EventLog for EmbeddedLog {
             (reply, Some(answer))
         };
         let partition = partition.clone();
-        self.send(Request::Append(AppendRequest { partition, batches, acks, reply, _permit: Some(permit) })).await?;
+        // Not paused by the runtime for having done much: to pause before the entrance is to lose the place there.
+        tokio::task::unconstrained(async {
+            let _entrance = self.entrance.lock().await;
+            let permit = Arc::clone(&self.queue_bytes).acquire_many_owned(share).await.map_err(|_| closed())?;
+            self.send(Request::Append(AppendRequest { partition, batches, acks, reply, _permit: Some(permit) })).await
+        })
+        .await?;
         match answer {
             Some(answer) => self.answer(answer).await,
             None => Ok(Appended {

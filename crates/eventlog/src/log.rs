@@ -34,7 +34,8 @@ pub trait EventLog: Send + Sync + 'static {
     fn claim_topic(&self, name: &TopicName, owner: &'static str) -> Result<()>;
 
     /// Appends one or more complete record batches (v2, as a producer sent them) to a partition, in order and as a
-    /// whole, and returns when `acks` is satisfied. Only base offset and leader epoch are changed.
+    /// whole, and returns when `acks` is satisfied. Only base offset and leader epoch are changed. Appends to one
+    /// partition are stored in the order in which they began: in which their futures were first polled.
     async fn append(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended>;
 
     /// Reads whole batches from the one that contains `from`, up to the high watermark: as many as fit in

@@ -3,7 +3,11 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use eventlog::{Acks, CommittedOffset, EmbeddedLog, Error, EventLog, EventLogSettings, TopicSettings, TopicSpec};
@@ -183,6 +187,36 @@ async fn several_batches_are_appended_as_a_whole() {
     assert_eq!((appended.base_offset, appended.next_offset), (0, 3));
     let expected: Vec<_> = ["a", "b", "c"].iter().enumerate().map(|(i, v)| (i as i64, (*v).to_owned())).collect();
     assert_eq!(values(&log, &p).await, expected);
+}
+
+#[tokio::test]
+async fn appends_are_stored_in_the_order_in_which_they_began() {
+    let directory = tempdir().unwrap();
+    let log = open(directory.path(), EventLogSettings { queue_bytes_max: 1000, ..small() }).await;
+    create(&log, "t", 1).await;
+    let p = partition("t", 0);
+    let mut unheard = Context::from_waker(Waker::noop());
+    let mut began = Vec::new();
+    for round in 0..100 {
+        let values: Vec<String> = ["large", "waits", "newcomer"].iter().map(|name| format!("{name} {round}")).collect();
+        let large = batch(&[&values[0], &"x".repeat(800)]);
+        // The first fills the queue, so the second has to wait for room; when there is room again, and before the second
+        // has noticed, there comes a third.
+        let mut first = log.append(&p, large, Acks::Durable);
+        let mut second = log.append(&p, batch(&[&values[1], &"x".repeat(200)]), Acks::Durable);
+        let mut third = log.append(&p, batch(&[&values[2], &"x".repeat(200)]), Acks::Durable);
+        assert!(first.as_mut().poll(&mut unheard).is_pending());
+        assert!(second.as_mut().poll(&mut unheard).is_pending());
+        first.await.unwrap();
+        assert!(third.as_mut().poll(&mut unheard).is_pending());
+        second.await.unwrap();
+        third.await.unwrap();
+        began.extend(values);
+    }
+    let stored = values(&log, &p).await.into_iter().map(|(_, value)| value).filter(|value| !value.starts_with('x'));
+    for (at, (stored, began)) in stored.zip(began).enumerate() {
+        assert_eq!(stored, began, "append {at}");
+    }
 }
 
 #[tokio::test]

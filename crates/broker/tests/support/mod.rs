@@ -23,6 +23,22 @@ impl Served {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
+        Self::start_all(change, EventLogSettings::default(), |log| log).await
+    }
+
+    /// With a log of these settings, which the broker sees through `wrap`.
+    pub(crate) async fn start_over(
+        log_settings: EventLogSettings,
+        wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
+    ) -> Self {
+        Self::start_all(|_| {}, log_settings, wrap).await
+    }
+
+    async fn start_all(
+        change: impl FnOnce(&mut BrokerSettings),
+        log_settings: EventLogSettings,
+        wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
+    ) -> Self {
         let mut settings = BrokerSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             stop_timeout: Duration::from_secs(1),
@@ -32,11 +48,10 @@ impl Served {
         change(&mut settings);
         let directory = tempfile::tempdir().unwrap();
         let metrics = Metrics::default();
-        let log_settings = EventLogSettings::default();
         let log = EmbeddedLog::open(directory.path(), log_settings, Arc::new(SystemClock), metrics.clone());
         let log = log.await.unwrap();
         let shared: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);
-        let broker = Broker::start(settings, shared, Arc::new(SystemClock), metrics.clone()).await.unwrap();
+        let broker = Broker::start(settings, wrap(shared), Arc::new(SystemClock), metrics.clone()).await.unwrap();
         Self { broker, log, metrics, _directory: directory }
     }
 
