@@ -1,4 +1,4 @@
-//! Kafka's record batch (format v2): reading, checking, building.
+//! Kafka's record batch (format v2): reading, checking, building; and the partition that a record's key belongs to.
 //!
 //! Layout: <https://kafka.apache.org/documentation/#recordbatch>. A stored batch is kept as the producer sent it;
 //! this module gives views of it and builds new ones.
@@ -11,6 +11,7 @@
 mod builder;
 mod compression;
 mod header;
+mod partitioner;
 mod reader;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ pub use builder::RecordBatchBuilder;
 pub use compression::{Compression, DECOMPRESSED_BYTES_MAX};
 pub use header::{BatchHeader, HEADER_BYTES, split_batches};
 pub(crate) use header::{add_to_sequence, place};
+pub use partitioner::partition_of_key;
 
 use crate::log::{Error, Result, StoredBatch};
 

@@ -23,7 +23,6 @@ mod health;
 mod instants;
 mod negotiation;
 mod parameters;
-mod partitioner;
 mod problem;
 mod record_json;
 mod records;

@@ -26,14 +26,9 @@
 mod accumulator;
 mod connection;
 mod error;
-mod partitioner;
 mod producer;
 mod producer_task;
 mod requests;
 
-pub use partitioner::{murmur2, partition_of_key};
 pub use producer::{Delivered, Delivery, Producer, ProducerSettings};
 pub use requests::{Client, ClientSettings, Fetched, Follower, OffsetQuery, ProducerIdentity, TopicDescription};
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventlog::{Acks, Compression, Record};
+use eventlog::{Acks, Compression, Record, record::partition_of_key};
 use model::{Offset, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use super::accumulator::{Accumulator, Outcome};
 use super::error::ClientError;
-use super::partitioner::partition_of_key;
 use super::producer_task::ProducerTask;
 use super::requests::Client;
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{compression::Compression, *};
+use super::{compression::Compression, partitioner::murmur2, *};
 
 const ALL: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
@@ -175,4 +175,19 @@ fn sequence_numbers_wrap_to_zero() {
     for (sequence, count, expected) in [(0, 4, 4), (i32::MAX, 1, 0), (i32::MAX - 1, 3, 1), (i32::MAX, 0, i32::MAX)] {
         assert_eq!(add_to_sequence(sequence, count), expected);
     }
+}
+
+/// The vectors of Kafka's own `UtilsTest.testMurmur2`.
+#[test]
+fn keys_hash_as_in_kafka() {
+    let check = |key: &[u8], expected: i32| {
+        assert_eq!(murmur2(key).cast_signed(), expected, "{key:?}");
+        assert_eq!(partition_of_key(key, 7), (expected & 0x7fff_ffff) % 7, "{key:?}");
+    };
+    check(b"21", -973_932_308);
+    check(b"foobar", -790_332_482);
+    check(b"a-little-bit-long-string", -985_981_536);
+    check(b"a-little-bit-longer-string", -1_486_304_829);
+    check(b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971);
+    check(b"abc", 479_470_107);
 }

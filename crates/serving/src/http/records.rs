@@ -8,7 +8,9 @@ use std::{
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use bytes::{Bytes, BytesMut};
-use eventlog::{Acks, Bounds, Compression, EventLog, ReadResult, Record, RecordBatchBuilder, Topic};
+use eventlog::{
+    Acks, Bounds, Compression, EventLog, ReadResult, Record, RecordBatchBuilder, Topic, record::partition_of_key,
+};
 use futures::future::join_all;
 use model::{Access, Offset, Positions, Resource, TopicPartition, principal::authorise};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,7 +19,6 @@ use serde_json::value::RawValue;
 use super::{
     Server, answer,
     parameters::{Caller, JsonBody, Parameters, Segments},
-    partitioner::partition_of_key,
     problem::{Problem, Result},
     record_json::{NewRecord, ShownRecord},
     topics::{authorise_change, existing_topic},

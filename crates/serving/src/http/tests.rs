@@ -4,7 +4,6 @@ mod client;
 mod commands;
 mod limits;
 mod negotiation;
-mod partitioner;
 mod routes;
 mod sql;
 mod streams;

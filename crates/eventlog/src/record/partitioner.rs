@@ -1,7 +1,14 @@
-//! Which partition a key belongs to: Kafka's own hash, so that all clients agree.
+//! Which partition a key belongs to: Kafka's own hash, so that all clients and doors agree.
+
+/// The partition of a key among `partitions` (1 or more).
+pub fn partition_of_key(key: &[u8], partitions: i32) -> i32 {
+    let positive = murmur2(key) & 0x7fff_ffff;
+    // Both fit: the hash has 31 bits.
+    (positive as i32) % partitions.max(1)
+}
 
 /// MurmurHash2 as Kafka's Java client computes it (32 bits, its own seed).
-pub fn murmur2(bytes: &[u8]) -> u32 {
+pub(super) fn murmur2(bytes: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     const SEED: u32 = 0x9747_b28c;
     // Kafka hashes an array's length, which is below 2^31.
@@ -21,11 +28,4 @@ pub fn murmur2(bytes: &[u8]) -> u32 {
     hash ^= hash >> 13;
     hash = hash.wrapping_mul(M);
     hash ^ (hash >> 15)
-}
-
-/// The partition of a key among `partitions` (1 or more).
-pub fn partition_of_key(key: &[u8], partitions: i32) -> i32 {
-    let positive = murmur2(key) & 0x7fff_ffff;
-    // Both fit: the hash has 31 bits.
-    (positive as i32) % partitions.max(1)
 }
