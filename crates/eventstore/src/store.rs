@@ -228,6 +228,17 @@ impl EventStore {
         self.positions_at(self.shared.index.read().next_offset())
     }
 
+    /// Waits until everything before the demanded position of the store's own partition can be read; other partitions
+    /// are not looked at. It waits for as long as that takes.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the store was closed before it got there.
+    pub async fn wait_for(&self, demanded: &Positions) -> Result<()> {
+        let offset = demanded.next_offset(&self.shared.partition);
+        let mut indexed = self.indexed.clone();
+        indexed.wait_for(|indexed| *indexed >= offset).await.map(drop).map_err(|_| Error::Closed)
+    }
+
     /// The partition that holds the events.
     pub fn partition(&self) -> &TopicPartition {
         &self.shared.partition

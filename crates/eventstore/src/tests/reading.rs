@@ -233,6 +233,33 @@ async fn a_subscription_sees_nothing_before_it_is_durable() {
 }
 
 #[tokio::test]
+async fn a_reader_waits_for_a_position_to_come() {
+    let scene = ten_events(EventStoreSettings::default()).await;
+    let at = |offset| scene.store.positions_at(offset);
+    scene.store.wait_for(&at(10)).await.unwrap();
+    scene.store.wait_for(&"other/0:99".parse().unwrap()).await.unwrap();
+    let waiting = async {
+        scene.store.wait_for(&at(12)).await.unwrap();
+        assert!(scene.store.positions().covers(&at(12)));
+    };
+    let appending = async {
+        for number in [100, 101] {
+            assert!(!scene.store.positions().covers(&at(12)));
+            scene.store.append(&stream("a"), ExpectedVersion::Any, vec![event(number)]).await.unwrap();
+        }
+    };
+    tokio::join!(waiting, appending);
+    let closing = async {
+        tokio::task::yield_now().await;
+        scene.store.close().await;
+    };
+    let beyond = at(13);
+    let (waited, ()) = tokio::join!(scene.store.wait_for(&beyond), closing);
+    assert!(matches!(waited, Err(Error::Closed)));
+    scene.store.wait_for(&at(12)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_subscription_is_a_stream() {
     let scene = ten_events(EventStoreSettings::default()).await;
     let deliveries: Vec<_> = scene.store.subscribe_all(8).take(3).collect().await;

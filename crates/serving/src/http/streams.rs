@@ -215,16 +215,10 @@ pub(super) fn store_problem(store: &EventStore, error: eventstore::Error) -> Pro
 /// Waits until the store, and whatever other topics are demanded, have been read that far.
 pub(super) async fn wait_for_store(server: &Server, store: &EventStore, demand: &Demand) -> Result<()> {
     waiting::wait_for_log(server.doors.log.as_ref(), demand).await?;
-    let own = demand.min_position.of_topic(store.partition().topic.as_str());
     // The store answers an append once it has read it itself, so a demand that came from one is met at once. Only
-    // records that others put into the topic are read later: with the next append.
-    if store.positions().covers(&own) {
-        return Ok(());
+    // records that others had put into the topic are read later: with the next append.
+    match tokio::time::timeout(demand.timeout, store.wait_for(&demand.min_position)).await {
+        Ok(reached) => Ok(reached.map_err(Error::from)?),
+        Err(_) => Err(waiting::not_reached(demand, store.positions())),
     }
-    let waited = tokio::time::timeout(demand.timeout, async {
-        while !store.positions().covers(&own) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    });
-    waited.await.map_err(|_| waiting::not_reached(demand, store.positions()))
 }
