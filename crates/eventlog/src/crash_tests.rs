@@ -133,6 +133,9 @@ async fn values(log: &EmbeddedLog, partition: &TopicPartition) -> Vec<(Offset, S
 }
 
 async fn check(log: &EmbeddedLog, ledger: &Ledger) {
+    // What a checkpoint names was synced: a crash never makes a repair necessary, which would hide what was not.
+    let is_repaired = log.shared.catalogue.partitions().iter().any(|(_, partition)| partition.was_repaired());
+    assert!(!is_repaired, "an index that a checkpoint names is missing");
     if ledger.topic_created {
         assert!(log.topic("t").is_some(), "the topic is gone");
     }
@@ -445,4 +448,46 @@ fn a_flipped_bit_in_what_a_checkpoint_made_is_noticed() {
         let is_derived = [".index", ".timeindex", ".arrivals"].contains(&extension);
         assert_eq!(noticed == 0, is_derived, "{extension}: {noticed} were noticed");
     }
+}
+
+#[test]
+fn a_power_cut_during_a_repair_costs_no_arrival_time_that_was_left() {
+    let disk = SimulatedDisk::new(&root());
+    let clock = Arc::new(ManualClock::at(0));
+    let timed: Arc<dyn model::Clock> = Arc::<ManualClock>::clone(&clock);
+    let log =
+        EmbeddedLog::open_on(Arc::new(disk.clone()), &root(), settings(), timed, Metrics::default(), None).unwrap();
+    run(async {
+        log.create_topic(TopicSpec::new(topic("t"), 1)).await.unwrap();
+        for i in 0..6 {
+            clock.set(1_000 * i);
+            log.append(&partition(0), batch("v", i32::try_from(i).unwrap()), Acks::Durable).await.unwrap();
+        }
+        log.close().await.unwrap();
+    });
+    drop(log);
+    let topics = root().join("topics");
+    let directory = topics.join(disk.list(&topics).unwrap().first().unwrap());
+    let path = only_file(&disk, &directory, ".arrivals");
+    assert_eq!(disk.open(&path).unwrap().size().unwrap(), 6 * 20);
+    disk.flip(&path, 3 * 20 * 8);
+    let read = |disk: &SimulatedDisk| {
+        let log = open(disk)?;
+        run(async {
+            let read = log.read(&partition(0), 0, 10_000).await?;
+            Ok::<_, Error>(read.batches.iter().map(|batch| batch.arrival_time_ms).collect::<Vec<_>>())
+        })
+    };
+    let mut cut = 0;
+    for operation in 0..40 {
+        let disk = disk.after_power_cut(Survivors::Nothing);
+        disk.plan(operation, Fault::PowerCut);
+        cut += u32::from(read(&disk).is_err());
+        for survivors in [Survivors::Nothing, Survivors::Everything, Survivors::Random(operation)] {
+            // The fourth is an estimate; its record says that it was sent earlier.
+            let found = read(&disk.after_power_cut(survivors)).unwrap();
+            assert_eq!(found, [0, 1_000, 2_000, 2_000, 4_000, 5_000], "{operation} {survivors:?}");
+        }
+    }
+    assert!((10..40).contains(&cut), "{cut} of 40 operations are part of opening and repairing");
 }

@@ -49,7 +49,7 @@ const MOVER_MESSAGES_MAX: usize = 1024;
 /// Dropping it stops it without a checkpoint, as if the process had died, but without losing what was queued; use
 /// [`close`](Self::close) for a quick next start.
 pub struct EmbeddedLog {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// Gone when the log is closed.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     queue_bytes: Arc<Semaphore>,
