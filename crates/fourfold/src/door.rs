@@ -1,11 +1,13 @@
-//! The doors of a running server, as the command line uses them, and how results and errors are shown.
+//! [`Http`]: the HTTP door of a running server, as the command line uses it.
 //!
-//! What it is not: a client library. Records go through [`broker::client`], everything else through HTTP.
+//! What it is not: a client library. Records go through [`broker::client`], everything else through here.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::cli::HttpDoor;
 
 /// The HTTP door of a running server.
 pub(crate) struct Http {
@@ -14,93 +16,118 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// The door at `address` (`host:port`).
-    pub(crate) fn new(address: &str) -> Self {
-        Self { base: format!("http://{address}"), client: reqwest::Client::new() }
+    /// The door that the command line names.
+    pub(crate) fn new(door: &HttpDoor) -> Self {
+        Self { base: format!("http://{}", door.http), client: reqwest::Client::new() }
+    }
+
+    /// Where it is.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     /// `GET path`
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value> {
-        self.send(self.client.get(format!("{}{path}", self.base)).query(query)).await
+        self.answer(self.client.get(format!("{}{path}", self.base)).query(query)).await
+    }
+
+    /// `GET path` of an answer that says more by its body than by its status.
+    pub(crate) async fn look(&self, path: &str) -> Result<Value> {
+        Ok(self.send(self.client.get(format!("{}{path}", self.base))).await?.1)
     }
 
     /// `POST path` with a JSON body.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        self.send(self.client.post(format!("{}{path}", self.base)).json(body)).await
+        self.answer(self.client.post(format!("{}{path}", self.base)).json(body)).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
-        let response = request.send().await.map_err(|e| {
-            let unreachable = model::Error::unavailable(format!("no server answers at {}", self.base)).with_source(e);
-            anyhow!(unreachable.with_hint("start one with: fourfold dev, or name it with --http HOST:PORT"))
-        })?;
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        match self.send(request).await? {
+            (status, body) if status.is_success() => Ok(body),
+            (status, body) => Err(anyhow!(Refusal::new(status.as_u16(), body))),
+        }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(reqwest::StatusCode, Value)> {
+        let response = request.send().await.map_err(|error| anyhow!(unanswered(&self.base, &error)))?;
         let status = response.status();
         let text = response.text().await.context("the answer broke off")?;
-        let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
-        if status.is_success() { Ok(body) } else { Err(problem(&body, status.as_u16())) }
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 }
 
-// An error body (RFC 9457) back into an error; the kind only matters on the server's side.
-fn problem(body: &Value, status: u16) -> anyhow::Error {
-    let text = |key: &str| body.get(key).and_then(Value::as_str);
-    let message =
-        text("detail").or_else(|| text("title")).map_or_else(|| format!("status {status}: {body}"), str::to_owned);
-    let error = model::Error::invalid(message);
-    anyhow!(match text("hint") {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    })
+// Of the layers that a request goes through only the last one says something to a person.
+fn unanswered(base: &str, error: &reqwest::Error) -> model::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let (what, hint) = if error.is_connect() {
+        ("no server answers at", "start one with: fourfold dev, or name it with --http HOST:PORT")
+    } else {
+        ("no answer came from", "is it the HTTP door? fourfold dev names its doors when it starts")
+    };
+    model::Error::unavailable(format!("{what} {base}: {cause}")).with_hint(hint)
 }
 
-/// Shows an error to a person, on standard error.
-pub(crate) fn report(error: &anyhow::Error) {
-    let mut out = std::io::stderr().lock();
-    // Nothing can be done about a broken standard error.
-    let _ = writeln!(out, "error: {error:#}");
-    if let Some(hint) = error.downcast_ref::<model::Error>().and_then(model::Error::hint) {
-        let _ = writeln!(out, " hint: {hint}");
+/// An error answer of the server (RFC 9457).
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    message: String,
+    members: Map<String, Value>,
+}
+
+// What the standard asks for and a person or a program behind the command line has no use for.
+const HTTP_MEMBERS: [&str; 4] = ["type", "title", "status", "detail"];
+
+impl Refusal {
+    fn new(status: u16, body: Value) -> Self {
+        let text = |key: &str| body.get(key).and_then(Value::as_str);
+        let message = text("detail").or_else(|| text("title")).map(str::to_owned);
+        let message = message.unwrap_or_else(|| format!("the server answered with status {status}: {body}"));
+        let members = match body {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        Self { message, members }
+    }
+
+    /// What the server told beside the message.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (String, Value)> {
+        let told = self.members.iter().filter(|(name, _)| !HTTP_MEMBERS.contains(&name.as_str()));
+        told.map(|(name, value)| (name.clone(), value.clone()))
     }
 }
 
-/// Says something to a person, on standard error.
-pub(crate) fn say(line: impl AsRef<str>) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
-/// Writes a line of data to standard output.
-///
-/// # Errors
-/// When standard output is closed; the reader has gone and there is no more to do.
-pub(crate) fn print(line: impl AsRef<str>) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{}", line.as_ref()).context("standard output is closed")
+impl std::error::Error for Refusal {}
+
+/// Escapes what may not stand in one segment of a URL's path (RFC 3986).
+pub(crate) fn path_segment(text: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~$!'()*+,;=:@".contains(&byte);
+    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// Whether a person watches standard error.
-pub(crate) fn is_watched() -> bool {
-    std::io::stderr().is_terminal()
-}
+#[cfg(test)]
+mod tests {
+    //! An error answer, taken apart.
 
-/// Lays rows out as a table under their column names.
-pub(crate) fn table(columns: &[String], rows: &[Vec<String>]) -> String {
-    let width = |i: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(i));
-        cells.chain(columns.get(i)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let line = |cells: &[String]| {
-        let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-    [line(columns), line(&rule)].into_iter().chain(rows.iter().map(|row| line(row))).collect::<Vec<_>>().join("\n")
-}
+    use serde_json::{Map, json};
 
-/// A JSON value as it should stand in a table's cell.
-pub(crate) fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    use super::Refusal;
+
+    #[test]
+    fn a_rejection_keeps_its_rule() {
+        let body =
+            json!({ "type": "urn:x", "title": "t", "status": 422, "kind": "rejected", "detail": "no", "rule": "r" });
+        let refusal = Refusal::new(422, body);
+        assert_eq!(refusal.to_string(), "no");
+        assert_eq!(json!(refusal.members().collect::<Map<_, _>>()), json!({ "kind": "rejected", "rule": "r" }));
+        assert_eq!(Refusal::new(502, json!("oops")).to_string(), "the server answered with status 502: \"oops\"");
     }
 }

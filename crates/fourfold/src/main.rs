@@ -5,8 +5,12 @@ mod command;
 mod demo;
 mod door;
 mod open_files;
+mod output;
+mod ports;
 mod server;
 mod settings;
+mod stop;
+mod table;
 
 use std::process::ExitCode;
 
@@ -14,11 +18,14 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    let as_json = cli.json;
     match command::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has had enough, as `head` has: that is no failure.
+        Err(error) if error.is::<output::ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
-            door::report(&error);
-            ExitCode::FAILURE
+            output::report(&error, as_json);
+            error.downcast_ref::<stop::Interrupted>().map_or(ExitCode::FAILURE, stop::Interrupted::exit_code)
         }
     }
 }

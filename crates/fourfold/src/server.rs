@@ -57,7 +57,8 @@ impl Server {
         let metrics = Metrics::default();
         let embedded =
             EmbeddedLog::open(&directory.join("log"), log_settings(settings)?, Arc::clone(&clock), metrics.clone())
-                .await?;
+                .await
+                .map_err(|error| named_as_given(error, directory))?;
         let log: Arc<dyn EventLog> = Arc::clone(&embedded) as _;
         let (store, aggregates) =
             event_sourcing::open(Arc::clone(&log), event_settings(settings)?, Arc::clone(&clock), metrics.clone())
@@ -146,11 +147,19 @@ impl Server {
     }
 }
 
+// The log knows its own folder; who started the server knows the one above it.
+fn named_as_given(error: eventlog::Error, directory: &Path) -> Error {
+    match error {
+        eventlog::Error::DirectoryInUse(_) => eventlog::Error::DirectoryInUse(directory.display().to_string()).into(),
+        error => error.into(),
+    }
+}
+
 // Every part is up before the HTTP door opens; what can still fail on the way are views.
 fn readiness(deployment: Arc<Deployment>) -> Readiness {
     Readiness::new(move || {
         let views = deployment.view_states().into_iter();
-        views.map(|(name, state)| Part { name, ready: state != "failed", note: Some(state) }).collect()
+        views.map(|(name, state)| Part { name, ready: !state.starts_with("failed"), note: Some(state) }).collect()
     })
 }
 

@@ -69,10 +69,12 @@ impl Settings {
         for (name, value) in environment {
             if let Some(key) = environment_key(&table, &name) {
                 set(&mut table, &key, &value, &format!("environment variable {name}"))?;
+            } else if names_no_setting(&name) {
+                tracing::warn!(name, "an environment variable looks like a setting, and there is none of this name");
             }
         }
         for (key, value) in flags {
-            set(&mut table, key, value, &format!("flag for {key}"))?;
+            set(&mut table, key, value, "flags")?;
         }
         table.try_into().map_err(|e: toml::de::Error| Error::invalid(format!("settings: {}", e.message())))
     }
@@ -94,11 +96,17 @@ fn overlay_file(table: &mut Table, path: &Path) -> Result<()> {
     Ok(())
 }
 
-// `FOURFOLD_KAFKA_PORT` names `kafka.port`; other variables with our prefix are not settings and are left alone.
+// `FOURFOLD_KAFKA_PORT` names `kafka.port`. A section of ours with a key that it does not have is a slip of the pen;
+// anything else with our prefix may be somebody else's.
 fn environment_key(table: &Table, name: &str) -> Option<String> {
     let name = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_ascii_lowercase();
     let (section, key) = name.split_once('_')?;
-    table.get(section)?.get(key).map(|_| format!("{section}.{key}"))
+    table.contains_key(section).then(|| format!("{section}.{key}"))
+}
+
+// `FOURFOLD_KAFKA` and the like, without a key, are read by the commands that use them.
+fn names_no_setting(name: &str) -> bool {
+    name.strip_prefix(ENVIRONMENT_PREFIX).is_some_and(|name| name.contains('_'))
 }
 
 fn set(table: &mut Table, key: &str, text: &str, layer: &str) -> Result<()> {
@@ -107,10 +115,8 @@ fn set(table: &mut Table, key: &str, text: &str, layer: &str) -> Result<()> {
 }
 
 fn replace(table: &mut Table, key: &str, value: Value, layer: &str) -> Result<()> {
-    let slot = key
-        .split_once('.')
-        .and_then(|(section, key)| table.get_mut(section)?.get_mut(key))
-        .ok_or_else(|| Error::invalid(format!("{layer}: there is no setting {key}")))?;
+    let slot = key.split_once('.').and_then(|(section, key)| table.get_mut(section)?.get_mut(key));
+    let Some(slot) = slot else { return Err(unknown(table, key, layer)) };
     // A directory may be all digits, so text stays text whatever it looks like.
     let value = match (&*slot, value) {
         (Value::String(_), Value::Integer(number)) => Value::String(number.to_string()),
@@ -121,7 +127,19 @@ fn replace(table: &mut Table, key: &str, value: Value, layer: &str) -> Result<()
         return Err(Error::invalid(format!("{layer}: {key} is of type {expected}, not {found}")));
     }
     *slot = value;
-    Ok(())
+    // At once, while it is known whose value it is.
+    let checked: Result<Settings, toml::de::Error> = table.clone().try_into();
+    checked.map(drop).map_err(|error| Error::invalid(format!("{layer}: {key}: {}", error.message())))
+}
+
+fn unknown(table: &Table, key: &str, layer: &str) -> Error {
+    let error = Error::invalid(format!("{layer}: there is no setting {key}"));
+    let section = key.split_once('.').and_then(|(section, _)| Some((section, table.get(section)?.as_table()?)));
+    let names = |table: &Table| table.keys().cloned().collect::<Vec<_>>().join(", ");
+    error.with_hint(match section {
+        Some((section, keys)) => format!("the settings of {section} are {}", names(keys)),
+        None => format!("the sections are {}", names(table)),
+    })
 }
 
 #[cfg(test)]

@@ -1,36 +1,63 @@
 //! `fourfold dev`: everything in one process, until Ctrl-C.
 
+use std::io::IsTerminal as _;
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::DevArguments;
-use crate::door::say;
+use crate::output::{print, say};
+use crate::ports;
 use crate::server::Server;
 use crate::settings::Settings;
+use crate::stop::StopSignals;
 
 /// Starts a server and keeps it up until it is told to stop.
-pub(crate) async fn run(arguments: DevArguments) -> Result<()> {
+pub(crate) async fn run(arguments: DevArguments, as_json: bool) -> Result<()> {
     log_to_stderr();
     let settings = Settings::load(arguments.config.as_deref(), std::env::vars(), &flags(&arguments))?;
+    // Before the server makes its folders: a start that cannot succeed leaves nothing behind.
+    if let Some(taken) = ports::taken(&settings).into_iter().next() {
+        return Err(model::Error::from(taken).into());
+    }
+    let mut stop = StopSignals::listen()?;
     let server = Server::start(&settings).await?;
+    let told = tell(&server, &settings, arguments.ready_file.as_deref(), as_json);
+    if told.is_ok() {
+        stop.next().await;
+        say("stopping; Ctrl-C again ends it at once");
+    }
+    tokio::select! {
+        stopped = server.stop() => told.and(stopped.map_err(Into::into)),
+        // Nothing acknowledged is lost by that: the next start recovers.
+        interrupted = stop.next() => Err(interrupted.into()),
+    }
+}
+
+fn tell(server: &Server, settings: &Settings, ready_file: Option<&Path>, as_json: bool) -> Result<()> {
     let (kafka, pg, http) = (server.kafka_address(), server.pg_address(), server.http_address());
-    if let Some(file) = &arguments.ready_file {
-        let addresses = json!({ "kafka": kafka.to_string(), "pg": pg.to_string(), "http": http.to_string() });
-        // Renamed into place, so that whoever waits for the file never reads half of it.
-        let unfinished = file.with_extension("unfinished");
-        std::fs::write(&unfinished, addresses.to_string())
-            .and_then(|()| std::fs::rename(&unfinished, file))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+    let addresses = json!({ "kafka": kafka.to_string(), "pg": pg.to_string(), "http": http.to_string() });
+    if let Some(file) = ready_file {
+        write_ready_file(file, &addresses)?;
+    }
+    if as_json {
+        return print(addresses.to_string());
     }
     say(format!("data        {}", settings.data.directory.display()));
     say(format!("kafka       kcat -b {kafka} -L"));
     say(format!("postgresql  psql -h {} -p {}", pg.ip(), pg.port()));
     say(format!("http        curl http://{http}/openapi.json"));
     say("ready; Ctrl-C stops it");
-    stop_signal().await?;
-    say("stopping");
-    server.stop().await?;
     Ok(())
+}
+
+// Renamed into place, so that whoever waits for the file never reads half of it.
+fn write_ready_file(file: &Path, addresses: &Value) -> Result<()> {
+    let unfinished = file.with_extension("unfinished");
+    std::fs::write(&unfinished, addresses.to_string())
+        .and_then(|()| std::fs::rename(&unfinished, file))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn flags(arguments: &DevArguments) -> Vec<(&'static str, String)> {
@@ -44,19 +71,11 @@ fn flags(arguments: &DevArguments) -> Vec<(&'static str, String)> {
     flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
-/// Resolves when the process is asked to stop (SIGINT or SIGTERM).
-pub(crate) async fn stop_signal() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for signals"),
-        _ = terminate.recv() => Ok(()),
-    }
-}
-
 /// Sends the server's log to standard error; `RUST_LOG` chooses how much.
 pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // Setting it twice is not an error worth stopping for: the first one stays.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = log.try_init();
 }

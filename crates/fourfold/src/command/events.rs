@@ -3,21 +3,24 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::cli::EventsCommand;
-use crate::door::{Http, cell, print, say, table};
+use crate::cli::{EventsArguments, EventsCommand};
+use crate::door::{Http, path_segment};
+use crate::output::{print, say};
+use crate::table::{cell, count, table};
 
 /// Reads or appends.
-pub(crate) async fn run(command: EventsCommand, http: &Http, as_json: bool) -> Result<()> {
-    match command {
-        EventsCommand::Read { stream, from, count } => read(&stream, from, count, http, as_json).await,
+pub(crate) async fn run(arguments: EventsArguments, as_json: bool) -> Result<()> {
+    let http = Http::new(&arguments.door);
+    match arguments.command {
+        EventsCommand::Read { stream, from, count } => read(&stream, from, count, &http, as_json).await,
         EventsCommand::Append { stream, event_type, data, expected } => {
-            append(&stream, &event_type, &data, &expected, http, as_json).await
+            append(&stream, &event_type, &data, &expected, &http, as_json).await
         }
     }
 }
 
-async fn read(stream: &str, from: u64, count: u32, http: &Http, as_json: bool) -> Result<()> {
-    let query = [("from", from.to_string()), ("limit", count.to_string())];
+async fn read(stream: &str, from: u64, limit: u32, http: &Http, as_json: bool) -> Result<()> {
+    let query = [("from", from.to_string()), ("limit", limit.to_string())];
     let answer = http.get(&format!("/v1/streams/{}", path_segment(stream)), &query).await?;
     if as_json {
         return print(answer.to_string());
@@ -26,7 +29,7 @@ async fn read(stream: &str, from: u64, count: u32, http: &Http, as_json: bool) -
     let events = answer.get("events").and_then(Value::as_array).cloned().unwrap_or_default();
     let row = |event: &Value| columns.iter().map(|column| cell(&event[*column])).collect();
     print(table(&columns.map(str::to_owned), &events.iter().map(row).collect::<Vec<_>>()))?;
-    say(format!("({} events)", events.len()));
+    say(format!("({})", count(events.len(), "event")));
     Ok(())
 }
 
@@ -38,12 +41,6 @@ async fn append(stream: &str, event_type: &str, data: &str, expected: &str, http
     if as_json {
         return print(answer.to_string());
     }
-    say(format!("appended as version {} at position {}", cell(&answer["last_version"]), cell(&answer["positions"])));
-    Ok(())
-}
-
-/// Escapes what may not stand in one segment of a URL's path (RFC 3986).
-pub(crate) fn path_segment(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~$!'()*+,;=:@".contains(&byte);
-    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    say(format!("appended as version {}", cell(&answer["last_version"])));
+    print(cell(&answer["positions"]))
 }

@@ -5,6 +5,7 @@ pub(crate) mod dev;
 mod events;
 mod produce;
 mod replay;
+mod shell;
 mod sql;
 mod status;
 mod tail;
@@ -25,17 +26,17 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
 }
 
 async fn dispatch(cli: Cli) -> Result<()> {
-    let http = Http::new(&cli.http);
+    let as_json = cli.json;
     match cli.command {
-        Command::Demo(arguments) => crate::demo::run(arguments, cli.json).await,
-        Command::Dev(arguments) => dev::run(arguments).await,
-        Command::Topic(command) => topic::run(command, &cli.kafka, cli.json).await,
-        Command::Produce(arguments) => produce::run(arguments, &cli.kafka, cli.json).await,
-        Command::Tail(arguments) => tail::run(arguments, &cli.kafka, cli.json).await,
-        Command::Sql(arguments) => sql::run(arguments, &http, cli.json).await,
-        Command::Replay { view } => replay::run(&view, &http, cli.json).await,
-        Command::Events(command) => events::run(command, &http, cli.json).await,
-        Command::Send(arguments) => command_sending::run(arguments, &http, cli.json).await,
-        Command::Status => status::run(&http, cli.json).await,
+        Command::Demo(arguments) => crate::demo::run(arguments, as_json).await,
+        Command::Dev(arguments) => dev::run(arguments, as_json).await,
+        Command::Topic(arguments) => topic::run(arguments, as_json).await,
+        Command::Produce(arguments) => produce::run(arguments, as_json).await,
+        Command::Tail(arguments) => tail::run(arguments, as_json).await,
+        Command::Sql(arguments) => sql::run(arguments, as_json).await,
+        Command::Replay { view, door } => replay::run(&view, &Http::new(&door), as_json).await,
+        Command::Events(arguments) => events::run(arguments, as_json).await,
+        Command::Send(arguments) => command_sending::run(arguments, as_json).await,
+        Command::Status(door) => status::run(&Http::new(&door), as_json).await,
     }
 }

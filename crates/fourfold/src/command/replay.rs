@@ -6,7 +6,9 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::door::{Http, cell, is_watched, print, say};
+use crate::door::Http;
+use crate::output::{is_watched, print, say};
+use crate::table::cell;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 

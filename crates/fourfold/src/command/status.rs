@@ -1,22 +1,34 @@
 //! `fourfold status`: what runs, and how far behind it is.
+//!
+//! What must hold: it says most when something is wrong; a server that is not ready is still described, and the exit
+//! code says that it is not ready.
 
-use anyhow::Result;
-use serde_json::json;
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
 
 use super::sql;
-use crate::door::{Http, print, say};
+use crate::door::Http;
+use crate::output::print;
+use crate::table::cell;
 
-/// Prints readiness, then the views.
+/// Prints the views and the topics; fails when a part of the server is not ready.
 pub(crate) async fn run(http: &Http, as_json: bool) -> Result<()> {
-    let ready = http.get("/readyz", &[]).await?;
+    let ready = http.look("/readyz").await?;
     let views = http.post("/v1/sql", &json!({ "sql": "SHOW VIEWS" })).await?;
-    let topics = http.get("/v1/topics", &[]).await?;
     if as_json {
-        return print(json!({ "ready": ready, "views": views, "topics": topics }).to_string());
+        let topics = http.get("/v1/topics", &[]).await?;
+        print(json!({ "ready": ready, "views": views, "topics": topics }).to_string())?;
+    } else {
+        let topics = http.post("/v1/sql", &json!({ "sql": "SHOW TOPICS" })).await?;
+        // The text of a view is what it is, not how it is doing.
+        print(format!("views\n{}\n\ntopics\n{}", sql::rows(&views, &["definition"]), sql::rows(&topics, &[])))?;
     }
-    say("ready");
-    say("\nviews");
-    sql::show(&views, false)?;
-    say("\ntopics");
-    sql::execute(http, "SHOW TOPICS", None, false).await
+    let parts = ready.get("parts").and_then(Value::as_array).cloned().unwrap_or_default();
+    let failed: Vec<String> = parts.iter().filter(|part| part["ready"] == json!(false)).map(complaint).collect();
+    if failed.is_empty() { Ok(()) } else { bail!("not ready: {}", failed.join("; ")) }
+}
+
+fn complaint(part: &Value) -> String {
+    let note = part.get("note").filter(|note| !note.is_null()).map(cell);
+    format!("{}: {}", cell(&part["name"]), note.unwrap_or_else(|| "not ready".to_owned()))
 }

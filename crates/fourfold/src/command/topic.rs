@@ -1,31 +1,81 @@
 //! `fourfold topic`: topics through the Kafka door.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use broker::client::{Client, OffsetQuery, TopicDescription};
 use eventlog::TopicSettings;
-use model::{TopicName, TopicPartition};
+use model::{ErrorKind, TopicName, TopicPartition};
 use serde_json::json;
 
-use crate::cli::TopicCommand;
-use crate::door::{print, say, table};
+use super::sql;
+use crate::cli::{TopicArguments, TopicCommand};
+use crate::door::{Http, path_segment};
+use crate::output::{print, say};
+use crate::table::{count, table};
 
 /// Creates, lists, describes or deletes.
-pub(crate) async fn run(command: TopicCommand, kafka: &str, as_json: bool) -> Result<()> {
-    let client = Client::connect(kafka).await?;
-    match command {
-        TopicCommand::Create { name, partitions } => {
-            client.create_topic(&TopicName::new(&name)?, partitions, &TopicSettings::default()).await?;
-            say(format!("created topic {name} with {partitions} partitions"));
-            Ok(())
-        }
+pub(crate) async fn run(arguments: TopicArguments, as_json: bool) -> Result<()> {
+    let client = Client::connect(&arguments.door.kafka).await?;
+    match arguments.command {
+        TopicCommand::Create { name, partitions } => create(&client, &name, partitions, as_json).await,
         TopicCommand::List => list(&client.topics().await?, as_json),
-        TopicCommand::Describe { name } => describe(&client, &TopicName::new(&name)?, as_json).await,
-        TopicCommand::Delete { name } => {
-            client.delete_topic(&TopicName::new(&name)?).await?;
-            say(format!("deleted topic {name}"));
-            Ok(())
+        TopicCommand::Describe { name } => describe(&client, &name, as_json).await,
+        TopicCommand::Delete { name, force, door } => {
+            let http = (!force).then(|| Http::new(&door));
+            delete(&client, http.as_ref(), &name, as_json).await
         }
     }
+}
+
+/// Finds a topic that must be there: a misspelt name is an error, not a new topic.
+pub(crate) async fn find(client: &Client, name: &TopicName) -> Result<TopicDescription> {
+    let found = client.topic(name, false).await;
+    Ok(found.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => model::Error::not_found(format!("there is no topic {name}")).with_hint(format!(
+            "fourfold topic list shows those that there are; fourfold topic create {name} makes it"
+        )),
+        _ => error,
+    })?)
+}
+
+async fn create(client: &Client, name: &str, partitions: i32, as_json: bool) -> Result<()> {
+    client.create_topic(&TopicName::new(name)?, partitions, &TopicSettings::default()).await?;
+    if as_json {
+        return print(json!({ "topic": name, "partitions": partitions }).to_string());
+    }
+    say(format!("created topic {name} with {}", count(usize::try_from(partitions)?, "partition")));
+    Ok(())
+}
+
+async fn delete(client: &Client, http: Option<&Http>, name: &str, as_json: bool) -> Result<()> {
+    let topic = find(client, &TopicName::new(name)?).await?;
+    if let Some(http) = http {
+        let hint = "give its HTTP door with --http HOST:PORT, or delete it without asking with --force";
+        let asking = format!("cannot tell whether a source reads topic {name} (--force deletes it without asking)");
+        let described = http.get(&format!("/v1/topics/{}", path_segment(name)), &[]).await.context(asking)?;
+        if described["id"] != json!(topic.id.to_string()) {
+            let other = format!("topic {name} is of another server than the one at {}", http.base());
+            bail!(model::Error::conflict(other).with_hint(hint));
+        }
+        refuse_if_read(http, name).await?;
+    }
+    client.delete_topic(&topic.name).await?;
+    if as_json {
+        return print(json!({ "topic": name, "deleted": true }).to_string());
+    }
+    say(format!("deleted topic {name}"));
+    Ok(())
+}
+
+async fn refuse_if_read(http: &Http, topic: &str) -> Result<()> {
+    let answer = http.post("/v1/sql", &json!({ "sql": "SHOW SOURCES" })).await?;
+    let (sources, topics) = (sql::column(&answer, "source"), sql::column(&answer, "topic"));
+    let readers: Vec<String> = sources.into_iter().zip(topics).filter(|(_, of)| of == topic).map(|(s, _)| s).collect();
+    if readers.is_empty() {
+        return Ok(());
+    }
+    let noun = if readers.len() == 1 { "source" } else { "sources" };
+    let error = model::Error::conflict(format!("topic {topic} is read by {noun} {}", readers.join(", ")));
+    bail!(error.with_hint("drop what reads it first (DROP SOURCE), or delete it all the same with --force"))
 }
 
 fn list(topics: &[TopicDescription], as_json: bool) -> Result<()> {
@@ -40,11 +90,11 @@ fn list(topics: &[TopicDescription], as_json: bool) -> Result<()> {
     print(table(&["topic".to_owned(), "partitions".to_owned()], &rows))
 }
 
-async fn describe(client: &Client, name: &TopicName, as_json: bool) -> Result<()> {
-    let topic = client.topic(name, false).await?;
+async fn describe(client: &Client, name: &str, as_json: bool) -> Result<()> {
+    let topic = find(client, &TopicName::new(name)?).await?;
     let mut partitions = Vec::new();
     for partition in 0..topic.partitions {
-        let partition = TopicPartition::new(name.clone(), partition);
+        let partition = TopicPartition::new(topic.name.clone(), partition);
         let start = client.offset(&partition, OffsetQuery::Earliest).await?.unwrap_or(0);
         let end = client.offset(&partition, OffsetQuery::Latest).await?.unwrap_or(0);
         partitions.push((partition.partition, start, end));
@@ -54,9 +104,7 @@ async fn describe(client: &Client, name: &TopicName, as_json: bool) -> Result<()
             .iter()
             .map(|(partition, start, end)| json!({ "partition": partition, "log_start_offset": start, "high_watermark": end }))
             .collect();
-        return print(
-            json!({ "topic": name.as_str(), "id": topic.id.to_string(), "partitions": partitions }).to_string(),
-        );
+        return print(json!({ "topic": name, "id": topic.id.to_string(), "partitions": partitions }).to_string());
     }
     let columns = ["partition", "log_start_offset", "high_watermark"].map(str::to_owned);
     let rows: Vec<_> =

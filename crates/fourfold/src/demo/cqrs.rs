@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::latency::Latencies;
 use super::stage::Stage;
 use super::{Finding, oracle};
-use crate::door::say;
 
 const SOURCE: &str = "\
 CREATE SOURCE flight_events (carrier TEXT, origin TEXT, dest TEXT, delay_minutes INT)
@@ -41,27 +40,37 @@ const ROUND_TRIPS: usize = 200;
 
 /// Shows the pattern.
 pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
-    say("CQRS: commands append, views fold, queries read; a position says how stale");
+    stage.tell(
+        "CQRS: commands append and never read a view, queries read views and never append. A position joins them",
+    )?;
     let fleet = stage.fleet().await?;
     stage.define(SOURCE).await?;
     stage.define(BOARD).await?;
+    stage.tell(format!("  the view airport_board folds the events of {} flights", fleet.flights.len()))?;
     let departed = fleet.flights.iter().find(|flight| flight.dep_delay.is_some()).context("no flight departed")?;
     show_rejection(stage, &departed.id()).await?;
     let positions = show_acceptance(stage).await?;
     let latencies = round_trips(stage).await?;
-    say(format!("  command to visible in a query with its position, {ROUND_TRIPS} times: {}", latencies.summary()));
+    stage.tell(format!(
+        "  command to visible in a query with its position, {ROUND_TRIPS} times: {}",
+        latencies.summary()
+    ))?;
     let (rows, _) = stage.query(READ_MODEL, &positions).await?;
     let same_rows = oracle::same_answer(&rows, &oracle::answer(&fleet.flights, ORACLE).await?)?;
-    let figures = json!({ "round_trips": ROUND_TRIPS, "command_to_visible_ms": latencies.to_json() });
-    Ok(Finding { part: "cqrs", same_rows, figures })
+    let figures = json!({ "flights": fleet.flights.len(), "round_trips": ROUND_TRIPS, "command_to_visible_ms": latencies.to_json() });
+    let look = vec![
+        stage.kcat("events"),
+        stage.psql("SELECT * FROM airport_board ORDER BY flight LIMIT 5"),
+        stage.curl("/v1/streams/flight-DEMO1"),
+    ];
+    Ok(Finding { same_rows, figures, look })
 }
 
 async fn show_rejection(stage: &Stage<'_>, id: &str) -> Result<()> {
     match stage.command(id, "depart", json!({ "delay_minutes": 0 })).await {
         Err(error) => {
             let rule = error.rule().map(str::to_owned).with_context(|| format!("not a rejection: {error}"))?;
-            say(format!("  depart {id} again: rejected by rule {rule}"));
-            Ok(())
+            stage.tell(format!("  command depart {id}, again -> rejected by rule {rule}"))
         }
         Ok(_) => bail!("a flight departed twice"),
     }
@@ -70,9 +79,8 @@ async fn show_rejection(stage: &Stage<'_>, id: &str) -> Result<()> {
 async fn show_acceptance(stage: &Stage<'_>) -> Result<Positions> {
     let positions = schedule(stage, "DEMO1").await?;
     let shown = board_entry(stage, "DEMO1", &positions).await?;
-    say(format!(
-        "  schedule DEMO1: accepted at position {positions}; the board, asked with that position, shows {shown}"
-    ));
+    stage.tell(format!("  command schedule DEMO1 -> accepted at position {positions}"))?;
+    stage.tell(format!("  query for DEMO1 that waits until its view has folded this position -> {shown}"))?;
     Ok(positions)
 }
 

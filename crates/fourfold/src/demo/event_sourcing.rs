@@ -7,8 +7,8 @@ use patterns::event_sourcing::FLIGHT;
 use serde_json::json;
 
 use super::stage::Stage;
-use super::{Finding, oracle};
-use crate::door::{cell, say};
+use super::{Finding, oracle, rounded};
+use crate::table::cell;
 
 /// What the flights of the fleet are in the end, put to plain DataFusion.
 pub(crate) const ORACLE: &str = "\
@@ -19,38 +19,49 @@ FROM flights";
 
 /// Shows the pattern.
 pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
-    say("Event Sourcing: state is the fold of an aggregate's own events");
+    stage.tell("Event Sourcing: nothing is overwritten. State is the fold of an aggregate's own events")?;
     let fleet = stage.fleet().await?;
-    say(format!(
-        "  {} commands for {} flights in {:.1} s: {:.0} commands/s, command to durable {}",
+    let rate = fleet.commands as f64 / fleet.elapsed.as_secs_f64();
+    stage.tell(format!(
+        "  {} commands bring the first {} of {} flights to life (enough to see it)",
         fleet.commands,
         fleet.flights.len(),
+        stage.flight_count()
+    ))?;
+    stage.tell(format!(
+        "  in {:.1} s: {rate:.0} commands/s, command to durable {}",
         fleet.elapsed.as_secs_f64(),
-        fleet.commands as f64 / fleet.elapsed.as_secs_f64(),
         fleet.latencies.summary()
-    ));
-    let example = fleet.flights.iter().find(|flight| flight.arr_delay.is_some()).context("no flight arrived")?;
-    show_history(stage, &example.id()).await?;
+    ))?;
+    let example = fleet.flights.iter().find(|flight| flight.arr_delay.is_some()).context("no flight arrived")?.id();
+    show_history(stage, &example).await?;
     let found = stage.fleet_states(&fleet).await?;
     let same_rows = oracle::same_answer(&[found], &oracle::answer(&fleet.flights, ORACLE).await?)?;
     let figures = json!({
-        "commands": fleet.commands,
-        "commands_per_second": fleet.commands as f64 / fleet.elapsed.as_secs_f64(),
+        "flights": fleet.flights.len(), "commands": fleet.commands,
+        "commands_per_second": rounded(rate, 1),
         "command_to_durable_ms": fleet.latencies.to_json(),
     });
-    Ok(Finding { part: "event_sourcing", same_rows, figures })
+    let look = vec![
+        stage.kcat("events"),
+        stage.curl(&format!("/v1/streams/{FLIGHT}-{example}")),
+        stage.curl(&format!("/v1/aggregates/{FLIGHT}/{example}")),
+        stage.curl(&format!("/v1/aggregates/{FLIGHT}/{example}?version=0")),
+    ];
+    Ok(Finding { same_rows, figures, look })
 }
 
 async fn show_history(stage: &Stage<'_>, id: &str) -> Result<()> {
-    let aggregates = stage.server().aggregates();
-    for (moment, as_of) in [("now", AsOf::Now), ("as of version 0", AsOf::Version(0))] {
-        let at = aggregates.state(FLIGHT, id, as_of).await?.context("the flight has no events")?;
-        say(format!("  flight {id} {moment}: {}", cell(&at.state["status"])));
-    }
+    stage.tell(format!("  flight {id}, all that happened:"))?;
     let stream = StreamName::new(&format!("{FLIGHT}-{id}"))?;
     for event in stage.server().event_store().read_stream(&stream, 0, Direction::Forward, 10).await? {
         let data = String::from_utf8_lossy(&event.data).into_owned();
-        say(format!("    {} {} {data}", event.version, event.event_type));
+        stage.tell(format!("    {} {} {data}", event.version, event.event_type))?;
+    }
+    let aggregates = stage.server().aggregates();
+    for (moment, as_of) in [("up to now", AsOf::Now), ("up to version 0", AsOf::Version(0))] {
+        let at = aggregates.state(FLIGHT, id, as_of).await?.context("the flight has no events")?;
+        stage.tell(format!("  folded {moment}: {}", cell(&at.state["status"])))?;
     }
     Ok(())
 }

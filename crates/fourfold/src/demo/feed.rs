@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::flights::Flight;
 use super::latency::Latencies;
 use super::stage::PACED_SHARE;
-use crate::door::is_watched;
+use crate::output::is_watched;
 
 // One flight in so many is held back.
 const LATE_EVERY: usize = 50;

@@ -2,9 +2,12 @@
 //!
 //! What it is not: a general CSV reader. It knows the columns of that file and says which row it cannot read.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use arrow::array::{Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::{NaiveDate, NaiveDateTime};
@@ -44,12 +47,17 @@ impl Flight {
 pub(crate) fn load(file: Option<&Path>) -> Result<Vec<Flight>> {
     match file {
         None => parse(GzDecoder::new(JANUARY)).context("the built-in flights"),
-        Some(path) => {
-            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-            let compressed = path.extension().is_some_and(|extension| extension == "gz");
-            let flights = if compressed { parse(GzDecoder::new(file)) } else { parse(file) };
-            flights.with_context(|| format!("cannot read {}", path.display()))
-        }
+        Some(path) => read(path).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Flight>> {
+    let mut file = BufReader::new(File::open(path)?);
+    // A file says what it is better than its name does.
+    match file.fill_buf()? {
+        [0x1f, 0x8b, ..] => parse(GzDecoder::new(file)),
+        [b'P', b'K', 3, 4, ..] => bail!("it is a zip archive; unpack it and name the flights.csv in it"),
+        _ => parse(file),
     }
 }
 
@@ -72,13 +80,26 @@ struct Row {
 
 fn parse(csv: impl Read) -> Result<Vec<Flight>> {
     let mut flights = Vec::new();
-    for (i, row) in csv::Reader::from_reader(csv).deserialize::<Row>().enumerate() {
-        flights.push(row.map_err(Into::into).and_then(flight).with_context(|| format!("row {}", i + 1))?);
+    let mut reader = csv::Reader::from_reader(csv);
+    let names = reader.headers()?.clone();
+    for record in reader.records() {
+        let record = record?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let row = record.deserialize::<Row>(Some(&names)).map_err(|error| without_place(&error));
+        flights.push(row.and_then(flight).with_context(|| format!("line {line}"))?);
     }
     if flights.is_empty() {
-        bail!("the file has no flights");
+        bail!("it has no flights");
     }
     Ok(flights)
+}
+
+// The reader names a line of its own counting beside ours, so only what is wrong is kept of its message.
+fn without_place(error: &csv::Error) -> anyhow::Error {
+    match error.kind() {
+        csv::ErrorKind::Deserialize { err, .. } => anyhow!("{}", err.kind()),
+        _ => anyhow!("{error}"),
+    }
 }
 
 fn flight(row: Row) -> Result<Flight> {
@@ -143,3 +164,6 @@ fn schema() -> SchemaRef {
         field("distance", DataType::Int32),
     ]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,7 @@ use serving::views::Views;
 
 use super::feed::Pace;
 use super::stage::{MAIN_SHARE, PACED_SHARE, Stage};
-use super::{Finding, oracle};
-use crate::door::say;
+use super::{Finding, oracle, rounded};
 
 /// The view's first definition: it counts cancelled flights as departures.
 pub(crate) const FIRST: &str = "\
@@ -41,32 +40,40 @@ FROM flights GROUP BY 1, 2";
 
 /// Shows the pattern.
 pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
-    say("Kappa: one path, state = fold(log)");
+    stage.tell("Kappa: one path. A view is a fold of the log; to change the view, replay the log")?;
     stage.define(FIRST).await?;
     let fed = stage.feed(MAIN_SHARE, Pace::Free, Some("carrier_hours")).await?;
-    say(format!(
-        "  {} events through Kafka into the view in {:.1} s: {:.0} events/s",
+    stage.tell(format!(
+        "  {} flights through Kafka into the view carrier_hours in {:.1} s: {:.0} events/s",
         fed.events,
         fed.elapsed.as_secs_f64(),
         fed.rate()
-    ));
+    ))?;
     let paced = stage.feed(PACED_SHARE, Pace::EventsPerSecond(stage.pace()), Some("carrier_hours")).await?;
-    say(format!("  event to visible at {:.0} events/s: {}", paced.rate(), paced.latencies.summary()));
+    stage.tell(format!("  event to visible at {:.0} events/s: {}", paced.rate(), paced.latencies.summary()))?;
     let replaced = replace(stage).await?;
-    say(format!(
-        "  the corrected definition was built by replay in {:.1} s and swapped in; a reader read {} times meanwhile",
+    stage.tell(
+        "  its first SQL counted cancelled flights as departures; the corrected one was replayed beside it and",
+    )?;
+    stage.tell(format!(
+        "  swapped in after {:.1} s, while a reader read {} times and never found the view empty",
         replaced.seconds, replaced.reads
-    ));
+    ))?;
     let (rows, positions) = stage.query("SELECT * FROM carrier_hours", &fed.positions).await?;
     stage.show_rows("SELECT * FROM carrier_hours WHERE carrier = 'UA' ORDER BY hour LIMIT 3").await?;
     let same_rows = oracle::same_answer(&rows, &oracle::answer(stage.sent_flights(), ORACLE).await?)?;
-    say(format!("  position {positions}"));
+    stage.tell(format!("  every answer says how far it has read: {positions}"))?;
     let figures = json!({
-        "events": fed.events, "events_per_second": fed.rate(),
-        "event_to_visible_ms": paced.latencies.to_json(), "paced_events_per_second": paced.rate(),
-        "replay_seconds": replaced.seconds, "reads_during_replay": replaced.reads,
+        "events": fed.events, "events_per_second": rounded(fed.rate(), 1),
+        "event_to_visible_ms": paced.latencies.to_json(), "paced_events_per_second": rounded(paced.rate(), 1),
+        "replay_seconds": rounded(replaced.seconds, 6), "reads_during_replay": replaced.reads,
     });
-    Ok(Finding { part: "kappa", same_rows, figures })
+    let look = vec![
+        stage.kcat("flights"),
+        stage.psql("SELECT * FROM carrier_hours ORDER BY hour, carrier LIMIT 5"),
+        stage.psql("\\d"),
+    ];
+    Ok(Finding { same_rows, figures, look })
 }
 
 struct Replaced {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use model::{Offset, Positions, TopicPartition};
 
+use super::rounded;
+
 /// Latencies of a number of events, sorted.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies(Vec<Duration>);
@@ -39,7 +41,7 @@ impl Latencies {
 
     /// p50 and p99 in milliseconds, for programs.
     pub(crate) fn to_json(&self) -> serde_json::Value {
-        let ms = |percent| self.percentile(percent).as_secs_f64() * 1e3;
+        let ms = |percent| rounded(self.percentile(percent).as_secs_f64() * 1e3, 3);
         serde_json::json!({ "p50": ms(50), "p99": ms(99), "events": self.0.len() })
     }
 }

@@ -17,7 +17,7 @@ use serving::views::Views;
 use super::feed::{Fed, Feed, Pace};
 use super::fleet::{self, Fleet};
 use super::flights::Flight;
-use crate::door::say;
+use crate::output::{print, say};
 use crate::server::Server;
 
 /// The share of the flights that is fed at full speed, in percent.
@@ -42,19 +42,51 @@ pub(crate) struct Stage<'a> {
     queries: QuerySide,
     feed: Feed,
     fleet: Option<Arc<Fleet>>,
+    as_json: bool,
 }
 
 impl<'a> Stage<'a> {
     /// Defines the source and connects to the Kafka door.
-    pub(crate) async fn open(server: &'a Server, flights: Vec<Flight>) -> Result<Self> {
+    pub(crate) async fn open(server: &'a Server, flights: Vec<Flight>, as_json: bool) -> Result<Self> {
         let feed = Feed::open(&server.kafka_address().to_string(), "flights", PARTITIONS, flights).await?;
-        let stage = Self { server, queries: server.query_side(), feed, fleet: None };
+        let stage = Self { server, queries: server.query_side(), feed, fleet: None, as_json };
         stage.define(FLIGHTS).await?;
         Ok(stage)
     }
 
     pub(crate) fn server(&self) -> &'a Server {
         self.server
+    }
+
+    /// Tells a line of the report: on standard output, unless that is for JSON.
+    pub(crate) fn tell(&self, line: impl AsRef<str>) -> Result<()> {
+        if self.as_json {
+            say(line);
+            return Ok(());
+        }
+        print(line)
+    }
+
+    /// The command that asks `sql` of this server.
+    pub(crate) fn psql(&self, sql: &str) -> String {
+        let pg = self.server.pg_address();
+        format!("psql -h {} -p {} -c \"{sql}\"", pg.ip(), pg.port())
+    }
+
+    /// The command that shows a few records of a topic.
+    pub(crate) fn kcat(&self, topic: &str) -> String {
+        format!("kcat -b {} -t {topic} -C -c 3", self.server.kafka_address())
+    }
+
+    /// The command that gets a path.
+    pub(crate) fn curl(&self, path: &str) -> String {
+        // Quoted, for shells that take ? for a pattern.
+        format!("curl 'http://{}{path}'", self.server.http_address())
+    }
+
+    /// How many flights there are in all.
+    pub(crate) fn flight_count(&self) -> usize {
+        self.feed.flights().len()
     }
 
     pub(crate) fn views(&self) -> &Arc<Views> {
@@ -86,7 +118,7 @@ impl<'a> Stage<'a> {
     pub(crate) async fn show_rows(&self, sql: &str) -> Result<()> {
         let (rows, _) = self.query(sql, &Positions::new()).await?;
         for line in pretty_format_batches(&rows)?.to_string().lines() {
-            say(format!("    {line}"));
+            self.tell(format!("    {line}"))?;
         }
         Ok(())
     }

@@ -31,12 +31,23 @@ fn what_is_wrong_is_named() {
     for (environment, flags, expected) in [
         (&[("FOURFOLD_KAFKA_PORT", "x")][..], &[][..], "environment variable FOURFOLD_KAFKA_PORT"),
         (&[], &[("kafka.prot", "1")], "there is no setting kafka.prot"),
-        (&[], &[("kafka.port", "70000")], "settings: "),
+        (&[("FOURFOLD_KAFKA_PRT", "1")], &[], "environment variable FOURFOLD_KAFKA_PRT: there is no setting kafka.prt"),
+        (&[], &[("kafka.port", "70000")], "flags: kafka.port: invalid value"),
+        (&[("FOURFOLD_VIEWS_CHECKPOINT_INTERVAL_MS", "-5")], &[], "views.checkpoint_interval_ms: invalid value"),
+        (&[("FOURFOLD_VIEWS_CHECKPOINT_INTERVAL_MS", "x")], &[], "is of type integer, not string"),
     ] {
         let error = load(environment, flags).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    assert!(load(&[("FOURFOLD_UNRELATED", "1"), ("FOURFOLD_KAFKA", "127.0.0.1:1")], &[]).is_ok());
+    let hint = load(&[], &[("kafka.prot", "1")]).unwrap_err();
+    assert!(hint.hint().is_some_and(|hint| hint.contains("port")), "{hint:?}");
+}
+
+#[test]
+fn a_variable_that_may_be_somebody_elses_is_left_alone() {
+    for name in ["FOURFOLD_UNRELATED", "FOURFOLD_KAFKA", "FOURFOLD_SERVICE_HOST", "OTHER_KAFKA_PORT"] {
+        assert!(load(&[(name, "127.0.0.1:1")], &[]).is_ok(), "{name}");
+    }
 }
 
 #[test]

@@ -1,0 +1,298 @@
+//! The program as its users meet it: what it writes to which stream, and how it ends.
+//!
+//! What it is not: a test of what the server answers. That is tested where it is made.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_fourfold");
+
+/// What a command wrote, and how it ended.
+struct Ran {
+    status: ExitStatus,
+    out: Vec<u8>,
+    said: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "it said: {}", self.said);
+        self
+    }
+
+    #[track_caller]
+    fn prints(self, expected: impl AsRef<[u8]>) -> Self {
+        let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        assert_eq!(shown(&self.out), shown(expected.as_ref()), "it said: {}", self.said);
+        self
+    }
+
+    #[track_caller]
+    fn says(self, expected: &str) -> Self {
+        assert!(self.said.contains(expected), "{expected:?} is not in: {}", self.said);
+        self
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.out).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.out)))
+    }
+
+    fn error(&self) -> Value {
+        let document: Value = serde_json::from_str(&self.said).unwrap_or_else(|e| panic!("{e}: {}", self.said));
+        document["error"].clone()
+    }
+}
+
+fn run_in(folder: &Path, environment: &[(&str, String)], arguments: &[&str], input: &[u8]) -> Ran {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).current_dir(folder).envs(environment.iter().cloned());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // A command that fails early reads nothing of it.
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    let output = child.wait_with_output().expect("the program ends");
+    Ran { status: output.status, out: output.stdout, said: String::from_utf8_lossy(&output.stderr).into_owned() }
+}
+
+fn run(arguments: &[&str]) -> Ran {
+    run_in(Path::new("."), &[], arguments, b"")
+}
+
+/// A server of this test's own, killed when the test ends.
+struct Server {
+    child: Child,
+    addresses: Vec<(&'static str, String)>,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ports = ["--kafka-port", "0", "--pg-port", "0", "--http-port", "0"];
+        let mut command = Command::new(PROGRAM);
+        command.args(["dev", "--json", "--data-dir", "data"]).args(ports).current_dir(folder.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the server starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("the server says its addresses");
+        let told: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
+        let address = |door: &str| told[door].as_str().expect("an address").to_owned();
+        let addresses = vec![("FOURFOLD_KAFKA", address("kafka")), ("FOURFOLD_HTTP", address("http"))];
+        Self { child, addresses, folder }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, b"")
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &[u8]) -> Ran {
+        run_in(self.folder.path(), &self.addresses, arguments, input)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_prints_nothing() {
+    for arguments in [&["nonsense"][..], &["dev", "--http", "h:1"], &["topic", "create", "t", "--partitions", "-1"]] {
+        run(arguments).ends_with(2).prints("");
+    }
+    run(&["--version"]).ends_with(0).prints(format!("fourfold {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn what_fails_is_said_once_and_as_json_where_that_is_wanted() {
+    // Nobody listens on this port, and nobody may.
+    let status = ["status", "--http", "http://127.0.0.1:1"];
+    let ran = run(&status).ends_with(1).prints("").says(" hint: start one with: fourfold dev");
+    assert_eq!(ran.said.matches("refused").count(), 1, "{}", ran.said);
+    let error = run(&[&status[..], &["--json"]].concat()).ends_with(1).prints("").error();
+    assert_eq!(error["kind"], "unavailable");
+    assert!(error["hint"].is_string(), "{error}");
+}
+
+#[test]
+fn a_server_that_cannot_listen_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let arguments = ["dev", "--data-dir", "data", "--kafka-port", "0", "--http-port", "0", "--pg-port", &port];
+    let ran = run_in(folder.path(), &[], &arguments, b"").ends_with(1).prints("").says("--pg-port PORT");
+    assert_eq!(ran.said.matches("in use").count(), 1, "{}", ran.said);
+    assert!(!folder.path().join("data").exists());
+    let slip = [("FOURFOLD_KAFKA_PRT", "1".to_owned())];
+    run_in(folder.path(), &slip, &arguments, b"").ends_with(1).says("there is no setting kafka.prt");
+}
+
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing_behind() {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.arg("demo").env("TMPDIR", folder.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut demo = command.spawn().unwrap();
+        let mut said = BufReader::new(demo.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("Fourfold runs in") {
+            line.clear();
+            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended before it ran");
+        }
+        assert_ne!(folder.path().read_dir().unwrap().count(), 0, "it runs elsewhere");
+        let sent = Command::new("kill").args(["-s", signal, &demo.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        // So that it never waits for somebody to read.
+        let rest = std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        assert_eq!(demo.wait().unwrap().code(), Some(code), "{signal}");
+        rest.join().unwrap().unwrap();
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "{signal}");
+    }
+}
+
+#[test]
+fn a_demo_without_enough_flights_says_how_many_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("one.csv"),
+        "year,month,day,dep_delay,arr_delay,sched_dep_time,carrier,flight,tailnum,origin,dest,air_time,distance\n\
+         2013,1,1,2,11,515,UA,1545,N14228,EWR,IAH,227,1400\n",
+    )
+    .unwrap();
+    run_in(folder.path(), &[], &["demo", "--exit", "--data", "one.csv"], b"").ends_with(1).says("at least 10 flights");
+    run_in(folder.path(), &[], &["demo", "--exit", "--data", "."], b"")
+        .ends_with(1)
+        .says("cannot read .: Is a directory");
+}
+
+#[test]
+fn lines_are_stored_as_they_are_and_the_others_are_named() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--json"]).ends_with(0).prints("{\"partitions\":1,\"topic\":\"t\"}\n");
+    server
+        .run_with(&["produce", "t"], b"text\n\xff\xfe\r\n")
+        .ends_with(0)
+        .prints("t/0:2\n")
+        .says("2 records are durable");
+    server.run(&["tail", "t"]).ends_with(0).prints(b"text\n\xff\xfe\r\n");
+    let shown = server.run(&["tail", "t", "--from", "1", "--json"]).ends_with(0).json();
+    assert_eq!((&shown["value_base64"], &shown["value"]), (&"//4N".into(), &Value::Null));
+
+    let long = [b"before\n", "x".repeat(1_100_000).as_bytes(), b"\nafter\n"].concat();
+    let ran = server.run_with(&["produce", "t"], &long).ends_with(1).prints("t/0:4\n");
+    ran.says("line 2 (1100000 bytes): ").says("2 records are durable").says("error: 1 line not stored");
+    let ran = server.run_with(&["produce", "t", "--json"], &long).ends_with(1);
+    let (told, error) = (ran.json(), ran.error());
+    assert_eq!((&told["records"], &told["failed"], &told["failures"][0]["line"]), (&2.into(), &1.into(), &2.into()));
+    assert_eq!(error["message"], "1 line not stored");
+    server
+        .run(&["tail", "t", "--from", "2", "--positions"])
+        .prints("t/0:2\t\tbefore\nt/0:3\t\tafter\nt/0:4\t\tbefore\nt/0:5\t\tafter\n");
+
+    // Many that wait together: the one that is refused takes none of the others with it.
+    server.run(&["topic", "create", "u"]).ends_with(0);
+    let many = "x\n".repeat(3_000);
+    let all = [many.as_bytes(), &long, many.as_bytes()].concat();
+    let ran = server.run_with(&["produce", "u"], &all).ends_with(1).prints("u/0:6002\n");
+    ran.says("line 3002 (").says("6002 records are durable");
+    server.run(&["produce", "none"]).ends_with(1).prints("").says("there is no topic none");
+}
+
+#[test]
+fn tail_says_what_is_not_there_and_ends_quietly_when_nobody_reads() {
+    let server = Server::start();
+    server.run(&["topic", "create", "two", "--partitions", "2"]).ends_with(0);
+    server.run(&["topic", "create", "one"]).ends_with(0);
+    server.run_with(&["produce", "one"], "a line\n".repeat(50_000).as_bytes()).ends_with(0);
+    server.run(&["tail", "one", "--from", "99999999"]).ends_with(1).prints("").says("the next record will be 50000");
+    server.run(&["tail", "two", "--from", "0"]).ends_with(1).prints("").says("--partition NUMBER");
+    server.run(&["tail", "two", "--from", "0", "--partition", "1"]).ends_with(0).prints("");
+    server.run(&["tail", "two", "--partition", "2"]).ends_with(1).says("topic two has 2 partitions");
+
+    let mut command = Command::new(PROGRAM);
+    command.args(["tail", "one"]).envs(server.addresses.iter().cloned()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut tail = command.spawn().unwrap();
+    drop(tail.stdout.take());
+    let ended = tail.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let ended = command.stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(said.starts_with("error: cannot write to standard output: No space left"), "{said}");
+}
+
+#[test]
+fn a_script_of_statements_runs_to_its_end() {
+    let server = Server::start();
+    let script = b"select 1 as a; select 2 as b;\n;\nselect nothing; select 3\n as c";
+    let ran = server.run_with(&["sql"], script).ends_with(1).says("error: a statement failed").says("(1 row)");
+    ran.prints("a\n-\n1\nb\n-\n2\nc\n-\n3\n");
+    server.run(&["sql", "-c", "-- nothing"]).ends_with(0).prints("");
+    let ran = server.run(&["sql", "--json", "-c", "select nothing"]).ends_with(1).prints("");
+    assert!(ran.error()["sqlstate"].is_string(), "{}", ran.said);
+}
+
+#[test]
+fn a_topic_that_a_source_reads_is_not_deleted_by_accident() {
+    let server = Server::start();
+    let source = "CREATE SOURCE s (a INT) WITH (topic = 't', partitions = 1, format = 'json')";
+    server.run(&["sql", "-c", source]).ends_with(0);
+    server.run(&["topic", "delete", "t"]).ends_with(1).prints("").says("is read by source s").says("--force");
+    server.run(&["topic", "delete", "nope"]).ends_with(1).says("there is no topic nope");
+    let unasked = ["topic", "delete", "t", "--http", "127.0.0.1:1"];
+    server.run(&unasked).ends_with(1).says("cannot tell whether a source reads topic t");
+    let other = Server::start();
+    other.run(&["topic", "create", "t"]).ends_with(0);
+    let (_, others_http) = &other.addresses[1];
+    server.run(&["topic", "delete", "t", "--http", others_http]).ends_with(1).says("is of another server");
+    let view = "CREATE MATERIALIZED VIEW v AS SELECT a, count(*) AS n FROM s GROUP BY a";
+    server.run(&["sql", "-c", view]).ends_with(0);
+    server.run(&["status"]).ends_with(0);
+    server
+        .run(&["topic", "delete", "t", "--force", "--json"])
+        .ends_with(0)
+        .prints("{\"deleted\":true,\"topic\":\"t\"}\n");
+
+    // The view notices with its next read.
+    let failed = (0..300).map(|_| server.run(&["status"])).find(|ran| !ran.status.success());
+    let ran = failed.expect("a view whose topic is gone fails").ends_with(1).says("error: not ready: v: failed");
+    assert!(ran.out.starts_with(b"views\nview  version") && ran.out.ends_with(b"\n"), "{}", ran.out.escape_ascii());
+}
+
+#[test]
+fn a_position_can_be_passed_on() {
+    let server = Server::start();
+    let itinerary = r#"{"carrier":"UA","origin":"EWR","dest":"IAH","scheduled":"2013-01-01T05:15:00"}"#;
+    let schedule = ["command", "flight", "F1", "schedule", itinerary];
+    server.run(&schedule).ends_with(0).prints("events/0:1\n").says("accepted: FlightScheduled");
+    let rejected = server.run(&[&schedule[..], &["--json"]].concat()).ends_with(1).prints("");
+    assert!(rejected.error()["rule"].is_string(), "{}", rejected.said);
+    assert_eq!(rejected.error()["kind"], "rejected");
+    server.run(&["events", "append", "other-1", "--type", "Noted"]).ends_with(0).prints("events/0:2\n");
+    server.run(&["sql", "--min-position", "events/0:2", "-c", "select 1 as a"]).ends_with(0).prints("a\n-\n1\n");
+    let view = "CREATE SOURCE s (a INT) WITH (topic = 't', partitions = 1, format = 'json');\n\
+                CREATE MATERIALIZED VIEW v AS\nSELECT a, count(*) AS n FROM s GROUP BY a";
+    server.run(&["sql", "-c", view]).ends_with(0);
+    let status = server.run(&["status"]).ends_with(0);
+    let table = String::from_utf8_lossy(&status.out).into_owned();
+    assert!(table.starts_with("views\nview  version") && table.contains("\ntopics\n"), "{table}");
+    assert!(!table.contains("CREATE"), "{table}");
+    let shown = server.run(&["sql", "-c", "SHOW VIEWS"]).ends_with(0);
+    assert_eq!(String::from_utf8_lossy(&shown.out).lines().count(), 3);
+    assert_eq!(server.run(&["status", "--json"]).ends_with(0).json()["ready"]["status"], "ready");
+}
