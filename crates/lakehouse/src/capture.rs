@@ -204,7 +204,14 @@ impl Run {
                     return Err(error);
                 }
                 Event::Bound(Err(error)) => read_after = self.failed("bind to its topic", &error),
-                Event::Read(Ok(Some(batch))) => self.take(batch).await,
+                // After the rows were read: since ids do not come back, they are of the topic with this id.
+                Event::Read(Ok(Some(batch))) if self.is_same_topic() => self.take(batch).await,
+                Event::Read(Ok(Some(_))) => {
+                    let gone = model::Error::conflict(format!("topic {} was deleted", self.source.topic));
+                    read_after = self.failed("read", &gone);
+                    let read = self.waiting.to.clone();
+                    self.read_from(&read);
+                }
                 // The reader has no end, so that this is a topic that was deleted.
                 Event::Read(Ok(None)) => return self.finish().await,
                 Event::Read(Err(error)) => {
@@ -283,6 +290,10 @@ impl Run {
             Ok(done) => tracing::debug!(table = %self.label[0].1, ?done, "maintained a lake table"),
             Err(error) => tracing::warn!(table = %self.label[0].1, %error, "cannot maintain a lake table"),
         }
+    }
+
+    fn is_same_topic(&self) -> bool {
+        self.log.topic(self.source.topic.as_str()).is_some_and(|topic| topic.id == self.topic_id)
     }
 
     // Reads from `from` on with another reader; answers whether there is one. A reader of a topic that was deleted never

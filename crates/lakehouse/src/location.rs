@@ -14,6 +14,9 @@ use object_store::path::{Path as ObjectPath, PathPart};
 use crate::DurableFileSystem;
 use crate::error::{LakeError, Result};
 
+// What was set aside is for people to look at, and does not pile up by itself.
+const ASIDE_MAX: u32 = 1_000;
+
 /// A place for one Delta table, or for a family of them below it.
 #[derive(Clone, Debug)]
 pub struct LakeLocation {
@@ -52,18 +55,56 @@ impl LakeLocation {
         Self { place }
     }
 
+    /// Whether there is a Delta table at this place.
+    ///
+    /// # Errors
+    /// `Unavailable` when the storage fails.
+    pub async fn has_table(&self) -> model::Result<bool> {
+        if let Place::Directory(path) = &self.place
+            && !tokio::fs::try_exists(path).await.map_err(|e| self.failed("look for a table in", e))?
+        {
+            return Ok(false);
+        }
+        let table = self.table().await?;
+        table.verify_deltatable_existence().await.map_err(|e| self.failed("look for a table in", e))
+    }
+
+    /// Moves what is at this place to a free place beside it, whose name no child can have, and answers that.
+    ///
+    /// # Errors
+    /// `Unavailable` when the storage fails; `Unsupported` in an object store, which cannot move in one step.
+    pub async fn set_aside(&self) -> model::Result<Self> {
+        let Place::Directory(path) = &self.place else {
+            return Err(model::Error::unsupported(format!("{self} cannot be set aside: it is in an object store"))
+                .with_hint("copy it elsewhere and delete it"));
+        };
+        let failed = |e: io::Error| self.failed("set aside", e);
+        for number in 1..=ASIDE_MAX {
+            let aside = path.with_added_extension(number.to_string());
+            if !tokio::fs::try_exists(&aside).await.map_err(failed)? {
+                tokio::fs::rename(path, &aside).await.map_err(failed)?;
+                if let Some(parent) = path.parent() {
+                    tokio::fs::File::open(parent).await.map_err(failed)?.sync_all().await.map_err(failed)?;
+                }
+                return Ok(Self::directory(aside));
+            }
+        }
+        Err(model::Error::conflict(format!("{ASIDE_MAX} tables were set aside from {self} already"))
+            .with_hint("delete those that nobody needs"))
+    }
+
     /// Deletes everything at this place and below it.
     ///
     /// # Errors
     /// `Unavailable` when the storage fails; deleting again goes on from there.
     pub async fn remove(&self) -> model::Result<()> {
         match &self.place {
-            Place::Directory(path) => remove_path(path).await.map_err(|e| self.not_removed(e)),
+            Place::Directory(path) => remove_path(path).await.map_err(|e| self.failed("delete", e)),
             Place::Store { .. } => {
                 let store = self.table().await?.log_store().object_store(None);
                 let objects = store.list(None).map_ok(|object| object.location).boxed();
                 let removed: Result<Vec<_>, _> = store.delete_stream(objects).try_collect().await;
-                removed.map(drop).map_err(|e| self.not_removed(e))
+                removed.map(drop).map_err(|e| self.failed("delete", e))
             }
         }
     }
@@ -75,7 +116,7 @@ impl LakeLocation {
     pub async fn remove_all_but(&self, names: &[String]) -> model::Result<()> {
         let kept = names.iter().map(|name| safe_name(name));
         match &self.place {
-            Place::Directory(path) => remove_entries(path, &kept.collect()).await.map_err(|e| self.not_removed(e)),
+            Place::Directory(path) => remove_entries(path, &kept.collect()).await.map_err(|e| self.failed("delete", e)),
             Place::Store { .. } => {
                 let store = self.table().await?.log_store().object_store(None);
                 let kept: BTreeSet<PathPart<'static>> = kept.map(PathPart::from).collect();
@@ -83,15 +124,14 @@ impl LakeLocation {
                 let objects = store.list(None).map_ok(|object| object.location);
                 let strays = objects.try_filter(move |path| ready(!is_kept(path))).boxed();
                 let removed: Result<Vec<_>, _> = store.delete_stream(strays).try_collect().await;
-                removed.map(drop).map_err(|e| self.not_removed(e))
+                removed.map(drop).map_err(|e| self.failed("delete", e))
             }
         }
     }
 
-    fn not_removed(&self, error: impl std::error::Error + Send + Sync + 'static) -> model::Error {
-        model::Error::unavailable(format!("cannot delete {self}"))
-            .with_source(error)
-            .with_hint("check the lake's storage")
+    fn failed(&self, doing: &str, error: impl std::error::Error + Send + Sync + 'static) -> model::Error {
+        let error = model::Error::unavailable(format!("cannot {doing} {self}")).with_source(error);
+        error.with_hint("check the lake's storage")
     }
 
     /// The table at this place, not loaded yet.
@@ -177,6 +217,26 @@ mod tests {
         for (name, safe) in [("delays", "delays"), ("Delays", "~44elays"), ("a/b..", "a~2fb~2e~2e"), ("~44", "~7e44")] {
             assert_eq!(safe_name(name), safe);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_set_aside_gets_a_place_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let lake = LakeLocation::directory(directory.path());
+        let place = lake.child("s");
+        assert!(!place.has_table().await.unwrap());
+        for expected in ["s.1", "s.2"] {
+            let log = directory.path().join("s/_delta_log");
+            std::fs::create_dir_all(&log).unwrap();
+            std::fs::write(log.join("00000000000000000000.json"), expected).unwrap();
+            assert!(place.has_table().await.unwrap());
+            let aside = place.set_aside().await.unwrap();
+            assert_eq!(aside.to_string(), directory.path().join(expected).display().to_string());
+            assert!(aside.has_table().await.unwrap() && !place.has_table().await.unwrap());
+        }
+        let store = LakeLocation::in_store(Arc::new(InMemory::new()), "memory:///lake");
+        assert!(!store.has_table().await.unwrap());
+        assert_eq!(store.set_aside().await.unwrap_err().kind(), model::ErrorKind::Unsupported);
     }
 
     const FILES: [&str; 5] = ["1/_delta_log/0.json", "1/a.parquet", "12/a.parquet", "~44/a.parquet", "a.parquet"];

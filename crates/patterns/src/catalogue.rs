@@ -5,18 +5,19 @@
 //! What must hold: a change is on disk when its method returns; a definition is stored as the text that the user
 //! wrote, so that a later release reads it with its own parser.
 //!
-//! Format: a redb file with the tables `sources` (name -> text), `views` (name -> `version u64 LE, text`), and
-//! `format` (`version` -> 1).
+//! Format: a redb file with the tables `sources` (name -> text), `views` (name -> version, id of the topic that it
+//! folds, text), and `format` (`version` -> 2).
 
 use std::path::Path;
 
 use model::{Error, Result};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use uuid::Uuid;
 
 const SOURCES: TableDefinition<'_, &str, &str> = TableDefinition::new("sources");
-const VIEWS: TableDefinition<'_, &str, (u64, &str)> = TableDefinition::new("views");
+const VIEWS: TableDefinition<'_, &str, (u64, u128, &str)> = TableDefinition::new("views");
 const FORMAT: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
-const FORMAT_VERSION: u64 = 1;
+const FORMAT_VERSION: u64 = 2;
 
 /// The definitions on disk.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct StoredView {
     pub(crate) name: String,
     /// Which version is current; the first is 1.
     pub(crate) version: u64,
+    /// The topic whose offsets its state speaks of: one that was deleted and created again has another id.
+    pub(crate) topic_id: Uuid,
     /// Its definition.
     pub(crate) text: String,
 }
@@ -37,7 +40,7 @@ impl Catalogue {
     /// Opens the file, and creates it when it is missing.
     ///
     /// # Errors
-    /// [`Conflict`](model::ErrorKind::Conflict) when a newer release wrote the file, otherwise what the file system says.
+    /// [`Conflict`](model::ErrorKind::Conflict) when another release wrote the file, otherwise what the file system says.
     pub(crate) fn open(file: &Path) -> Result<Self> {
         let failed =
             |e: redb::Error| Error::internal(format!("cannot open the catalogue {}", file.display())).with_source(e);
@@ -45,20 +48,23 @@ impl Catalogue {
         let create = || -> Result<u64, redb::Error> {
             let transaction = database.begin_write()?;
             let found = {
-                transaction.open_table(SOURCES)?;
-                transaction.open_table(VIEWS)?;
                 let mut format = transaction.open_table(FORMAT)?;
                 let found = format.get("version")?.map_or(FORMAT_VERSION, |version| version.value());
                 format.insert("version", found)?;
                 found
             };
+            // Only then are the other tables known to be of the types that are meant here.
+            if found == FORMAT_VERSION {
+                transaction.open_table(SOURCES)?;
+                transaction.open_table(VIEWS)?;
+            }
             transaction.commit()?;
             Ok(found)
         };
         let found = create().map_err(failed)?;
         if found != FORMAT_VERSION {
             return Err(Error::conflict(format!("the catalogue {} has format {found}", file.display()))
-                .with_hint(format!("this release reads format {FORMAT_VERSION}; use a newer one")));
+                .with_hint(format!("this release reads format {FORMAT_VERSION}; use the release that wrote it")));
         }
         Ok(Self(database))
     }
@@ -81,8 +87,9 @@ impl Catalogue {
             let table = transaction.open_table(VIEWS)?;
             let entries = table.iter()?.map(|entry| {
                 let (name, view) = entry?;
-                let (version, text) = view.value();
-                Ok(StoredView { name: name.value().to_owned(), version, text: text.to_owned() })
+                let (version, topic_id, text) = view.value();
+                let topic_id = Uuid::from_u128(topic_id);
+                Ok(StoredView { name: name.value().to_owned(), version, topic_id, text: text.to_owned() })
             });
             entries.collect()
         })
@@ -95,7 +102,7 @@ impl Catalogue {
 
     /// Stores a view, replacing its older version.
     pub(crate) fn put_view(&self, view: &StoredView) -> Result<()> {
-        let value = (view.version, view.text.as_str());
+        let value = (view.version, view.topic_id.as_u128(), view.text.as_str());
         self.write(|transaction| {
             transaction.open_table(VIEWS)?.insert(view.name.as_str(), value).map(drop).map_err(Into::into)
         })

@@ -74,7 +74,7 @@ impl Deployment {
             }
             Statement::CreateView(definition) => {
                 may_alter(Resource::View(&definition.name))?;
-                self.create_view(definition).await?;
+                notices.extend(self.create_view(definition).await?);
                 "CREATE MATERIALIZED VIEW"
             }
             Statement::DropSource { name, if_exists } => {
@@ -84,12 +84,12 @@ impl Deployment {
             }
             Statement::DropView { name, if_exists } => {
                 may_alter(Resource::View(&name))?;
-                notices.extend(tolerate(self.drop_view(&name).await, if_exists)?);
+                notices.extend(tolerate(self.drop_view(&name).await.map(|()| None), if_exists)?);
                 "DROP MATERIALIZED VIEW"
             }
             Statement::RefreshView { name } => {
                 may_alter(Resource::View(&name))?;
-                notices.push(self.refresh_view(&name).await?.to_string());
+                notices.extend(self.refresh_view(&name).await?);
                 "REFRESH MATERIALIZED VIEW"
             }
             Statement::Show(_) | Statement::Explain(_) | Statement::Query(_) => {
@@ -160,9 +160,9 @@ impl Deployment {
 }
 
 // IF EXISTS turns a missing thing from an error into a notice.
-fn tolerate(outcome: Result<()>, if_exists: bool) -> Result<Option<String>> {
+fn tolerate(outcome: Result<Option<String>>, if_exists: bool) -> Result<Option<String>> {
     match outcome {
-        Ok(()) => Ok(None),
+        Ok(notice) => Ok(notice),
         Err(error) if if_exists && error.kind() == ErrorKind::NotFound => Ok(Some(format!("{error}, skipping"))),
         Err(error) => Err(error),
     }

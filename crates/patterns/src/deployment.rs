@@ -7,7 +7,8 @@
 //! - what the catalogue names is running, after a restart too;
 //! - a replaced view answers at every moment: with the old version until the new one has folded everything that was
 //!   in the log when the replacement began, then with the new one;
-//! - a definition that fails leaves everything as it was.
+//! - a definition that fails leaves everything as it was;
+//! - a version of a view folds one incarnation of its topic: when that is gone it is stopped, and says so.
 
 use std::{
     collections::BTreeMap,
@@ -17,18 +18,20 @@ use std::{
 };
 
 use eventlog::TopicSpec;
-use lakehouse::{Capture, LakeTable};
-use model::{Epoch, Error, Positions, Result};
+use model::{Epoch, Error, ErrorKind, Positions, Result};
 use parking_lot::RwLock;
 use serving::views::{Snapshot, Views};
 use streaming::{SourceDefinition, SourceTable, Statement, ViewDefinition, ViewPlan, sql};
 
 use crate::{
+    captures::Captures,
     catalogue::{Catalogue, StoredView},
+    incarnation::Incarnation,
     kappa::KappaView,
-    lambda::{BatchReport, Captured, LambdaView},
+    lambda::LambdaView,
     parts::Parts,
     running_view::{self, Rebuild, RunningView, Wiring},
+    stopped_view::StoppedView,
 };
 
 /// The sources and views of one server.
@@ -39,43 +42,9 @@ pub struct Deployment {
     catalogue: Catalogue,
     sources: RwLock<BTreeMap<String, SourceDefinition>>,
     running: RwLock<BTreeMap<String, Arc<RunningView>>>,
-    captures: tokio::sync::Mutex<BTreeMap<String, CapturedSource>>,
+    captures: Captures,
     // Definitions are carried out one after the other; reads of the maps above do not wait for them.
     defining: tokio::sync::Mutex<()>,
-}
-
-struct CapturedSource {
-    table: Arc<LakeTable>,
-    capture: Capture,
-}
-
-impl CapturedSource {
-    fn side(&self) -> Captured {
-        Captured { table: Arc::clone(&self.table), progress: self.capture.progress() }
-    }
-}
-
-/// What refreshing a view did.
-#[derive(Clone, Debug)]
-pub enum Refreshed {
-    /// A new version was built by replay up to these Positions and swapped in.
-    Replayed(Positions),
-    /// The batch layer ran.
-    Batch(BatchReport),
-}
-
-impl fmt::Display for Refreshed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Replayed(target) => write!(f, "rebuilt by replay up to {target}"),
-            Self::Batch(BatchReport { version, positions, groups, merge_conflicts }) => {
-                write!(
-                    f,
-                    "batch version {version}: {groups} groups up to H = {positions}, {merge_conflicts} merge conflicts"
-                )
-            }
-        }
-    }
 }
 
 impl Deployment {
@@ -87,19 +56,25 @@ impl Deployment {
         let catalogue = Catalogue::open(file)?;
         let deployment = Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
+            captures: Captures::new(&parts),
             parts,
             views,
             catalogue,
             sources: RwLock::default(),
             running: RwLock::default(),
-            captures: tokio::sync::Mutex::default(),
             defining: tokio::sync::Mutex::default(),
         });
         for (name, text) in deployment.catalogue.sources()? {
             let Statement::CreateSource(source) = single(&text)? else {
                 return Err(Error::corrupt(format!("the catalogue's source {name} is not a CREATE SOURCE")));
             };
-            deployment.ensure_topic(&source).await?;
+            // Clients may have made another topic of the name: then views over it are stopped, and the rest runs.
+            match deployment.ensure_topic(&source).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    tracing::warn!(source = name, %error, "the topic of a source does not fit it");
+                }
+                outcome => outcome?,
+            }
             deployment.sources.write().insert(name, source);
         }
         let current = deployment.catalogue.views()?;
@@ -109,7 +84,10 @@ impl Deployment {
         for stored in current {
             let definition = view_definition(&stored)?;
             let plan = deployment.plan(&definition)?;
-            let view = deployment.start(stored, &definition, plan).await?;
+            let view = match deployment.start(stored.clone(), &definition, Arc::clone(&plan)).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => deployment.stopped(stored, plan, error),
+                started => started?,
+            };
             deployment.publish(view);
         }
         Ok(deployment)
@@ -128,11 +106,11 @@ impl Deployment {
         Ok(())
     }
 
-    /// Drops a source that no view reads; the topic and its records stay.
+    /// Drops a source that no view reads; the topic and its records stay. Answers what else stays, as a sentence.
     ///
     /// # Errors
     /// [`NotFound`](model::ErrorKind::NotFound), or [`Conflict`](model::ErrorKind::Conflict) naming a view that reads it.
-    pub async fn drop_source(&self, name: &str) -> Result<()> {
+    pub async fn drop_source(&self, name: &str) -> Result<Option<String>> {
         let _one_at_a_time = self.defining.lock().await;
         if !self.sources.read().contains_key(name) {
             return Err(Error::not_found(format!("there is no source {name}")));
@@ -144,34 +122,32 @@ impl Deployment {
         }
         self.catalogue.remove_source(name)?;
         self.sources.write().remove(name);
-        if let Some(captured) = self.captures.lock().await.remove(name) {
-            captured.capture.stop().await?;
-        }
-        Ok(())
+        self.captures.end(name).await
     }
 
-    /// Creates a view, or replaces it when the definition says so: the same definition again changes nothing.
+    /// Creates a view, or replaces it when the definition says so: the same definition again changes nothing, unless
+    /// the view has failed. Answers what else was done, as a sentence.
     ///
     /// # Errors
     /// What is wrong with the definition; [`Conflict`](model::ErrorKind::Conflict) when the name is taken.
-    pub async fn create_view(&self, definition: ViewDefinition) -> Result<()> {
+    pub async fn create_view(&self, definition: ViewDefinition) -> Result<Option<String>> {
         let _one_at_a_time = self.defining.lock().await;
         let plan = self.plan(&definition)?;
         let old = self.running.read().get(&definition.name).cloned();
         match old {
             None => {
                 self.name_is_free(&definition.name)?;
-                let stored = StoredView { name: definition.name.clone(), version: 1, text: definition.text.clone() };
-                running_view::remove(&self.parts, &stored).await?;
+                let (stored, notice) = self.prepare(&definition, &plan, 1).await?;
                 let view = self.start(stored, &definition, plan).await?;
-                self.commit(view).await
+                self.commit(view).await?;
+                Ok(notice)
             }
             Some(_) if !definition.or_replace => {
                 Err(Error::conflict(format!("view {} exists already", definition.name))
                     .with_hint("CREATE OR REPLACE MATERIALIZED VIEW replaces it without a gap"))
             }
-            Some(old) if same_definition(&old, &definition, &plan)? => Ok(()),
-            Some(old) => self.replace(&old, &definition, plan).await.map(drop),
+            Some(old) if old.failure().is_none() && same_definition(&old, &definition, &plan)? => Ok(None),
+            Some(old) => Ok(self.replace(&old, &definition, plan).await?.1),
         }
     }
 
@@ -188,19 +164,21 @@ impl Deployment {
         view.discard(&self.parts).await
     }
 
-    /// Rebuilds a view from the log beside the one that answers, then swaps; for a Lambda view: runs the batch layer.
+    /// Rebuilds a view from the log beside the one that answers, then swaps; for a Lambda view that has not failed: runs
+    /// the batch layer. Answers what was done, as sentences.
     ///
     /// # Errors
     /// [`NotFound`](model::ErrorKind::NotFound), or what went wrong; the old version then goes on answering.
-    pub async fn refresh_view(&self, name: &str) -> Result<Refreshed> {
+    pub async fn refresh_view(&self, name: &str) -> Result<Vec<String>> {
         let _one_at_a_time = self.defining.lock().await;
         let view = self.view(name)?;
-        if let Wiring::Lambda(lambda) = &view.wiring {
-            return lambda.run_batch().await.map(Refreshed::Batch);
+        if let (Wiring::Lambda(lambda), None) = (&view.wiring, view.failure()) {
+            return Ok(vec![lambda.run_batch().await?.to_string()]);
         }
         let definition = view_definition(&view.stored)?;
         let plan = self.plan(&definition)?;
-        self.replace(&view, &definition, plan).await.map(Refreshed::Replayed)
+        let (target, notice) = self.replace(&view, &definition, plan).await?;
+        Ok(notice.into_iter().chain([format!("rebuilt by replay up to {target}")]).collect())
     }
 
     /// All sources.
@@ -258,10 +236,7 @@ impl Deployment {
         for view in self.running() {
             outcome = outcome.and(view.stop().await);
         }
-        for (_, captured) in std::mem::take(&mut *self.captures.lock().await) {
-            outcome = outcome.and(captured.capture.stop().await.map(drop));
-        }
-        outcome
+        outcome.and(self.captures.stop().await)
     }
 
     async fn replace(
@@ -269,17 +244,13 @@ impl Deployment {
         old: &Arc<RunningView>,
         definition: &ViewDefinition,
         plan: Arc<ViewPlan>,
-    ) -> Result<Positions> {
-        let target = self.end_of(plan.source())?;
+    ) -> Result<(Positions, Option<String>)> {
         let started = std::time::Instant::now();
-        let stored = StoredView {
-            name: definition.name.clone(),
-            version: old.stored.version + 1,
-            text: definition.text.clone(),
-        };
-        // It begins from nothing, whatever an earlier attempt left behind, or from the batch that it would compute again.
-        running_view::remove(&self.parts, &stored).await?;
-        if let (Wiring::Lambda(lambda), Some(_)) = (&old.wiring, definition.options.batch_interval) {
+        let (stored, notice) = self.prepare(definition, &plan, old.stored.version + 1).await?;
+        let target = self.end_of(plan.source())?;
+        let is_same_topic = stored.topic_id == old.stored.topic_id;
+        if let (Wiring::Lambda(lambda), Some(_), true) = (&old.wiring, definition.options.batch_interval, is_same_topic)
+        {
             lambda.hand_over(&self.parts, &plan, stored.version).await?;
         }
         let new = self.start(stored, definition, plan).await?;
@@ -299,7 +270,28 @@ impl Deployment {
         if let Err(error) = old.discard(&self.parts).await {
             tracing::warn!(view = definition.name, %error, "what the old version has left behind stays until the next start");
         }
-        Ok(target)
+        Ok((target, notice))
+    }
+
+    // A version begins from nothing, whatever an earlier attempt has left behind, and with the topic as it is now.
+    async fn prepare(
+        &self,
+        definition: &ViewDefinition,
+        plan: &ViewPlan,
+        version: u64,
+    ) -> Result<(StoredView, Option<String>)> {
+        let source = plan.source();
+        self.ensure_topic(source).await?;
+        let topic = self.parts.log.topic(source.topic.as_str());
+        let topic = topic.ok_or_else(|| Error::not_found(format!("topic {} was deleted just now", source.topic)))?;
+        let (name, text) = (definition.name.clone(), definition.text.clone());
+        let stored = StoredView { name, version, topic_id: topic.id, text };
+        running_view::remove(&self.parts, &stored).await?;
+        let notice = match definition.options.batch_interval {
+            Some(_) => self.captures.make_room(source).await?,
+            None => None,
+        };
+        Ok((stored, notice))
     }
 
     // The catalogue first: a crash after it restarts the new version from its own checkpoint or from the log.
@@ -318,8 +310,13 @@ impl Deployment {
     }
 
     async fn start(&self, stored: StoredView, definition: &ViewDefinition, plan: Arc<ViewPlan>) -> Result<RunningView> {
+        let incarnation = self.incarnation(&stored, &plan);
+        incarnation.check()?;
         let wiring = match definition.options.batch_interval {
-            None => Wiring::Kappa(KappaView::start(&self.parts, &plan, stored.version).await?),
+            None => {
+                let kappa = KappaView::start(&self.parts, &plan, stored.version, incarnation.clone()).await?;
+                Wiring::Kappa(kappa)
+            }
             Some(_) if !plan.is_aggregate() => {
                 return Err(Error::unsupported(format!("view {} has a batch interval but no aggregate", stored.name))
                     .with_hint(
@@ -327,27 +324,24 @@ impl Deployment {
                     ));
             }
             Some(interval) => {
-                let captured = self.capture(plan.source()).await?;
-                Wiring::Lambda(LambdaView::start(&self.parts, &plan, stored.version, captured, interval).await?)
+                let captured = self.captures.side(plan.source()).await?;
+                let topic = incarnation.clone();
+                let lambda = LambdaView::start(&self.parts, &plan, stored.version, topic, captured, interval).await?;
+                Wiring::Lambda(lambda)
             }
         };
-        Ok(RunningView::new(stored, plan, wiring))
+        Ok(RunningView::new(stored, plan, incarnation, wiring))
     }
 
-    // The lake table of a source, captured by one task whatever the number of views.
-    async fn capture(&self, source: &SourceDefinition) -> Result<Captured> {
-        let mut captures = self.captures.lock().await;
-        if let Some(captured) = captures.get(&source.name) {
-            return Ok(captured.side());
-        }
-        let table = LakeTable::open_or_create(&self.parts.lake.child("sources").child(&source.name), source).await?;
-        let settings = self.parts.settings.capture.clone();
-        let log = Arc::clone(&self.parts.log);
-        let capture = Capture::spawn(log, source.clone(), Arc::clone(&table), settings, self.parts.metrics.clone())?;
-        let captured = CapturedSource { table, capture };
-        let side = captured.side();
-        captures.insert(source.name.clone(), captured);
-        Ok(side)
+    fn stopped(&self, stored: StoredView, plan: Arc<ViewPlan>, reason: Error) -> RunningView {
+        tracing::error!(view = stored.name, error = %reason, "a view is stopped");
+        let incarnation = self.incarnation(&stored, &plan);
+        let wiring = Wiring::Stopped(StoppedView::new(&plan, reason));
+        RunningView::new(stored, plan, incarnation, wiring)
+    }
+
+    fn incarnation(&self, stored: &StoredView, plan: &ViewPlan) -> Incarnation {
+        Incarnation::new(&self.parts.log, &plan.source().topic, stored.topic_id)
     }
 
     async fn ensure_topic(&self, source: &SourceDefinition) -> Result<()> {

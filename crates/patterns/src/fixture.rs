@@ -10,7 +10,7 @@ use std::{
 use arrow::{array::AsArray as _, datatypes::Int64Type};
 use eventlog::{Acks, Compression, EmbeddedLog, EventLog, EventLogSettings, Record, RecordBatchBuilder};
 use futures::TryStreamExt as _;
-use lakehouse::LakeLocation;
+use lakehouse::{CaptureSettings, LakeLocation};
 use model::{Metrics, Positions, Principal, SystemClock, TopicPartition};
 use object_store::local::LocalFileSystem;
 use serving::{
@@ -19,7 +19,7 @@ use serving::{
 };
 use streaming::sql;
 
-use crate::{Deployment, Parts, PatternSettings};
+use crate::{Deployment, Parts, PatternSettings, incarnation::Incarnation};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -43,7 +43,9 @@ impl Product {
         let log = EmbeddedLog::open(&log_directory, settings, Arc::clone(&clock) as _, metrics.clone()).await.unwrap();
         let checkpoints = directory.join("checkpoints");
         std::fs::create_dir_all(&checkpoints).unwrap();
-        let settings = PatternSettings { epoch_interval: Duration::from_millis(20), ..PatternSettings::default() };
+        let capture = CaptureSettings { commit_interval: Duration::from_millis(20), ..CaptureSettings::default() };
+        let settings =
+            PatternSettings { epoch_interval: Duration::from_millis(20), capture, ..PatternSettings::default() };
         let parts = Parts {
             log: Arc::clone(&log) as _,
             checkpoints: Arc::new(LocalFileSystem::new_with_prefix(checkpoints).unwrap()),
@@ -86,6 +88,12 @@ impl Product {
     /// What a view answers once it has folded everything before `at_least`.
     pub(crate) async fn counts(&self, view: &str, at_least: &Positions) -> Counts {
         counts(&*self.views.get(view).unwrap(), at_least).await
+    }
+
+    /// A topic as it is now.
+    pub(crate) fn incarnation(&self, topic: &str) -> Incarnation {
+        let topic = self.log.topic(topic).unwrap();
+        Incarnation::new(&self.parts.log, &topic.name, topic.id)
     }
 
     /// What `SHOW VIEWS` says of a view.

@@ -20,6 +20,7 @@
 //!
 //! What must hold: the same question gets the same answer from all four (`tests/same_answer.rs`).
 
+mod captures;
 mod catalogue;
 pub mod cqrs;
 mod definitions;
@@ -27,12 +28,13 @@ mod deployment;
 pub mod event_sourcing;
 #[cfg(test)]
 mod fixture;
+mod incarnation;
 pub mod kappa;
 pub mod lambda;
 mod parts;
 mod rows;
 mod running_view;
+mod stopped_view;
 
-pub use deployment::{Deployment, Refreshed};
-pub use lambda::BatchReport;
+pub use deployment::Deployment;
 pub use parts::{Parts, PatternSettings};

@@ -10,9 +10,11 @@ use tokio::sync::watch;
 
 use crate::{
     catalogue::StoredView,
+    incarnation::Incarnation,
     kappa::{self, KappaView},
     lambda::{self, LambdaView},
     parts::Parts,
+    stopped_view::StoppedView,
 };
 
 // Longer than any rebuild: a view that stops is noticed at once, by itself.
@@ -22,6 +24,7 @@ const REBUILD_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(crate) struct RunningView {
     pub(crate) stored: StoredView,
     pub(crate) plan: Arc<ViewPlan>,
+    pub(crate) incarnation: Incarnation,
     pub(crate) wiring: Wiring,
     /// The new version that is being built beside this one, while there is one.
     pub(crate) rebuild: RwLock<Option<Rebuild>>,
@@ -33,6 +36,8 @@ pub(crate) enum Wiring {
     Kappa(KappaView),
     /// Two paths.
     Lambda(LambdaView),
+    /// None: it could not be started.
+    Stopped(Arc<StoppedView>),
 }
 
 /// A rebuild under way.
@@ -42,14 +47,15 @@ pub(crate) struct Rebuild {
 }
 
 impl RunningView {
-    pub(crate) fn new(stored: StoredView, plan: Arc<ViewPlan>, wiring: Wiring) -> Self {
-        Self { stored, plan, wiring, rebuild: RwLock::new(None) }
+    pub(crate) fn new(stored: StoredView, plan: Arc<ViewPlan>, incarnation: Incarnation, wiring: Wiring) -> Self {
+        Self { stored, plan, incarnation, wiring, rebuild: RwLock::new(None) }
     }
 
     pub(crate) fn relation(&self) -> Arc<dyn Relation> {
         match &self.wiring {
             Wiring::Kappa(view) => view.relation(),
             Wiring::Lambda(view) => view.relation(),
+            Wiring::Stopped(view) => Arc::clone(view) as _,
         }
     }
 
@@ -58,6 +64,7 @@ impl RunningView {
         match &self.wiring {
             Wiring::Kappa(view) => view.progress().borrow().positions.clone(),
             Wiring::Lambda(view) => view.positions(),
+            Wiring::Stopped(_) => Positions::new(),
         }
     }
 
@@ -68,7 +75,7 @@ impl RunningView {
     pub(crate) async fn caught_up(&self, target: &Positions) -> Result<()> {
         match &self.wiring {
             Wiring::Kappa(view) => view.caught_up(target).await,
-            Wiring::Lambda(view) => view.relation().wait_for(target, REBUILD_TIMEOUT).await,
+            Wiring::Lambda(_) | Wiring::Stopped(_) => self.relation().wait_for(target, REBUILD_TIMEOUT).await,
         }
     }
 
@@ -77,22 +84,36 @@ impl RunningView {
         match &self.wiring {
             Wiring::Kappa(_) => "kappa",
             Wiring::Lambda(_) => "lambda",
+            Wiring::Stopped(_) => "none",
         }
     }
 
-    /// What it is doing, for people: `running`, `rebuilding 40%`, `failed`, or for Lambda where its batch ends.
+    /// What it is doing, for people: `running`, `rebuilding 40%`, `failed: ...`, or for Lambda where its batch ends.
     pub(crate) fn state(&self) -> String {
         if let Some(rebuild) = &*self.rebuild.read() {
             return format!("rebuilding {}%", percent(&rebuild.progress.borrow().positions, &rebuild.target));
         }
+        if let Some(failure) = self.failure() {
+            return format!("failed: {failure}");
+        }
         match &self.wiring {
-            Wiring::Kappa(view) if view.progress().has_changed().is_err() => "failed".to_owned(),
-            Wiring::Kappa(_) => "running".to_owned(),
-            Wiring::Lambda(view) if view.failure().is_some() => "failed".to_owned(),
+            Wiring::Kappa(_) | Wiring::Stopped(_) => "running".to_owned(),
             Wiring::Lambda(view) => match view.batch_version() {
                 (None, _) => "running, no batch yet".to_owned(),
                 (Some(version), h) => format!("running, batch {version} up to {h}"),
             },
+        }
+    }
+
+    /// Why it goes no further, when it does not.
+    pub(crate) fn failure(&self) -> Option<String> {
+        if let Err(error) = self.incarnation.check() {
+            return Some(error.to_string());
+        }
+        match &self.wiring {
+            Wiring::Kappa(view) => view.progress().has_changed().is_err().then(|| "its task ended".to_owned()),
+            Wiring::Lambda(view) => view.failure(),
+            Wiring::Stopped(view) => Some(view.reason().to_string()),
         }
     }
 
@@ -103,6 +124,7 @@ impl RunningView {
                 view.stop().await;
                 Ok(())
             }
+            Wiring::Stopped(_) => Ok(()),
         }
     }
 

@@ -1,12 +1,16 @@
-//! Versions of views that come, stay beside each other and go, with a crash at any moment.
+//! Versions of views that come, stay beside each other and go, with a crash at any moment; topics that go under them.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use model::Positions;
+use eventlog::{EventLog as _, TopicSpec};
+use model::{ErrorKind, Positions, TopicName};
 use streaming::{Statement, ViewDefinition, sql};
+use uuid::Uuid;
 
 use crate::{
     fixture::{Counts, Product, counts},
+    incarnation::Incarnation,
+    kappa::KappaView,
     lambda::LambdaView,
 };
 
@@ -37,8 +41,10 @@ async fn while_a_replacement_is_built_both_versions_keep_their_batches() {
 
     // What a replacement does before it is committed.
     let plan = product.deployment.plan(&definition(&create(TENFOLD))).unwrap();
-    let captured = product.deployment.capture(plan.source()).await.unwrap();
-    let new = LambdaView::start(&product.parts, &plan, 2, captured.clone(), HOUR).await.unwrap();
+    let captured = product.deployment.captures.side(plan.source()).await.unwrap();
+    let topic = product.incarnation("s");
+    let start = || LambdaView::start(&product.parts, &plan, 2, topic.clone(), captured.clone(), HOUR);
+    let new = start().await.unwrap();
     let mut end = Positions::new();
     for round in 1..=3 {
         end = product.append("s", &["a", "b", "a"]).await;
@@ -60,7 +66,7 @@ async fn while_a_replacement_is_built_both_versions_keep_their_batches() {
     second.stop().await;
 
     new.stop().await;
-    let new = LambdaView::start(&product.parts, &plan, 2, captured, HOUR).await.unwrap();
+    let new = start().await.unwrap();
     assert_eq!(new.batch_version().1, end);
     assert_eq!(counts(&*new.relation(), &end).await, expected(60, 30));
     new.stop().await;
@@ -74,6 +80,7 @@ async fn a_version_that_went_leaves_nothing_behind() {
     product.execute(SOURCE).await.unwrap();
     product.execute(&create(COUNT)).await.unwrap();
     let end = product.append("s", &["a", "b", "a"]).await;
+    assert_eq!(product.counts("v", &end).await, expected(2, 1));
     product.execute("REFRESH MATERIALIZED VIEW v").await.unwrap();
     assert!(product.has("lake/batch/v/1"));
 
@@ -118,5 +125,142 @@ async fn a_version_that_went_leaves_nothing_behind() {
     std::fs::write(torn.join("00000000000000000000.json"), "torn").unwrap();
     product.execute(&create(COUNT)).await.unwrap();
     assert_eq!(product.counts("v", &end).await, expected(2, 1));
+    product.stop().await;
+}
+
+/// A deployment with the Kappa view `k` and the Lambda view `v`, both over the records a, b, a.
+async fn both_patterns(directory: &Path) -> (Product, Positions) {
+    let product = Product::open(directory).await;
+    product.execute(SOURCE).await.unwrap();
+    product.execute(&create(COUNT)).await.unwrap();
+    product.execute(&format!("CREATE MATERIALIZED VIEW k AS {COUNT}")).await.unwrap();
+    let end = product.append("s", &["a", "b", "a"]).await;
+    for view in ["k", "v"] {
+        assert_eq!(product.counts(view, &end).await, expected(2, 1));
+    }
+    product.execute("REFRESH MATERIALIZED VIEW v").await.unwrap();
+    (product, end)
+}
+
+async fn create_again(product: &Product, partitions: i32) {
+    let topic: TopicName = "s".parse().unwrap();
+    product.log.delete_topic(&topic).await.unwrap();
+    product.log.create_topic(TopicSpec::new(topic, partitions)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_was_created_again_is_never_mixed_with_the_one_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let (product, end) = both_patterns(&directory.path().join("first")).await;
+    create_again(&product, 1).await;
+    // More records than the one before had, so that its offsets are there again.
+    let new_end = product.append("s", &["b"; 5]).await;
+    let failed = "failed: topic s was deleted and created again";
+    for view in ["k", "v"] {
+        assert_eq!(product.state(view), failed);
+        assert_eq!(product.counts(view, &end).await, expected(2, 1), "what was folded is still there");
+    }
+
+    // After a crash nothing is folded on top of the old state, and whoever asks is told what to do.
+    let second = product.after_a_crash(&directory.path().join("second")).await;
+    for view in ["k", "v"] {
+        assert_eq!(second.state(view), failed);
+        let relation = second.views.get(view).unwrap();
+        let refused = relation.snapshot().await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        assert!(refused.hint().unwrap().starts_with("REFRESH MATERIALIZED VIEW"), "{refused:?}");
+    }
+
+    // A refresh begins again, with or without a crash; the old captures are kept.
+    for product in [&second, &product] {
+        for (view, notices) in [("v", vec!["it was set aside as", "rebuilt by replay"]), ("k", vec!["rebuilt"])] {
+            let given = product.execute(&format!("REFRESH MATERIALIZED VIEW {view}")).await.unwrap();
+            assert_eq!(given.len(), notices.len(), "{given:?}");
+            assert!(given.iter().zip(notices).all(|(given, part)| given.contains(part)), "{given:?}");
+            assert_eq!(product.counts(view, &new_end).await, expected(0, 5));
+        }
+        assert!(product.has("lake/sources/s.1/_delta_log"));
+        let report = product.execute("REFRESH MATERIALIZED VIEW v").await.unwrap();
+        assert_eq!(report, ["batch version 1: 1 groups up to H = s/0:5, 0 merge conflicts"]);
+        assert_eq!(product.counts("v", &new_end).await, expected(0, 5));
+    }
+    second.stop().await;
+    product.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_another_topic_are_not_folded() {
+    let directory = tempfile::tempdir().unwrap();
+    let (product, end) = both_patterns(directory.path()).await;
+    let plan = product.deployment.plan(&definition(&create(COUNT))).unwrap();
+    let (parts, other) = (&product.parts, Incarnation::new(&product.parts.log, &plan.source().topic, Uuid::nil()));
+    // As when the topic went while its records were being read.
+    let kappa = KappaView::start(parts, &plan, 7, other.clone()).await.unwrap();
+    kappa.caught_up(&end).await.unwrap_err();
+    assert!(counts(&*kappa.relation(), &Positions::new()).await.is_empty());
+    let captured = product.deployment.captures.side(plan.source()).await.unwrap();
+    let lambda = LambdaView::start(parts, &plan, 7, other, captured, HOUR).await.unwrap();
+    lambda.relation().wait_for(&end, Duration::from_secs(60)).await.unwrap_err();
+    assert!(lambda.failure().unwrap().contains("created again"));
+    assert!(counts(&*lambda.relation(), &Positions::new()).await.is_empty());
+    lambda.run_batch().await.unwrap_err();
+    lambda.stop().await;
+    product.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_no_longer_fits_stops_its_views_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (product, _) = both_patterns(&directory.path().join("first")).await;
+    create_again(&product, 2).await;
+    product.execute("CREATE SOURCE t (k TEXT) WITH (topic = 't', partitions = 1)").await.unwrap();
+    product.execute(&format!("CREATE MATERIALIZED VIEW w AS {}", COUNT.replace("FROM s", "FROM t"))).await.unwrap();
+    let end = product.append("t", &["a"]).await;
+
+    let second = product.after_a_crash(&directory.path().join("second")).await;
+    assert_eq!(second.counts("w", &end).await, expected(1, 0));
+    for view in ["k", "v"] {
+        let refused = second.execute(&format!("REFRESH MATERIALIZED VIEW {view}")).await.unwrap_err();
+        assert!(refused.contains("topic s has 2 partitions"), "{refused}");
+        second.execute(&format!("DROP MATERIALIZED VIEW {view}")).await.unwrap();
+    }
+    second.execute("DROP SOURCE s").await.unwrap();
+    second.execute(&SOURCE.replace("partitions = 1", "partitions = 2")).await.unwrap();
+    second.execute(&create(COUNT)).await.unwrap();
+    let end = second.append("s", &["b"]).await;
+    assert_eq!(second.counts("v", &end).await, expected(0, 1));
+    second.stop().await;
+    // Its views failed with their topic, and say so at the end.
+    product.deployment.stop().await.unwrap_err();
+    product.log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_captured_outlives_its_source() {
+    let directory = tempfile::tempdir().unwrap();
+    let (product, _) = both_patterns(directory.path()).await;
+    let refused = product.execute("DROP SOURCE s").await.unwrap_err();
+    assert!(refused.contains("reads source s"), "{refused}");
+    let wider = SOURCE.replace("(k TEXT)", "(k TEXT, x INT)");
+    for (number, source) in [SOURCE, &wider, &wider].into_iter().enumerate() {
+        for view in ["k", "v"] {
+            // Only the first time there is a `k`.
+            product.execute(&format!("DROP MATERIALIZED VIEW IF EXISTS {view}")).await.unwrap();
+        }
+        let notices = product.execute("DROP SOURCE s").await.unwrap();
+        assert!(notices.len() == 1 && notices[0].contains("stays in"), "{notices:?}");
+        product.execute(source).await.unwrap();
+        // The same topic and columns go on; other columns begin another table.
+        let notices = product.execute(&create(COUNT)).await.unwrap();
+        assert_eq!(notices.iter().any(|notice| notice.contains("s.1")), number == 1, "{notices:?}");
+        assert!(product.has("lake/sources/s/_delta_log"));
+        assert_eq!((product.has("lake/sources/s.1"), product.has("lake/sources/s.2")), (number > 0, false));
+        let end = product.append("s", &["b"]).await;
+        product.execute("REFRESH MATERIALIZED VIEW v").await.unwrap();
+        assert_eq!(product.counts("v", &end).await, expected(2, 2 + number as i64));
+    }
+    // Without a capture nothing stays.
+    product.execute("CREATE SOURCE t (k TEXT) WITH (topic = 't', partitions = 1)").await.unwrap();
+    assert!(product.execute("DROP SOURCE t").await.unwrap().is_empty());
     product.stop().await;
 }

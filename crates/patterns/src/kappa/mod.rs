@@ -14,10 +14,10 @@ use model::{Error, Positions, Result};
 use object_store::{ObjectStoreExt as _, path::Path};
 use parking_lot::Mutex;
 use serving::views::{Relation, View};
-use streaming::{CheckpointStore, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
+use streaming::{CheckpointStore, ViewChange, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
 use tokio::sync::watch;
 
-use crate::{catalogue::StoredView, parts::Parts};
+use crate::{catalogue::StoredView, incarnation::Incarnation, parts::Parts};
 
 /// A view that one task folds from the log.
 pub(crate) struct KappaView {
@@ -29,7 +29,15 @@ pub(crate) struct KappaView {
 
 impl KappaView {
     /// Starts version `version` of the view: from its checkpoint when there is one, else from the log's beginning.
-    pub(crate) async fn start(parts: &Parts, plan: &Arc<ViewPlan>, version: u64) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Those of loading the checkpoint and of opening the source.
+    pub(crate) async fn start(
+        parts: &Parts,
+        plan: &Arc<ViewPlan>,
+        version: u64,
+        incarnation: Incarnation,
+    ) -> Result<Self> {
         let topics = vec![plan.source().topic.clone()];
         let view = View::new(plan.name(), Arc::clone(plan.output_schema()), plan.key_columns(), topics)?;
         let view = Arc::new(view);
@@ -44,8 +52,12 @@ impl KappaView {
             metrics: parts.metrics.clone(),
         };
         let target = Arc::clone(&view);
-        let task =
-            task.spawn(move |change, positions| target.apply_rows(&change.rows, &change.weights, positions)).await?;
+        let emit = move |change: ViewChange, positions: &Positions| {
+            // After the rows were read and before they are seen or checkpointed.
+            incarnation.check()?;
+            target.apply_rows(&change.rows, &change.weights, positions)
+        };
+        let task = task.spawn(emit).await?;
         let progress = task.progress();
         Ok(Self { view, task: Mutex::new(Some(task)), progress })
     }

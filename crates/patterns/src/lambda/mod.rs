@@ -12,7 +12,7 @@ mod keyed_states;
 mod layers;
 mod merged;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use lakehouse::{BatchTable, CaptureProgress, LakeTable};
 use model::{Error, Positions, Result};
@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::merged::MergedView;
-use crate::{catalogue::StoredView, parts::Parts};
+use crate::{catalogue::StoredView, incarnation::Incarnation, parts::Parts};
 
 // Where in the lake the batches are.
 const BATCHES: &str = "batch";
@@ -44,21 +44,29 @@ pub(crate) struct LambdaView {
 
 /// What a batch run did.
 #[derive(Clone, Debug)]
-pub struct BatchReport {
+pub(crate) struct BatchReport {
     /// The Delta version that holds the batch.
-    pub version: u64,
+    pub(crate) version: u64,
     /// Where it ends: H.
-    pub positions: Positions,
+    pub(crate) positions: Positions,
     /// How many groups it has.
-    pub groups: usize,
+    pub(crate) groups: usize,
     /// How many rows the layers had otherwise for the same records; not 0 is a bug that was found.
-    pub merge_conflicts: usize,
+    pub(crate) merge_conflicts: usize,
+}
+
+impl fmt::Display for BatchReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, positions, groups, merge_conflicts } = self;
+        write!(f, "batch version {version}: {groups} groups up to H = {positions}, {merge_conflicts} merge conflicts")
+    }
 }
 
 /// What the two tasks of one view share.
 struct Layered {
     parts: Parts,
     plan: Arc<ViewPlan>,
+    incarnation: Incarnation,
     captured: Captured,
     batches: BatchTable,
     merged: Arc<MergedView>,
@@ -78,6 +86,7 @@ impl LambdaView {
         parts: &Parts,
         plan: &Arc<ViewPlan>,
         version: u64,
+        incarnation: Incarnation,
         captured: Captured,
         batch_interval: Duration,
     ) -> Result<Self> {
@@ -87,6 +96,7 @@ impl LambdaView {
         let layered = Arc::new(Layered {
             parts: parts.clone(),
             plan: Arc::clone(plan),
+            incarnation,
             captured,
             batches: batches.clone(),
             merged: Arc::clone(&merged),
@@ -205,7 +215,11 @@ impl Layered {
             };
             match event {
                 SpeedEvent::Rows(rows) => match rows? {
-                    Some(batch) => self.merged.fold(&batch.rows, &batch.positions)?,
+                    Some(batch) => {
+                        // After the rows were read and before they are seen.
+                        self.incarnation.check()?;
+                        self.merged.fold(&batch.rows, &batch.positions)?;
+                    }
                     None => return Ok(()),
                 },
                 SpeedEvent::EpochEnds => self.merged.close_epoch()?,
@@ -249,6 +263,7 @@ impl Layered {
     }
 
     async fn run_batch(&self) -> Result<BatchReport> {
+        self.incarnation.check()?;
         let started = Instant::now();
         let h = self.merged.cut()?;
         self.captured(&h).await?;

@@ -1,0 +1,144 @@
+//! [`Captures`]: one capture a source, however many views want its lake table.
+//!
+//! What must hold: the records of one incarnation of a topic, in one set of columns, are in one table. A table that is
+//! in the way of another is set aside and never deleted: it may hold what the log has no more.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use lakehouse::{Capture, LakeLocation, LakeTable};
+use model::{Error, ErrorKind, Result};
+use streaming::SourceDefinition;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::{lambda::Captured, parts::Parts};
+
+/// The captures that run.
+pub(crate) struct Captures {
+    parts: Parts,
+    running: Mutex<BTreeMap<String, CapturedSource>>,
+}
+
+struct CapturedSource {
+    topic_id: Uuid,
+    table: Arc<LakeTable>,
+    capture: Capture,
+}
+
+impl Captures {
+    pub(crate) fn new(parts: &Parts) -> Self {
+        Self { parts: parts.clone(), running: Mutex::default() }
+    }
+
+    /// The lake's side of a source, whose capture is started when it does not run.
+    ///
+    /// # Errors
+    /// [`Conflict`](model::ErrorKind::Conflict) when the table there is of another incarnation of the topic, or has
+    /// other columns; [`make_room`](Self::make_room) helps.
+    pub(crate) async fn side(&self, source: &SourceDefinition) -> Result<Captured> {
+        let topic_id = self.topic_id(source)?;
+        let mut running = self.running.lock().await;
+        self.stop_outdated(&mut running, source, topic_id).await;
+        if let Some(captured) = running.get(&source.name) {
+            return Ok(captured.side());
+        }
+        let table = open(&self.location(&source.name), source, topic_id).await?;
+        let settings = self.parts.settings.capture.clone();
+        let log = Arc::clone(&self.parts.log);
+        let capture = Capture::spawn(log, source.clone(), Arc::clone(&table), settings, self.parts.metrics.clone())?;
+        let captured = CapturedSource { topic_id, table, capture };
+        let side = captured.side();
+        running.insert(source.name.clone(), captured);
+        Ok(side)
+    }
+
+    /// Sets the table of a source aside when it is of another incarnation of the topic or has other columns; answers
+    /// where it is then, as a sentence.
+    ///
+    /// # Errors
+    /// When the table can be neither opened nor set aside.
+    pub(crate) async fn make_room(&self, source: &SourceDefinition) -> Result<Option<String>> {
+        let topic_id = self.topic_id(source)?;
+        let mut running = self.running.lock().await;
+        self.stop_outdated(&mut running, source, topic_id).await;
+        let location = self.location(&source.name);
+        if running.contains_key(&source.name) || !location.has_table().await? {
+            return Ok(None);
+        }
+        match open(&location, source, topic_id).await {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let aside = location.set_aside().await?;
+                Ok(Some(format!("{error}; it was set aside as {aside}, and a new table begins")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the capture of a source that was dropped; answers what becomes of its table, as a sentence.
+    pub(crate) async fn end(&self, source: &str) -> Result<Option<String>> {
+        if let Some(captured) = self.running.lock().await.remove(source) {
+            stop(source, captured).await;
+        }
+        let location = self.location(source);
+        Ok(location.has_table().await?.then(|| {
+            format!(
+                "what was captured of source {source} stays in {location}; a source with the same name, topic and \
+                 columns goes on with it"
+            )
+        }))
+    }
+
+    /// Commits what was read, and ends all captures.
+    ///
+    /// # Errors
+    /// The first thing that failed; all are ended all the same.
+    pub(crate) async fn stop(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for (_, captured) in std::mem::take(&mut *self.running.lock().await) {
+            outcome = outcome.and(captured.capture.stop().await.map(drop));
+        }
+        outcome
+    }
+
+    async fn stop_outdated(
+        &self,
+        running: &mut BTreeMap<String, CapturedSource>,
+        source: &SourceDefinition,
+        topic_id: Uuid,
+    ) {
+        if running.get(&source.name).is_some_and(|captured| captured.topic_id != topic_id)
+            && let Some(captured) = running.remove(&source.name)
+        {
+            stop(&source.name, captured).await;
+        }
+    }
+
+    fn topic_id(&self, source: &SourceDefinition) -> Result<Uuid> {
+        let topic = self.parts.log.topic(source.topic.as_str());
+        topic.map(|topic| topic.id).ok_or_else(|| Error::not_found(format!("there is no topic {}", source.topic)))
+    }
+
+    fn location(&self, source: &str) -> LakeLocation {
+        self.parts.lake.child("sources").child(source)
+    }
+}
+
+impl CapturedSource {
+    fn side(&self) -> Captured {
+        Captured { table: Arc::clone(&self.table), progress: self.capture.progress() }
+    }
+}
+
+// What it could not commit is in the log, or gone with its topic.
+async fn stop(source: &str, captured: CapturedSource) {
+    if let Err(error) = captured.capture.stop().await {
+        tracing::warn!(source, %error, "a capture that ended had failed");
+    }
+}
+
+async fn open(location: &LakeLocation, source: &SourceDefinition, topic_id: Uuid) -> Result<Arc<LakeTable>> {
+    let table = LakeTable::open_or_create(location, source).await?;
+    table.bind(topic_id).await?;
+    Ok(table)
+}

@@ -1,0 +1,71 @@
+//! [`StoppedView`]: a view that is defined and cannot run; whoever reads it is told why.
+//!
+//! What it is not: a view that failed while it ran. That one goes on answering with what it has folded.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use model::{Error, Positions, Result, TopicName};
+use serving::views::{Relation, Snapshot};
+use streaming::ViewPlan;
+
+/// A view without rows and without an answer.
+#[derive(Debug)]
+pub(crate) struct StoppedView {
+    plan: Arc<ViewPlan>,
+    topics: Vec<TopicName>,
+    reason: Error,
+}
+
+impl StoppedView {
+    /// A view that did not start because of `reason`.
+    pub(crate) fn new(plan: &Arc<ViewPlan>, reason: Error) -> Arc<Self> {
+        Arc::new(Self { plan: Arc::clone(plan), topics: vec![plan.source().topic.clone()], reason })
+    }
+
+    /// Why it did not start.
+    pub(crate) fn reason(&self) -> &Error {
+        &self.reason
+    }
+
+    fn refused(&self) -> Error {
+        let error = Error::new(self.reason.kind(), format!("view {} is stopped: {}", self.plan.name(), self.reason));
+        match self.reason.hint() {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}
+
+#[async_trait]
+impl Relation for StoppedView {
+    fn name(&self) -> &str {
+        self.plan.name()
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.plan.output_schema())
+    }
+
+    fn key_columns(&self) -> &[usize] {
+        self.plan.key_columns()
+    }
+
+    fn topics(&self) -> &[TopicName] {
+        &self.topics
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        Err(self.refused())
+    }
+
+    async fn get(&self, _: &[ScalarValue]) -> Result<(Option<RecordBatch>, Positions)> {
+        Err(self.refused())
+    }
+
+    async fn wait_for(&self, _: &Positions, _: Duration) -> Result<()> {
+        Err(self.refused())
+    }
+}
