@@ -45,6 +45,7 @@
 //! ```
 
 mod checkpoint;
+mod deep_stack;
 mod error;
 mod fold;
 mod plan;

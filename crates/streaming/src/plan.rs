@@ -28,6 +28,7 @@ use arrow::{
 };
 
 use crate::{
+    deep_stack,
     source::{ARRIVAL_TIME, OFFSET, PARTITION, SourceDefinition},
     sql::{DIVISION_BY_ZERO, INTERNAL, INVALID_PARAMETER, SqlError, UNDEFINED_TABLE, ViewDefinition, character_at},
 };
@@ -63,7 +64,7 @@ impl ViewPlan {
     /// view's whole text.
     pub fn new(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
         let before = view.text.find(&view.query).map_or(0, |byte| character_at(&view.text, byte) - 1);
-        Self::plan(view, sources).map_err(|error| error.shifted(before))
+        deep_stack::run(|| Self::plan(view, sources)).map_err(|error| error.shifted(before))
     }
 
     fn plan(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {

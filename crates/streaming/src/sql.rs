@@ -6,10 +6,12 @@
 //! What it is not: a planner. Any statement that is not ours comes out as [`Statement::Query`], unread.
 //!
 //! What must hold: a message names what is wrong and its position counts characters of the whole text from 1, so
-//! that psql can point at it; no option is silently ignored.
+//! that psql can point at it; no option is silently ignored; nothing walks a statement before its size was checked.
 
+mod complexity;
 mod cursor;
 mod error;
+mod expansion;
 mod options;
 mod source;
 mod types;
@@ -85,7 +87,11 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
     tokens
         .split(|placed| placed.token == Token::SemiColon)
         .filter(|statement| !statement.is_empty())
-        .map(|statement| parse_statement(text, statement))
+        .map(|statement| {
+            complexity::check(text, statement)?;
+            expansion::check(text, statement)?;
+            parse_statement(text, statement)
+        })
         .collect()
 }
 
@@ -128,6 +134,7 @@ fn parse_statement(text: &str, tokens: &[PlacedToken]) -> Result<Statement, SqlE
     if cursor.eat(&["explain"]) && !cursor.eat(&["analyze"]) && cursor.peek() != Some(&Token::LParen) {
         return match cursor.rest() {
             [] => Err(cursor.expected("a statement")),
+            [first, ..] if is_word(&first.token, "explain") => Err(cursor.expected("a statement to explain")),
             rest => Ok(Statement::Explain(Box::new(parse_statement(text, rest)?))),
         };
     }

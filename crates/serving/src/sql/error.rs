@@ -127,7 +127,9 @@ pub(super) fn datafusion_error(error: &DataFusionError, text: &str, relations: &
 pub(super) fn syntax_error(error: &ParserError, text: &str) -> SqlError {
     let message = match error {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message.as_str(),
-        ParserError::RecursionLimitExceeded => "the statement is nested too deeply",
+        ParserError::RecursionLimitExceeded => {
+            return SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, "the statement is nested too deeply");
+        }
     };
     let (message, location) = split_location(message);
     let error = SqlError::new(sqlstate::SYNTAX_ERROR, format!("syntax error: {}", lower(message)));

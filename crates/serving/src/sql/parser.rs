@@ -1,24 +1,14 @@
 //! A text taken apart into statements, and each of them as a tree.
+//!
+//! How deep and how long a statement may be is checked where it is taken apart.
 
-use datafusion::sql::sqlparser::{
-    ast,
-    dialect::PostgreSqlDialect,
-    keywords::Keyword,
-    parser::Parser,
-    tokenizer::{Token, Tokenizer},
-};
+use datafusion::sql::sqlparser::{ast, dialect::PostgreSqlDialect, parser::Parser};
 use streaming::{SqlError, Statement, sql};
 
 use super::{
     column_names, compatibility,
     error::{sqlstate, syntax_error},
 };
-
-/// How deeply a statement may be nested before it is refused.
-const NESTING_MAX: usize = 50;
-
-/// Operators a statement may have.
-const OPERATORS_MAX: usize = 1_000;
 
 /// One statement of a text, and where it begins.
 #[derive(Clone, Debug)]
@@ -61,38 +51,12 @@ pub(super) fn first_words(text: &str) -> Vec<String> {
     words.filter(|word| !word.is_empty()).take(3).map(str::to_lowercase).collect()
 }
 
-/// Refuses a statement that would be a tree too deep to walk: the parser bounds how deeply it is nested, but a chain
-/// such as `a OR b OR c` is as deep as it is long.
-fn check_length(text: &str) -> Result<(), SqlError> {
-    // What cannot be read is reported by the parser.
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().unwrap_or_default();
-    let operators = tokens.iter().filter(|token| match token {
-        Token::Word(word) => matches!(word.keyword, Keyword::AND | Keyword::OR | Keyword::UNION),
-        Token::Plus
-        | Token::Minus
-        | Token::Mul
-        | Token::Div
-        | Token::Mod
-        | Token::StringConcat
-        | Token::DoubleColon => true,
-        _ => false,
-    });
-    let count = operators.count();
-    if count <= OPERATORS_MAX {
-        return Ok(());
-    }
-    let message = format!("the statement has {count} operators, the most is {OPERATORS_MAX}");
-    Err(SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, message).with_hint("use IN (...) for a list of values"))
-}
-
 /// One statement as a tree. A query that looks at PostgreSQL's catalogue is rewritten to what DataFusion can run.
 pub(super) fn tree(text: &str) -> Result<ast::Statement, SqlError> {
-    check_length(text)?;
     let statements = if compatibility::concerns(text) {
         compatibility::parse(text)
     } else {
-        let parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(NESTING_MAX);
-        parser.try_with_sql(text).and_then(|mut parser| parser.parse_statements())
+        Parser::parse_sql(&PostgreSqlDialect {}, text)
     };
     let statements = statements.map_err(|error| syntax_error(&error, text))?;
     let mut statements = statements.into_iter();

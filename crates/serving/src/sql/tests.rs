@@ -511,9 +511,10 @@ async fn a_statement_is_answered_or_refused_however_long_and_deep_it_is() {
         let nested = format!("SELECT {}1{}", "(".repeat(depth), ")".repeat(depth));
         match rows(&session, &nested, &[]).await {
             Ok((rows, _)) => assert_eq!((rows.as_slice(), depth), (&["1".to_owned()][..], 40)),
-            Err(error) => assert_eq!((error.sqlstate, depth), ("42601", 10_000), "{error:?}"),
+            Err(error) => assert_eq!((error.sqlstate, depth), ("54001", 10_000), "{error:?}"),
         }
     }
+    assert_eq!(error(&session, &format!("{}SELECT 1", "EXPLAIN ".repeat(40_000))).await.sqlstate, "42601");
     let long = format!("SELECT '{}'", "x".repeat(2 * 1024 * 1024));
     assert_eq!(error(&session, &long).await.sqlstate, "54000");
     let values: Vec<String> = (0..5_000).map(|hour| hour.to_string()).collect();

@@ -178,3 +178,10 @@ fn the_hash_is_the_same_in_every_build() {
     assert_eq!(super::hash::hash(&["a", "bc"]), "36cc24064d83d94f708145dd58651e3b");
     assert_ne!(super::hash::hash(&["ab", "c"]), super::hash::hash(&["a", "bc"]));
 }
+
+#[test]
+fn a_view_is_planned_on_any_stack() {
+    let long = format!("SELECT carrier{} AS c, count(*) FROM flights GROUP BY 1", " || carrier".repeat(100));
+    let planning = std::thread::Builder::new().stack_size(256 * 1024).spawn(move || plan(&long));
+    assert_eq!(planning.unwrap().join().unwrap().key_columns(), [0]);
+}

@@ -154,6 +154,7 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
     ("SELECT 'é'; DROP SOURCE^", "42601", "expected the name of a source", ""),
     ("DROP SOURCE s ^CASCADE", "42601", "expected the end", ""),
     ("EXPLAIN^", "42601", "expected a statement", ""),
+    ("EXPLAIN ^EXPLAIN SELECT 1", "42601", "expected a statement to explain", ""),
     ("SELECT ^'open", "42601", "unterminated", ""),
 ];
 
@@ -193,4 +194,81 @@ fn a_text_is_taken_apart_at_semicolons_that_are_code() {
     let text = "SELECT ';' ; -- one; two\nSELECT 2;;";
     assert_eq!(super::split(text).unwrap(), ["SELECT ';'", "SELECT 2"]);
     assert!(super::split("SELECT 'open").is_err());
+}
+
+/// What a statement begins with, what is repeated, what stands within, what closes each repetition; how many
+/// repetitions pass, and how many do not.
+const REPETITIONS: &[(&str, &str, &str, &str, usize, usize)] = &[
+    ("SELECT ", "(", "1", ")", 40, 51),
+    ("SELECT ", "array[", "1", "]", 10, 30),
+    ("SELECT ", "f(", "1", ")", 12, 20),
+    ("SELECT ", "cast(", "1", " AS int)", 6, 12),
+    ("SELECT ", "substring(", "a", " FROM 1)", 6, 12),
+    ("SELECT ", "CASE WHEN a THEN ", "1", " END", 10, 20),
+    ("SELECT ", "CASE WHEN end THEN ", "1", " END", 10, 20),
+    ("SELECT 1", ", CASE WHEN a THEN 1 END", "", "", 900, 1_001),
+    ("SELECT 1", ", f(1)", "", "", 10_000, 200_000),
+    ("SELECT 1", " + 1", "", "", 1_000, 1_001),
+    ("SELECT a", " || a", "", "", 1_000, 1_001),
+    ("SELECT a", " = a", "", "", 1_000, 1_001),
+    ("SELECT a", " IS NULL", "", "", 1_000, 1_001),
+    ("SELECT a", " COLLATE b", "", "", 0, 1_001),
+    ("SELECT a", "[1]", "", "", 1_000, 1_001),
+    ("SELECT a", ".a", "", "", 4, 2_000),
+    ("SELECT 1::int", "[]", "", "", 900, 1_001),
+    ("SELECT 1::", "array<", "int", ">", 0, 51),
+    ("SELECT ", "interval ", "'1'", "", 40, 1_001),
+    ("SELECT ", "not ", "true", "", 30, 1_001),
+    ("SELECT 1 WHERE a = 1", " OR a = 1", "", "", 999, 1_000),
+    ("SELECT 1 FROM s", ", s", "", "", 499, 500),
+    ("SELECT 1 FROM s", " JOIN s ON a", "", "", 499, 500),
+    ("SELECT 1", " UNION SELECT 1", "", "", 249, 250),
+    ("SELECT 1 WHERE 1 IN (0", ", 1", ")", "", 100_000, usize::MAX),
+];
+
+#[test]
+fn a_statement_is_no_deeper_and_no_longer_than_can_be_walked() {
+    for (start, repeated, within, closed, passes, fails) in REPETITIONS {
+        for create in ["", "CREATE MATERIALIZED VIEW v AS "] {
+            let text = |count| format!("{create}{start}{}{within}{}", repeated.repeat(count), closed.repeat(count));
+            let parsed = parse(&text(*passes));
+            assert!(parsed.is_ok(), "{passes} times {repeated}: {parsed:?}");
+            if *fails < usize::MAX {
+                let error = parse(&text(*fails)).expect_err(repeated);
+                assert_eq!(error.sqlstate, "54001", "{fails} times {repeated}: {error:?}");
+                assert!(error.position > Some(create.len()) && error.hint.is_some(), "{error:?}");
+            }
+        }
+    }
+    // Each statement has its own share.
+    assert_eq!(parse(&format!("SELECT 1{};", " + 1".repeat(600)).repeat(2)).unwrap().len(), 2);
+    assert_eq!(parse(&format!("{}SELECT 1", "EXPLAIN ".repeat(40_000))).unwrap_err().sqlstate, "42601");
+}
+
+#[test]
+fn what_with_names_counts_wherever_it_is_read() {
+    // Each name reads the one before, once or twice.
+    let chain = |length: usize, body: &str| {
+        let links = (1..=length).map(|i| {
+            let (name, before) = (format!("w{i}"), format!("w{}", i - 1));
+            body.replace("NAME", &name).replace("BEFORE", &before)
+        });
+        let links: Vec<String> = links.collect();
+        format!("WITH w0 AS (SELECT 1 AS x), {} SELECT * FROM w{length}", links.join(", "))
+    };
+    let cases = [
+        ("NAME AS (SELECT BEFORE.x, BEFORE.x + BEFORE.x FROM BEFORE)", true),
+        ("NAME AS (SELECT a.x FROM BEFORE AS a, BEFORE AS b)", false),
+        ("NAME (x) AS (SELECT x FROM BEFORE UNION SELECT x FROM \"BEFORE\")", false),
+        ("NAME AS NOT MATERIALIZED (SELECT 1 AS x FROM (BEFORE CROSS JOIN BEFORE AS b))", false),
+        ("NAME AS (SELECT (SELECT x FROM BEFORE) + (SELECT max(x) FROM BEFORE) AS x)", false),
+    ];
+    for (body, passes) in cases {
+        assert!(parse(&chain(3, body)).is_ok(), "{body}");
+        let parsed = parse(&chain(30, body));
+        assert_eq!(parsed.is_ok(), passes, "{body}: {parsed:?}");
+        if let Err(error) = parsed {
+            assert_eq!(error.sqlstate, "54001", "{body}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ use super::{
     options::{self, SqlOption},
     text_of, tokenize,
 };
+use crate::deep_stack;
 
 const OPTIONS: &[&str] = &["batch", "emit"];
 
@@ -76,7 +77,7 @@ pub(super) fn parse(
     }
     let before = query[0].start;
     let query = text_of(text, query);
-    check_query(query).map_err(|error| error.shifted(character_at(text, before) - 1))?;
+    deep_stack::run(|| check_query(query)).map_err(|error| error.shifted(character_at(text, before) - 1))?;
     Ok(ViewDefinition { name, or_replace, options, query: query.to_owned(), text: text_of(text, statement).to_owned() })
 }
 
