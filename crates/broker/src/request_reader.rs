@@ -1,7 +1,8 @@
 //! Messages with a length in front, out of a byte stream: a broker's requests, a client's answers.
 //!
-//! What must hold: a request's length is checked, and its bytes are counted against the broker's limit, before room
-//! is made for it; and room is made only as its bytes arrive.
+//! What must hold: a request's length is checked before room is made for it; room is made only as its bytes arrive; and
+//! what is large is counted against the broker's limit before its bulk is read. A small request is not counted: the
+//! number of connections bounds those, and clients that announce much and send little must not keep others from asking.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,6 +16,8 @@ use crate::error::ConnectionError;
 const LENGTH_BYTES: usize = 4;
 const READ_BYTES_MIN: usize = 64 * 1024;
 const READ_BYTES_MAX: usize = 1024 * 1024;
+/// A request of at most so many bytes is not counted, and of a larger one so many have to arrive before it is.
+const UNCOUNTED_BYTES_MAX: usize = READ_BYTES_MIN;
 
 /// One request, and its share of the bytes in flight.
 pub(crate) struct Request {
@@ -54,8 +57,9 @@ impl<S: AsyncRead + Unpin> RequestReader<S> {
             let wanted = match self.request_length()? {
                 None => LENGTH_BYTES,
                 Some(length) => {
-                    if self.permit.is_none() {
-                        let count = u32::try_from(length).unwrap_or(u32::MAX);
+                    if self.permit.is_none() && self.buffer.len() >= length.min(UNCOUNTED_BYTES_MAX) {
+                        let counted = if length > UNCOUNTED_BYTES_MAX { length } else { 0 };
+                        let count = u32::try_from(counted).unwrap_or(u32::MAX);
                         let permit = Arc::clone(&self.in_flight_bytes).acquire_many_owned(count).await;
                         self.permit = Some(permit.map_err(|_| ConnectionError::Stopping)?);
                         // The time spent waiting for our own limit is not the client's.

@@ -142,3 +142,28 @@ async fn a_stop_answers_those_who_wait() {
     assert!(waiting.await.unwrap().unwrap().batches.is_empty(), "the fetch was answered, without records");
     assert!(tokio::net::TcpStream::connect(&address).await.is_err(), "nobody listens any more");
 }
+
+/// Who announces all that is allowed, and then sends slowly, keeps nobody else from asking.
+#[tokio::test]
+async fn large_requests_that_do_not_arrive_leave_room_for_small_ones() {
+    let bytes_max = 1024 * 1024;
+    let served = Served::start_with(|settings| {
+        settings.request_bytes_max = bytes_max;
+        settings.in_flight_bytes_max = bytes_max;
+    })
+    .await;
+    let mut stalled = Vec::new();
+    for sent in [0, 100, 100_000, 100_000] {
+        let mut wire = Wire::connect(&served.address()).await;
+        wire.stream.write_all(&(bytes_max as u32).to_be_bytes()).await.unwrap();
+        wire.stream.write_all(&vec![0; sent]).await.unwrap();
+        stalled.push(wire);
+    }
+    // Until the broker has read what they sent, and counted the first of them.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut wire = Wire::connect(&served.address()).await;
+    let request = m::ApiVersionsRequest::default();
+    let asked = wire.ask(Api::ApiVersions, 0, &request);
+    let response: m::ApiVersionsResponse = timeout(SOON, asked).await.expect("a small request is answered");
+    assert_eq!(response.error_code, 0);
+}

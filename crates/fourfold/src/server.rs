@@ -27,9 +27,6 @@ use streaming::{ReaderSettings, ViewTaskSettings};
 
 use crate::{open_files, settings::Settings};
 
-// Rebuilding a view is one request, and takes as long as its topic is long.
-const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-
 /// A server that runs.
 pub(crate) struct Server {
     log: Arc<EmbeddedLog>,
@@ -238,7 +235,6 @@ fn http_settings(settings: &Settings) -> Result<HttpSettings> {
         listen: address(&settings.http.host, settings.http.port)?,
         connections_max: settings.http.connections_max,
         request_bytes_max: settings.http.body_bytes_max,
-        request_timeout: HTTP_REQUEST_TIMEOUT,
         ..HttpSettings::default()
     })
 }

@@ -66,8 +66,12 @@ pub struct HttpSettings {
     pub requests_in_flight_max: usize,
     /// The largest request body, in bytes.
     pub request_bytes_max: usize,
-    /// A request has to have arrived and been answered (up to the first byte of the answer's body) in this time.
+    /// A request's body has to have arrived in this time.
+    pub body_timeout: Duration,
+    /// A request that has arrived has to be answered (up to the first byte of the answer's body) in this time.
     pub request_timeout: Duration,
+    /// The same for `/v1/sql`, where a statement may rebuild a view, which takes as long as its topic is long.
+    pub statement_timeout: Duration,
     /// How long a read waits for `min_position` when it does not say.
     pub wait_timeout: Duration,
     /// A connection that sends no complete request head in this time is closed; also the longest idle time.
@@ -94,7 +98,9 @@ impl Default for HttpSettings {
             connections_max: 1024,
             requests_in_flight_max: 256,
             request_bytes_max: 8 << 20,
+            body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(60),
+            statement_timeout: Duration::from_secs(24 * 3600),
             wait_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(30),
             write_stall_timeout: Duration::from_secs(30),

@@ -1,8 +1,9 @@
 //! What happens to every request before and after its handler: the `Host` check, the bound on requests in work, the
-//! timeout, counting.
+//! arrival of the body, the timeout, counting.
 //!
-//! Order, outermost first: count, check the host, take a place, start the clock. Health and metrics need no place,
-//! so that an overloaded server can still be asked how it is.
+//! Order, outermost first: count, check the host, take a place, let the body arrive, start the clock. Health and metrics
+//! need no place, so that an overloaded server can still be asked how it is. A body has a time of its own: a statement
+//! may work for hours, but nobody holds a place by sending slowly.
 
 use std::{
     net::SocketAddr,
@@ -25,6 +26,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use super::{Server, problem::Problem};
 
 const WITHOUT_PLACE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+const SQL: &str = "/v1/sql";
 
 /// The middleware.
 pub(super) async fn guard(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
@@ -42,13 +44,39 @@ async fn admit(server: &Server, request: Request, next: Next) -> Result<Response
         return Ok(next.run(request).await);
     }
     let place = Arc::clone(&server.requests).try_acquire_owned().map_err(|_| overloaded(server))?;
-    let limit = server.settings.request_timeout;
+    let request = arrived(server, request).await?;
+    let settings = &server.settings;
+    let limit = if request.uri().path() == SQL { settings.statement_timeout } else { settings.request_timeout };
     let response = tokio::time::timeout(limit, next.run(request)).await.map_err(|_| {
         let error = Error::unavailable(format!("the request took longer than {} ms", limit.as_millis()))
             .with_hint("a write may have happened: repeat it with the same id, or read before you repeat it");
         Problem::with_status(StatusCode::GATEWAY_TIMEOUT, error)
     })?;
     Ok(response.map(|body| Body::new(InPlace { body, _place: place })))
+}
+
+/// The request with its whole body.
+async fn arrived(server: &Server, request: Request) -> Result<Request, Problem> {
+    let (limit, bytes_max) = (server.settings.body_timeout, server.settings.request_bytes_max);
+    let (head, body) = request.into_parts();
+    let body = tokio::time::timeout(limit, axum::body::to_bytes(body, bytes_max)).await.map_err(|_| {
+        let error = Error::unavailable(format!("the request's body did not arrive within {} ms", limit.as_millis()))
+            .with_hint("send it faster, or in smaller parts");
+        Problem::with_status(StatusCode::REQUEST_TIMEOUT, error)
+    })?;
+    let body = body.map_err(|error| unreadable(&error, bytes_max))?;
+    Ok(Request::from_parts(head, Body::from(body)))
+}
+
+fn unreadable(error: &axum::Error, bytes_max: usize) -> Problem {
+    let is_too_long = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .any(|error| error.is::<http_body_util::LengthLimitError>());
+    if is_too_long {
+        let error = Error::invalid(format!("the request's body has more than {bytes_max} bytes"))
+            .with_hint("send it in smaller parts");
+        return Problem::with_status(StatusCode::PAYLOAD_TOO_LARGE, error);
+    }
+    Problem::invalid(format!("cannot read the request's body: {error}"))
 }
 
 fn overloaded(server: &Server) -> Problem {

@@ -94,13 +94,24 @@ async fn requests_over_the_limit_are_refused_but_health_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_takes_too_long_is_answered_504() {
-    let door = Door::open_with(HttpSettings { request_timeout: short(), wait_timeout: short(), ..settings() }).await;
+async fn a_body_that_takes_too_long_is_answered_408_and_gives_its_place_back() {
+    let impatient = HttpSettings { body_timeout: short(), requests_in_flight_max: 1, ..settings() };
+    let door = Door::open_with(impatient).await;
     let mut stream = TcpStream::connect(door.server.local_addr).await.unwrap();
     let head =
         "POST /v1/topics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = read_answer(&mut stream).await;
+    assert_eq!((answer.status, answer.json()["kind"].as_str()), (408, Some("unavailable")));
+    until_there_is_a_place(&door).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_too_long_is_answered_504() {
+    let door = Door::open_with(HttpSettings { statement_timeout: short(), ..settings() }).await;
+    let body = json!({ "sql": "SELECT count(*) FROM generate_series(1, 1000000000000)" }).to_string();
+    let answer = door.ask("POST /v1/sql", Some(&body)).await;
     assert_eq!((answer.status, answer.json()["kind"].as_str()), (504, Some("unavailable")));
     door.close().await;
 }
