@@ -23,7 +23,7 @@ use serving::{
     sql::{SqlService, SqlSettings},
     views::Views,
 };
-use streaming::{ReaderSettings, ViewTaskSettings};
+use streaming::{DeadLetters, ReaderSettings, ViewTaskSettings};
 
 use crate::{open_files, settings::Settings};
 
@@ -63,6 +63,7 @@ impl Server {
         let views = Views::new(metrics.clone());
         let parts = Parts {
             log: Arc::clone(&log),
+            dead_letters: DeadLetters::new(Arc::clone(&log), metrics.clone()),
             checkpoints: checkpoint_store(&directory.join("checkpoints"))?,
             lake: LakeLocation::directory(directory.join("lake")),
             clock: Arc::clone(&clock),

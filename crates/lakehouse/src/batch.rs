@@ -3,8 +3,10 @@
 //! What it is not: another way to compute a view. It is the streaming fold itself, fed from files in place of the log,
 //! so that both layers of Lambda agree by construction.
 //!
-//! What must hold: exactly the rows of the pinned table are folded, each once; memory is that of the fold and of a few
-//! batches.
+//! What must hold: exactly the rows of the pinned table are folded, each once, but for those whose evaluation fails:
+//! the fold leaves out the same ones that it leaves out in the stream. Memory is that of the fold and of a few batches.
+//!
+//! It writes no dead letters: the speed layer has read every record before H from the log, and has written them.
 
 use arrow::array::RecordBatch;
 use datafusion::catalog::TableProvider;
@@ -20,7 +22,7 @@ use crate::error::LakeError;
 /// [`Fold::all_state`](streaming::Fold::all_state) has them.
 ///
 /// # Errors
-/// Those of the view's expressions; `Unavailable` or `Internal` when the table cannot be read.
+/// `Unavailable` or `Internal` when the table cannot be read.
 pub async fn run(plan: &ViewPlan, table: &PinnedTable) -> model::Result<RecordBatch> {
     let mut fold = Fold::new(plan)?;
     let view = plan.name();
@@ -29,8 +31,12 @@ pub async fn run(plan: &ViewPlan, table: &PinnedTable) -> model::Result<RecordBa
     let session = SessionContext::new();
     let scan = table.scan(&session.state(), Some(&projection), &[], None).await.map_err(failed())?;
     let mut batches = execute_stream(scan, session.task_ctx()).map_err(failed())?;
+    let mut left_out_rows = 0;
     while let Some(rows) = batches.next().await {
-        fold.apply(&rows.map_err(failed())?, None)?;
+        left_out_rows += fold.apply(&rows.map_err(failed())?, None)?.len();
+    }
+    if left_out_rows > 0 {
+        tracing::info!(view, left_out_rows, "a batch run left out rows whose evaluation fails, as the stream does");
     }
     Ok(fold.all_state()?)
 }

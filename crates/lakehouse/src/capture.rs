@@ -12,7 +12,7 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use eventlog::EventLog;
 use model::{Epoch, ErrorKind, Metrics, Positions};
-use streaming::{ReaderSettings, SourceBatch, SourceDefinition, SourceReader};
+use streaming::{DeadLetters, ReaderSettings, SourceBatch, SourceDefinition, SourceReader};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -78,12 +78,14 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts to carry records of `source` into `table`, from where the table stands.
+    /// Starts to carry records of `source` into `table`, from where the table stands. What cannot be decoded goes to
+    /// `dead_letters`, which are the log's.
     ///
     /// # Errors
     /// Those of opening the source.
     pub fn spawn(
         log: Arc<dyn EventLog>,
+        dead_letters: Arc<DeadLetters>,
         source: SourceDefinition,
         table: Arc<LakeTable>,
         settings: CaptureSettings,
@@ -96,11 +98,12 @@ impl Capture {
         let Some(topic) = log.topic(source.topic.as_str()) else {
             return Err(model::Error::not_found(format!("topic {} of source {}", source.topic, source.name)));
         };
-        let reader = open(&log, &source, &positions, &settings)?;
+        let reader = open(&log, &dead_letters, &source, &positions, &settings)?;
         let waiting = Waiting::from(positions);
         let label = [("table", table.definition().name.clone())];
         let run = Run {
             log,
+            dead_letters,
             source,
             table,
             settings,
@@ -176,6 +179,7 @@ impl Waiting {
 
 struct Run {
     log: Arc<dyn EventLog>,
+    dead_letters: Arc<DeadLetters>,
     source: SourceDefinition,
     table: Arc<LakeTable>,
     settings: CaptureSettings,
@@ -300,7 +304,9 @@ impl Run {
     // reads again, and if the topic was created again, it has another id.
     fn read_from(&mut self, from: &Positions) -> bool {
         let Some(topic) = self.log.topic(self.source.topic.as_str()) else { return false };
-        let Ok(reader) = open(&self.log, &self.source, from, &self.settings) else { return false };
+        let Ok(reader) = open(&self.log, &self.dead_letters, &self.source, from, &self.settings) else {
+            return false;
+        };
         self.reader = reader;
         self.bound = self.bound && self.topic_id == topic.id;
         self.topic_id = topic.id;
@@ -343,11 +349,13 @@ impl Run {
 
 fn open(
     log: &Arc<dyn EventLog>,
+    dead_letters: &Arc<DeadLetters>,
     source: &SourceDefinition,
     from: &Positions,
     settings: &CaptureSettings,
 ) -> model::Result<SourceReader> {
-    Ok(SourceReader::open(Arc::clone(log), source, from.clone(), None, settings.reader.clone())?)
+    let (log, dead_letters) = (Arc::clone(log), Arc::clone(dead_letters));
+    Ok(SourceReader::open(log, dead_letters, source, from.clone(), None, settings.reader.clone())?)
 }
 
 #[cfg(test)]

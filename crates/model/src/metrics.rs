@@ -86,7 +86,7 @@ catalogue! {
     view_checkpoint: Histogram = latency(), "seconds", "Time of one view checkpoint", "checkpoint_interval";
     view_state: LabelledGauge = Family::default(), "bytes", "Memory held by a view's state", "state_size_bytes";
     view_rebuild: Histogram = Histogram::new([0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]), "seconds", "Time to build a view's new version by replay", "rebuild_duration";
-    dead_letter_records: LabelledCounter = Family::default(), "", "Records that a source could not decode", "";
+    dead_letter_records: LabelledCounter = Family::default(), "", "Records written to a dead-letter topic", "";
     lake_committed_records: LabelledCounter = Family::default(), "", "Records committed to a lake table", "";
     lake_commits: LabelledCounter = Family::default(), "", "Commits to a lake table", "";
     batch_run: Histogram = Histogram::new([0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]), "seconds", "Time of one batch run", "batch_job_duration";

@@ -44,8 +44,9 @@ impl Captures {
         }
         let table = open(&self.location(&source.name), source, topic_id).await?;
         let settings = self.parts.settings.capture.clone();
-        let log = Arc::clone(&self.parts.log);
-        let capture = Capture::spawn(log, source.clone(), Arc::clone(&table), settings, self.parts.metrics.clone())?;
+        let (log, dead_letters) = (Arc::clone(&self.parts.log), Arc::clone(&self.parts.dead_letters));
+        let metrics = self.parts.metrics.clone();
+        let capture = Capture::spawn(log, dead_letters, source.clone(), Arc::clone(&table), settings, metrics)?;
         let captured = CapturedSource { topic_id, table, capture };
         let side = captured.side();
         running.insert(source.name.clone(), captured);

@@ -17,7 +17,7 @@ use serving::{
     sql::Definitions as _,
     views::{Relation, Views},
 };
-use streaming::sql;
+use streaming::{DeadLetters, sql};
 
 use crate::{Deployment, Parts, PatternSettings, incarnation::Incarnation};
 
@@ -48,6 +48,7 @@ impl Product {
             PatternSettings { epoch_interval: Duration::from_millis(20), capture, ..PatternSettings::default() };
         let parts = Parts {
             log: Arc::clone(&log) as _,
+            dead_letters: DeadLetters::new(Arc::clone(&log) as _, metrics.clone()),
             checkpoints: Arc::new(LocalFileSystem::new_with_prefix(checkpoints).unwrap()),
             lake: LakeLocation::directory(directory.join("lake")),
             clock,

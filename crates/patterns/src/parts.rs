@@ -6,13 +6,15 @@ use eventlog::EventLog;
 use lakehouse::LakeLocation;
 use model::{Clock, Metrics};
 use object_store::ObjectStore;
-use streaming::{ReaderSettings, ViewTaskSettings};
+use streaming::{DeadLetters, ReaderSettings, ViewTaskSettings};
 
 /// The parts that every pattern shares.
 #[derive(Clone)]
 pub struct Parts {
     /// The log.
     pub log: Arc<dyn EventLog>,
+    /// Where records of the log go that a source cannot decode or a view cannot evaluate.
+    pub dead_letters: Arc<DeadLetters>,
     /// Where views keep their checkpoints.
     pub checkpoints: Arc<dyn ObjectStore>,
     /// Where lake tables live: `sources/<source>` for captured topics, `batch/<view>/<version>` for batches.

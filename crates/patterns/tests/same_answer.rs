@@ -27,6 +27,7 @@ use serving::{
     sql::{Outcome, SqlService, SqlSettings},
     views::Views,
 };
+use streaming::DeadLetters;
 
 const PARTITIONS: i32 = 3;
 const DEPARTURES: i64 = 2_000;
@@ -142,6 +143,7 @@ impl Product {
         aggregates.register("carrier", Carrier).unwrap();
         let parts = Parts {
             log: Arc::clone(&log) as _,
+            dead_letters: DeadLetters::new(Arc::clone(&log) as _, metrics.clone()),
             checkpoints: Arc::new(InMemory::new()),
             lake: LakeLocation::directory(path.join("lake")),
             clock,

@@ -69,7 +69,7 @@ pub enum Error {
     #[error(transparent)]
     Emit(#[from] model::Error),
     /// A task ended without saying why.
-    #[error("the task of view {0} ended abnormally")]
+    #[error("the task of {0} ended abnormally")]
     TaskLost(String),
 }
 

@@ -5,9 +5,15 @@
 //!
 //! What it is not: the plan, the reading of the log, or the keeping of checkpoints.
 //!
-//! What must hold: the state depends on the set of rows that were folded, and on nothing else. Any batching, any split
-//! into folds whose states are merged, and a restart between any two batches give the same rows, bit for bit.
+//! What must hold:
+//! - the state depends on the set of rows that were folded, and on nothing else. Any batching, any split into folds
+//!   whose states are merged, and a restart between any two batches give the same rows, bit for bit;
+//! - no row and no group stops a fold. A row whose evaluation fails is left out and handed back. What cannot be
+//!   computed of a group (`sum(a) / sum(b)`, an average that does not fit its type) belongs to no record: it is NULL
+//!   until the group's values allow it. Sums themselves cannot fail: those of integers and decimals are modulo 2^64 and
+//!   2^128, as DataFusion has them, and those of floats are exact.
 
+mod evaluated_rows;
 mod exact_sum;
 mod group_fold;
 mod groups;
@@ -18,16 +24,15 @@ mod value_rows;
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, new_null_array},
-    compute::{filter, filter_record_batch},
+    array::{ArrayRef, Int64Array, RecordBatch, new_null_array},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
 use crate::{
     error::{Error, Result},
-    plan::{Grouping, ViewPlan, plain_text, step, step::CarriedRows},
-    source::{ARRIVAL_TIME, OFFSET, PARTITION},
+    plan::{Grouping, ViewPlan, plain_text, step},
 };
+pub use evaluated_rows::{EvaluatedRows, FailedRow};
 use group_fold::GroupFold;
 use row_fold::RowFold;
 
@@ -76,39 +81,47 @@ impl Fold {
         Ok(Self { plan, state })
     }
 
-    /// Folds rows with their weights; without weights each row counts once. The rows have the source's whole schema,
-    /// or those of its columns, by name, that [`ViewPlan::source_columns`] lists.
+    /// Evaluates rows and folds them, but for those that fail, which it returns in order. See [`EvaluatedRows::new`] for
+    /// what the rows are; whoever has to write down what failed before it counts as read evaluates first and then
+    /// calls [`fold`](Self::fold).
     ///
     /// # Errors
-    /// [`Error::Evaluate`] when an expression fails; [`Error::Retraction`] when a row is taken back that an
-    /// aggregate did not keep; [`Error::Shape`] when the rows are not the source's. The view's rows are unchanged
-    /// then.
-    pub fn apply(&mut self, rows: &RecordBatch, weights: Option<&Int64Array>) -> Result<()> {
-        let (rows, weights) = without_weight_zero(self.source_rows(rows)?, weights)?;
-        if rows.num_rows() == 0 {
-            return Ok(());
+    /// [`Error::Retraction`] when a row is taken back that an aggregate did not keep; [`Error::Shape`] when the rows
+    /// are not the source's. The view's rows are unchanged then.
+    pub fn apply(&mut self, rows: &RecordBatch, weights: Option<&Int64Array>) -> Result<Vec<FailedRow>> {
+        let mut evaluated = EvaluatedRows::new(&self.plan, rows, weights)?;
+        let failed = evaluated.take_failed();
+        self.fold(evaluated)?;
+        Ok(failed)
+    }
+
+    /// Folds rows that were evaluated by the same plan.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn fold(&mut self, rows: EvaluatedRows) -> Result<()> {
+        if rows.plan_hash != self.plan.hash() {
+            let reason = format!("they were evaluated by plan {}, not {}", rows.plan_hash, self.plan.hash());
+            return Err(Error::Shape { what: "the rows", reason });
         }
-        let mut carried: Vec<ArrayRef> = weights.iter().map(|weights| Arc::new(weights.clone()) as ArrayRef).collect();
-        let places: &[&str] = match self.plan.grouping() {
-            None => &[PARTITION, OFFSET],
-            Some(grouping) if grouping.aggregates.iter().any(|call| call.kind.needs_place()) => {
-                &[ARRIVAL_TIME, PARTITION, OFFSET]
-            }
-            Some(_) => &[],
-        };
-        for name in places {
-            carried.push(rows.column_by_name(name).map(ArrayRef::clone).ok_or_else(|| missing(name))?);
-        }
-        let input = CarriedRows { rows, carried };
-        each!(&mut self.state, state => state.apply(input, weights.is_some()))
+        let EvaluatedRows { pieces, weighted, .. } = rows;
+        each!(&mut self.state, state => state.fold(pieces, weighted))
     }
 
     /// What changed since the last call; after [`restore_state`](Self::restore_state), also what was restored.
     ///
     /// # Errors
-    /// [`Error::Evaluate`] when an expression above the aggregates fails.
+    /// [`Error::Arrow`] when the rows cannot be built.
     pub fn drain_changes(&mut self) -> Result<ViewChange> {
         each!(&mut self.state, state => state.drain_changes())
+    }
+
+    /// Why a value of some group that changed could not be computed and is NULL; told once.
+    pub fn take_failure(&mut self) -> Option<String> {
+        match &mut self.state {
+            State::Groups(state) => state.take_failure(),
+            State::Rows(_) => None,
+        }
     }
 
     /// The state of the groups that were touched since the last call. A group without rows (`rows` is 0) is gone.
@@ -163,7 +176,7 @@ impl Fold {
     /// The view's rows, all of them.
     ///
     /// # Errors
-    /// [`Error::Evaluate`] when an expression above the aggregates fails.
+    /// [`Error::Arrow`] when the rows cannot be built.
     pub fn rows(&self) -> Result<RecordBatch> {
         each!(&self.state, state => state.rows())
     }
@@ -181,24 +194,6 @@ impl Fold {
     /// The schema of the state: key columns, `rows` (how many rows the group has), then each aggregate's columns.
     pub fn state_schema(&self) -> SchemaRef {
         Arc::clone(self.plan.state_schema())
-    }
-
-    /// The rows with the source's whole schema; columns that the plan does not read may be missing.
-    fn source_rows(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let schema = self.plan.source_schema();
-        if rows.schema_ref().fields() == schema.fields() {
-            return Ok(rows.clone());
-        }
-        let needed = self.plan.source_columns();
-        let columns = schema.fields().iter().enumerate().map(|(i, field)| match rows.column_by_name(field.name()) {
-            Some(column) => groups::plain(column, field.data_type()),
-            None if needed.contains(&i) => Err(missing(field.name())),
-            None => Ok(new_null_array(field.data_type(), rows.num_rows())),
-        });
-        // The stand-ins for missing columns are NULL even where the source's are not.
-        let nullable: Vec<Field> =
-            schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-        step::batch(&Arc::new(Schema::new(nullable)), columns.collect::<Result<Vec<_>>>()?, rows.num_rows())
     }
 }
 
@@ -225,25 +220,6 @@ pub(crate) fn state_schema(
         }
     }
     Schema::new(fields)
-}
-
-fn missing(name: &str) -> Error {
-    Error::Shape { what: "the rows", reason: format!("column {name} is missing") }
-}
-
-fn without_weight_zero(rows: RecordBatch, weights: Option<&Int64Array>) -> Result<(RecordBatch, Option<Int64Array>)> {
-    let Some(weights) = weights else { return Ok((rows, None)) };
-    if weights.len() != rows.num_rows() || weights.null_count() > 0 {
-        let reason = format!("{} rows have {} weights", rows.num_rows(), weights.len() - weights.null_count());
-        return Err(Error::Shape { what: "the weights", reason });
-    }
-    if !weights.values().contains(&0) {
-        return Ok((rows, Some(weights.clone())));
-    }
-    let keep: BooleanArray = weights.values().iter().map(|weight| Some(*weight != 0)).collect();
-    let rows = filter_record_batch(&rows, &keep).map_err(Error::arrow("filter rows"))?;
-    let kept = filter(weights, &keep).map_err(Error::arrow("filter rows"))?;
-    Ok((rows, kept.as_any().downcast_ref::<Int64Array>().cloned()))
 }
 
 /// Finished columns as a batch of the view's output.

@@ -6,9 +6,10 @@
 //!
 //! ```text
 //!   topic ── SourceReader ── rows ── Fold ── ViewChange ──> whoever serves the view
-//!               │ bad records          │ dirty groups
-//!               v                      v
-//!      <topic>.dead-letter      CheckpointStore (with Positions)
+//!               │ what cannot be       │ dirty groups
+//!               │ decoded, evaluated   v
+//!               v               CheckpointStore (with Positions)
+//!      <topic>.dead-letter
 //! ```
 //!
 //! What it is not: a server of views (`serving`), a lake (`lakehouse`), or a SQL engine: DataFusion parses, plans and
@@ -57,11 +58,11 @@ mod testing;
 
 pub use checkpoint::{CheckpointStore, RestoredCheckpoint};
 pub use error::{Error, Result};
-pub use fold::{Fold, ViewChange};
+pub use fold::{EvaluatedRows, FailedRow, Fold, ViewChange};
 pub use plan::ViewPlan;
 pub use source::{
-    Decoded, ReaderSettings, RejectedRecord, SourceBatch, SourceDecoder, SourceDefinition, SourceFormat, SourceReader,
-    SourceTable, dead_letter_topic,
+    DeadLetters, Decoded, ReaderSettings, RejectedRecord, SourceBatch, SourceDecoder, SourceDefinition, SourceFormat,
+    SourceReader, SourceTable, dead_letter_topic,
 };
 pub use sql::{Emit, Show, SqlError, Statement, ViewDefinition, ViewOptions};
 pub use task::{ViewProgress, ViewTask, ViewTaskHandle, ViewTaskSettings};

@@ -10,6 +10,7 @@
 //! an expression's value depends on the row alone, so that every replay gives the same rows.
 
 mod aggregate;
+mod array_expression;
 mod diagnosis;
 mod hash;
 mod query;
@@ -18,6 +19,7 @@ pub(crate) mod step;
 mod window;
 
 pub(crate) use aggregate::{AggregateCall, AggregateKind};
+pub(crate) use hash::hash;
 pub(crate) use split::Grouping;
 
 use std::sync::Arc;
@@ -78,7 +80,7 @@ impl ViewPlan {
         let key_fields = key_fields(split.grouping.as_ref(), &source_schema)?;
         let (output_schema, key_columns, hidden_keys) = output(&split, &key_fields, &source_schema);
         let explanation = planned.normalised.display_indent().to_string();
-        let hash = hash::hash(&[
+        let hash = hash(&[
             &STATE_FORMAT_VERSION.to_string(),
             &explanation,
             source.topic.as_str(),

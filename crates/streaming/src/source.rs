@@ -1,13 +1,16 @@
 //! Sources: a topic seen as typed rows.
 //!
 //! What it is: [`SourceDefinition`] (a topic with declared columns), [`SourceDecoder`] (record batches to Arrow rows and
-//! rejected records), [`SourceReader`] (the log as a run of row batches with Positions, bad records written to the
-//! dead-letter topic), [`SourceTable`] (a pinned range of the log as a table for DataFusion).
+//! rejected records), [`SourceReader`] (the log as a run of row batches with Positions), [`DeadLetters`] (where it writes
+//! the records that cannot be decoded or evaluated), [`SourceTable`] (a pinned range of the log as a table for
+//! DataFusion).
 //!
 //! What must hold: every row carries where it came from (`_partition`, `_offset`, `_arrival_time`); a record that
-//! cannot be decoded neither stops the reader nor disappears.
+//! cannot be decoded or evaluated neither stops the reader nor disappears.
 
+mod checked_ranges;
 mod dead_letter;
+mod dead_letters;
 mod decoder;
 mod definition;
 mod json;
@@ -16,6 +19,7 @@ mod reader;
 mod table;
 
 pub use dead_letter::{RejectedRecord, dead_letter_topic};
+pub use dead_letters::DeadLetters;
 pub use decoder::{Decoded, SourceDecoder};
 pub use definition::{SourceDefinition, SourceFormat};
 pub use reader::{ReaderSettings, SourceBatch, SourceReader};

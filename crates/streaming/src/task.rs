@@ -1,6 +1,7 @@
 //! A view at work: one loop that reads, folds, emits and checkpoints.
 //!
-//! What must hold: a change is emitted with the Positions after it, in order; a checkpoint holds the state at exactly
+//! What must hold: a record that cannot be decoded or evaluated is in the dead-letter topic before the task's Positions
+//! are past it; a change is emitted with the Positions after it, in order; a checkpoint holds the state at exactly
 //! the Positions it names; a task that is killed anywhere and started again ends with the rows that it would have had.
 
 use std::{
@@ -17,7 +18,7 @@ use crate::{
     error::{Error, Result},
     fold::{Fold, ViewChange},
     plan::ViewPlan,
-    source::{ReaderSettings, SourceBatch, SourceReader},
+    source::{DeadLetters, ReaderSettings, SourceBatch, SourceReader},
 };
 
 const MEMORY_MEASURE_INTERVAL: Duration = Duration::from_secs(1);
@@ -47,7 +48,7 @@ pub struct ViewProgress {
     pub checkpointed: Positions,
     /// How many records were folded since the task started.
     pub folded_records: u64,
-    /// How many records were rejected since the task started.
+    /// How many records could not be decoded or evaluated since the task started.
     pub rejected_records: u64,
     /// Where the task will stop by itself.
     pub target: Option<Positions>,
@@ -59,6 +60,8 @@ pub struct ViewTask {
     pub plan: Arc<ViewPlan>,
     /// Where the records are.
     pub log: Arc<dyn EventLog>,
+    /// Where the records go that cannot be decoded or evaluated.
+    pub dead_letters: Arc<DeadLetters>,
     /// Where checkpoints go; `None` keeps none.
     pub checkpoints: Option<CheckpointStore>,
     /// Where to begin when there is no checkpoint.
@@ -118,9 +121,14 @@ impl ViewTask {
             }
             (start, checkpointed) = (restored.positions.clone(), restored.positions);
         }
-        let reader = self.settings.reader.clone();
-        let reader =
-            SourceReader::open(Arc::clone(&self.log), self.plan.source(), start.clone(), self.until.clone(), reader)?;
+        let reader = SourceReader::open(
+            Arc::clone(&self.log),
+            Arc::clone(&self.dead_letters),
+            self.plan.source(),
+            start.clone(),
+            self.until.clone(),
+            self.settings.reader.clone(),
+        )?;
         let (progress, watched) = watch::channel(ViewProgress {
             positions: start,
             checkpointed,
@@ -129,7 +137,8 @@ impl ViewTask {
         });
         let (stop, stopped) = watch::channel(false);
         let name = self.plan.name().to_owned();
-        let running = Running { task: self, fold, reader, advanced, progress, memory_measured: None };
+        let running =
+            Running { task: self, fold, reader, advanced, progress, memory_measured: None, failure_told: false };
         let join = tokio::spawn(running.run(stopped));
         Ok(ViewTaskHandle { name, progress: watched, stop, join })
     }
@@ -142,6 +151,7 @@ struct Running<F> {
     advanced: F,
     progress: watch::Sender<ViewProgress>,
     memory_measured: Option<Instant>,
+    failure_told: bool,
 }
 
 impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
@@ -162,7 +172,7 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
             };
             match wake {
                 Wake::Rows(batch) => {
-                    self.fold_batch(&batch)?;
+                    self.fold_batch(&batch).await?;
                     if interval.is_zero() {
                         self.checkpoint_or_later().await?;
                     }
@@ -188,16 +198,29 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         }
     }
 
-    fn fold_batch(&mut self, batch: &SourceBatch) -> Result<()> {
-        self.fold.apply(&batch.rows, None)?;
+    async fn fold_batch(&mut self, batch: &SourceBatch) -> Result<()> {
+        let rows = self.reader.evaluate(&self.task.plan, batch).await?;
+        let failed_records = rows.failed().len() as u64;
+        let folded_records = batch.rows.num_rows() as u64 - failed_records;
+        self.fold.fold(rows)?;
         (self.advanced)(&mut self.fold, &batch.positions)?;
-        self.measure(batch);
+        self.tell_failure();
+        self.measure(folded_records);
         self.progress.send_modify(|progress| {
             progress.positions.clone_from(&batch.positions);
-            progress.folded_records += batch.rows.num_rows() as u64;
-            progress.rejected_records += batch.rejected_records;
+            progress.folded_records += folded_records;
+            progress.rejected_records += batch.rejected_records + failed_records;
         });
         Ok(())
+    }
+
+    /// Tells once that a value of a group cannot be computed: it may be so for many groups and for long.
+    fn tell_failure(&mut self) {
+        if let Some(reason) = self.fold.take_failure()
+            && !std::mem::replace(&mut self.failure_told, true)
+        {
+            tracing::warn!(view = self.task.plan.name(), reason, "a value of a group cannot be computed and is NULL");
+        }
     }
 
     /// Publishes a checkpoint, when something was read since the last one.
@@ -217,20 +240,16 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         Ok(())
     }
 
-    fn measure(&mut self, batch: &SourceBatch) {
+    fn measure(&mut self, folded_records: u64) {
         let metrics = &self.task.metrics;
         let view = [("view", self.task.plan.name().to_owned())];
-        metrics.view_folded_records.get_or_create(&view).inc_by(batch.rows.num_rows() as u64);
+        metrics.view_folded_records.get_or_create(&view).inc_by(folded_records);
         metrics.view_lag_records.get_or_create(&view).set(self.reader.lag_records());
         metrics.view_rows.get_or_create(&view).set(self.fold.group_count() as i64);
         // Adding up the memory looks at every group: once a second is enough.
         if self.memory_measured.is_none_or(|measured| measured.elapsed() >= MEMORY_MEASURE_INTERVAL) {
             metrics.view_state.get_or_create(&view).set(self.fold.memory_bytes() as i64);
             self.memory_measured = Some(Instant::now());
-        }
-        if batch.rejected_records > 0 {
-            let topic = [("topic", self.task.plan.source().topic.to_string())];
-            metrics.dead_letter_records.get_or_create(&topic).inc_by(batch.rejected_records);
         }
     }
 }
@@ -272,7 +291,7 @@ impl ViewTaskHandle {
             Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(view = self.name, %error, "a view's task ended abnormally");
-                Err(Error::TaskLost(self.name))
+                Err(Error::TaskLost(format!("view {}", self.name)))
             }
         }
     }

@@ -17,11 +17,12 @@ use eventlog::{
     Acks, Appended, Bounds, CommittedOffset, Compression, Error, EventLog, Header, ReadResult, Record,
     RecordBatchBuilder, Result, StoredBatch, TimedOffset, Topic, TopicSpec, record::split_batches,
 };
-use model::{Offset, Positions, TopicName, TopicPartition};
+use model::{Metrics, Offset, Positions, TopicName, TopicPartition};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{
-    source::SourceDefinition,
+    source::{DeadLetters, SourceDefinition},
     sql::{Statement, ViewDefinition},
 };
 
@@ -36,8 +37,12 @@ struct State {
     topics: BTreeMap<TopicName, Arc<Topic>>,
     partitions: BTreeMap<TopicPartition, Partition>,
     now_ms: i64,
+    /// How many topics were created.
+    created: u128,
     /// The topic that takes no appends.
     refuses: Option<TopicName>,
+    /// The topic whose next append is stored, but not answered.
+    loses_answer: Option<TopicName>,
 }
 
 struct Partition {
@@ -54,6 +59,11 @@ impl MemoryLog {
     /// Takes no appends to a topic, until told otherwise.
     pub(crate) fn refuse(&self, topic: Option<TopicName>) {
         self.state.lock().unwrap().refuses = topic;
+    }
+
+    /// Stores the next append to a topic and fails all the same.
+    pub(crate) fn lose_answer(&self, topic: TopicName) {
+        self.state.lock().unwrap().loses_answer = Some(topic);
     }
 
     /// Forgets everything before `offset`, as retention does.
@@ -77,7 +87,9 @@ impl EventLog for MemoryLog {
             return Err(Error::TopicExists(spec.name));
         }
         let (name, partitions, settings) = (spec.name, spec.partitions, spec.settings);
-        let topic = Arc::new(Topic { name: name.clone(), id: Default::default(), partitions, settings, owner: None });
+        state.created += 1;
+        let id = Uuid::from_u128(state.created);
+        let topic = Arc::new(Topic { name: name.clone(), id, partitions, settings, owner: None });
         for place in topic.topic_partitions() {
             let partition = Partition { batches: Vec::new(), start: 0, high_watermark: watch::channel(0).0 };
             state.partitions.insert(place, partition);
@@ -132,6 +144,9 @@ impl EventLog for MemoryLog {
         }
         partition.high_watermark.send_replace(next_offset);
         let log_start_offset = partition.start;
+        if state.loses_answer.take_if(|topic| *topic == place.topic).is_some() {
+            return Err(Error::Stopped("told to lose the answer".to_owned()));
+        }
         Ok(Appended { base_offset, next_offset, arrival_time_ms, log_start_offset, duplicate: false })
     }
 
@@ -294,6 +309,27 @@ pub(crate) async fn append_flights(log: &MemoryLog, count: usize, random: &mut R
     }
 }
 
+/// The dead letters of a log, as a process that has just started has them.
+pub(crate) fn dead_letters(log: &Arc<dyn EventLog>) -> Arc<DeadLetters> {
+    DeadLetters::new(Arc::clone(log), Metrics::default())
+}
+
+/// The dead letters of a topic: the headers of each that are text, with its `key` and `value`.
+pub(crate) async fn letters(log: &dyn EventLog, topic: &str) -> Vec<BTreeMap<String, String>> {
+    let place = TopicPartition::new(TopicName::new(&format!("{topic}.dead-letter")).unwrap(), 0);
+    if log.topic(place.topic.as_str()).is_none() {
+        return Vec::new();
+    }
+    let stored = log.read(&place, log.bounds(&place).unwrap().log_start_offset, usize::MAX).await.unwrap().batches;
+    let text = |bytes: &Option<Bytes>| String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+    let letter = |record: Record| {
+        let headers = record.headers.iter().map(|header| (text(&Some(header.name.clone())), text(&header.value)));
+        let parts = [("key".to_owned(), text(&record.key)), ("value".to_owned(), text(&record.value))];
+        headers.chain(parts).collect()
+    };
+    stored.iter().flat_map(|batch| batch.records().unwrap()).map(letter).collect()
+}
+
 /// Where a topic ends.
 pub(crate) fn end_of(log: &dyn EventLog, topic: &str) -> Positions {
     let topic = log.topic(topic).unwrap();
@@ -304,7 +340,8 @@ pub(crate) fn end_of(log: &dyn EventLog, topic: &str) -> Positions {
 pub(crate) async fn all_rows(log: Arc<dyn EventLog>, source: &SourceDefinition) -> RecordBatch {
     let until = end_of(log.as_ref(), source.topic.as_str());
     let settings = crate::ReaderSettings::default();
-    let mut reader = crate::SourceReader::open(log, source, Positions::new(), Some(until), settings).unwrap();
+    let letters = dead_letters(&log);
+    let mut reader = crate::SourceReader::open(log, letters, source, Positions::new(), Some(until), settings).unwrap();
     let mut batches = Vec::new();
     while let Some(batch) = reader.next().await.unwrap() {
         batches.push(batch.rows);

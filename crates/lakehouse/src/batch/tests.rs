@@ -20,7 +20,7 @@ const SOURCE: &str = "CREATE SOURCE flights (carrier TEXT, delay DOUBLE PRECISIO
 
 /// Queries, and whether DataFusion's own answer is exact: its float sums depend on the order of the rows, the fold's
 /// do not.
-const VIEWS: [(&str, bool); 5] = [
+const VIEWS: [(&str, bool); 6] = [
     ("SELECT carrier, count(*) AS flights, sum(distance) AS miles FROM flights GROUP BY carrier", true),
     ("SELECT count(*) AS flights FROM flights", true),
     (
@@ -30,6 +30,8 @@ const VIEWS: [(&str, bool); 5] = [
     ),
     ("SELECT carrier, distance % 3 AS class, max(distance) AS most FROM flights GROUP BY carrier, distance % 3", true),
     ("SELECT carrier, sum(delay) AS total, avg(delay) AS mean FROM flights GROUP BY carrier", false),
+    // Some rows cannot be evaluated: DataFusion gives up, the fold leaves them out.
+    ("SELECT carrier, count(*) AS flights, sum(60 / (distance % 4)) AS q FROM flights GROUP BY carrier", false),
 ];
 
 fn source() -> SourceDefinition {
@@ -113,7 +115,8 @@ async fn a_batch_run_gives_what_a_query_over_the_same_rows_gives() {
             let mut streamed = Fold::new(&plan).unwrap();
             let schema = source().schema();
             let rows: Vec<_> = h.iter().map(|(p, to)| rows(&schema, p.partition, 0..to)).collect();
-            rows.iter().for_each(|rows| streamed.apply(rows, None).unwrap());
+            let left_out: usize = rows.iter().map(|rows| streamed.apply(rows, None).unwrap().len()).sum();
+            assert_eq!(left_out > 0, view.contains(" / "), "{view}");
             let expected = query(in_memory(vec![streamed.rows().unwrap()]), "v", &sorted("v", &plan)).await;
             assert_eq!(found, expected, "{view} up to {h}: the fold over the log");
 

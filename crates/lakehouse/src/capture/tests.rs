@@ -12,7 +12,7 @@ use eventlog::{Acks, Compression, EmbeddedLog, EventLog, EventLogSettings, Recor
 use model::{ErrorKind, Metrics, Positions, SystemClock, TopicName, TopicPartition};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use streaming::{SourceDefinition, Statement, sql};
+use streaming::{DeadLetters, SourceDefinition, Statement, sql};
 
 use super::{Capture, CaptureProgress, CaptureSettings};
 use crate::table::tests::faulty_store::{Fault, FaultyStore};
@@ -65,7 +65,8 @@ async fn open_table(store: &Arc<dyn ObjectStore>) -> Arc<LakeTable> {
 
 fn spawn(log: &Arc<EmbeddedLog>, table: &Arc<LakeTable>, metrics: &Metrics) -> Capture {
     let log: Arc<dyn EventLog> = Arc::clone(log) as _;
-    Capture::spawn(log, source(), Arc::clone(table), settings(), metrics.clone()).unwrap()
+    let dead_letters = DeadLetters::new(Arc::clone(&log), metrics.clone());
+    Capture::spawn(log, dead_letters, source(), Arc::clone(table), settings(), metrics.clone()).unwrap()
 }
 
 async fn reached(capture: &Capture, done: impl FnMut(&CaptureProgress) -> bool) -> CaptureProgress {

@@ -45,6 +45,7 @@ impl KappaView {
         let task = ViewTask {
             plan: Arc::clone(plan),
             log: Arc::clone(&parts.log),
+            dead_letters: Arc::clone(&parts.dead_letters),
             checkpoints: Some(CheckpointStore::new(Arc::clone(&parts.checkpoints), &checkpoint_prefix)),
             start: Positions::new(),
             until: None,

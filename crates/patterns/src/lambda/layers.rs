@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::Arc};
 use arrow::array::RecordBatch;
 use lakehouse::BatchVersion;
 use model::{Epoch, Error, Positions, Result};
-use streaming::{Fold, ViewPlan};
+use streaming::{EvaluatedRows, Fold, ViewPlan};
 
 use super::keyed_states::{GroupKeys, KeyedStates};
 
@@ -98,9 +98,9 @@ impl Layers {
     }
 
     /// Folds source rows that end at `positions` into the open epoch.
-    pub(crate) fn fold(&mut self, rows: &RecordBatch, positions: &Positions) -> Result<()> {
+    pub(crate) fn fold(&mut self, rows: EvaluatedRows, positions: &Positions) -> Result<()> {
         debug_assert!(positions.covers(&self.positions), "the speed layer reads forward");
-        self.open.apply(rows, None)?;
+        self.open.fold(rows)?;
         self.positions = positions.clone();
         Ok(())
     }

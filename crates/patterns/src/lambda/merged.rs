@@ -12,7 +12,7 @@ use lakehouse::BatchVersion;
 use model::{Error, Positions, Result, TopicName};
 use parking_lot::Mutex;
 use serving::views::{Relation, Snapshot};
-use streaming::ViewPlan;
+use streaming::{EvaluatedRows, ViewPlan};
 use tokio::sync::watch;
 
 use super::{
@@ -63,7 +63,7 @@ impl MergedView {
     }
 
     /// Folds source rows that end at `positions` into the speed layer.
-    pub(crate) fn fold(&self, rows: &RecordBatch, positions: &Positions) -> Result<()> {
+    pub(crate) fn fold(&self, rows: EvaluatedRows, positions: &Positions) -> Result<()> {
         self.layers.lock().fold(rows, positions)?;
         self.reached.send_modify(|reached| reached.positions = positions.clone());
         Ok(())

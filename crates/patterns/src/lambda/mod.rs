@@ -203,8 +203,9 @@ impl Layered {
 
     async fn fold_speed(&self, stopped: &mut watch::Receiver<bool>) -> Result<()> {
         let reader = self.parts.settings.view_task.reader.clone();
-        let log = Arc::clone(&self.parts.log);
-        let mut reader = SourceReader::open(log, self.plan.source(), self.merged.positions(), None, reader)?;
+        let (log, dead_letters) = (Arc::clone(&self.parts.log), Arc::clone(&self.parts.dead_letters));
+        let from = self.merged.positions();
+        let mut reader = SourceReader::open(log, dead_letters, self.plan.source(), from, None, reader)?;
         let mut epochs = interval(self.parts.settings.epoch_interval);
         epochs.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -218,7 +219,8 @@ impl Layered {
                     Some(batch) => {
                         // After the rows were read and before they are seen.
                         self.incarnation.check()?;
-                        self.merged.fold(&batch.rows, &batch.positions)?;
+                        let rows = reader.evaluate(&self.plan, &batch).await?;
+                        self.merged.fold(rows, &batch.positions)?;
                     }
                     None => return Ok(()),
                 },

@@ -9,6 +9,7 @@ use arrow::{
 
 use super::{
     ViewChange,
+    evaluated_rows::Piece,
     groups::{GroupTable, plain},
     kernel::{self, Input, Kernel, Places},
 };
@@ -27,14 +28,6 @@ const DIRTY: u8 = 2;
 /// The last change of the group was a row.
 const SHOWN: u8 = 4;
 
-/// Rows below the aggregate, evaluated: everything that can fail has been done.
-struct Evaluated {
-    rows: RecordBatch,
-    carried: Vec<ArrayRef>,
-    keys: Vec<ArrayRef>,
-    arguments: Vec<(Option<ArrayRef>, Option<arrow::array::BooleanArray>)>,
-}
-
 /// Groups and what is kept of them.
 pub(super) struct GroupFold {
     plan: Arc<ViewPlan>,
@@ -47,6 +40,17 @@ pub(super) struct GroupFold {
     changed: Vec<u32>,
     dirty: Vec<u32>,
     live_count: usize,
+    /// Why a value of a group was NULL in the last changes.
+    failure: Option<String>,
+}
+
+/// Groups as rows of the view.
+struct Finished {
+    rows: RecordBatch,
+    /// Which groups the rows are, in order: HAVING leaves some out.
+    shown: Vec<u32>,
+    /// The first reason why a value could not be computed.
+    failure: Option<String>,
 }
 
 impl GroupFold {
@@ -64,6 +68,7 @@ impl GroupFold {
             changed: Vec::new(),
             dirty: Vec::new(),
             live_count: 0,
+            failure: None,
         };
         fold.resize();
         if fold.is_global() {
@@ -73,33 +78,36 @@ impl GroupFold {
         Ok(fold)
     }
 
-    /// Folds rows; `carried` are weights (if `weighted`), then places (if some aggregate needs them).
-    pub(super) fn apply(&mut self, input: CarriedRows, weighted: bool) -> Result<()> {
-        let evaluated = self.evaluate(input)?;
-        let row_count = evaluated.rows.num_rows();
-        if row_count == 0 {
-            return Ok(());
+    /// Folds rows; what they carry are weights (if `weighted`), then places (if some aggregate needs them).
+    pub(super) fn fold(&mut self, pieces: Vec<Piece>, weighted: bool) -> Result<()> {
+        let mut grouped = Vec::with_capacity(pieces.len());
+        for piece in pieces.into_iter().filter(|piece| piece.rows.num_rows() > 0) {
+            let groups = self.groups.intern(&piece.keys, piece.rows.num_rows())?;
+            self.resize();
+            self.check_retractions(&groups, weights(&piece, weighted)?)?;
+            grouped.push((groups, piece));
         }
-        let weights = if weighted { Some(int64(&evaluated.carried, 0)?) } else { None };
-        let weights = weights.map(|weights| weights.values().as_ref());
-        let places = self.places(&evaluated.carried, usize::from(weighted))?;
-        let groups = self.groups.intern(&evaluated.keys, row_count)?;
-        self.resize();
-        self.check_retractions(&groups, weights)?;
-        for (kernel, (values, filter)) in self.kernels.iter_mut().zip(evaluated.arguments) {
-            kernel.update(&Input { groups: &groups, values, filter, weights, places })?;
+        grouped.into_iter().try_for_each(|(groups, piece)| self.add(&groups, piece, weighted))
+    }
+
+    fn add(&mut self, groups: &[u32], mut piece: Piece, weighted: bool) -> Result<()> {
+        let arguments = std::mem::take(&mut piece.arguments);
+        let weights = weights(&piece, weighted)?;
+        let places = self.places(&piece.carried, usize::from(weighted))?;
+        for (kernel, (values, filter)) in self.kernels.iter_mut().zip(arguments) {
+            kernel.update(&Input { groups, values, filter, weights, places })?;
         }
         for (i, group) in groups.iter().enumerate() {
             self.add_rows(*group as usize, weights.map_or(1, |weights| weights[i]));
         }
-        self.touch(&groups, CHANGED | DIRTY);
+        self.touch(groups, CHANGED | DIRTY);
         Ok(())
     }
 
     pub(super) fn drain_changes(&mut self) -> Result<ViewChange> {
         let groups = self.changed.clone();
         let (live, dead): (Vec<u32>, Vec<u32>) = groups.iter().partition(|group| self.is_live(**group));
-        let (shown_rows, shown) = self.finish(&live)?;
+        let Finished { rows: shown_rows, shown, failure } = self.finish(&live)?;
         let mut gone = dead;
         let mut is_shown = shown.iter().peekable();
         // Both lists are in the order of `live`: what the suffix filtered out leaves.
@@ -115,6 +123,7 @@ impl GroupFold {
         let rows = arrow::compute::concat_batches(self.plan.output_schema(), [&shown_rows, &gone_rows])
             .map_err(Error::arrow("gather changes"))?;
         // Only now that nothing can fail.
+        self.failure = self.failure.take().or(failure);
         for group in shown {
             self.flags[group as usize] |= SHOWN;
         }
@@ -125,6 +134,10 @@ impl GroupFold {
             self.flags[group as usize] &= !CHANGED;
         }
         Ok(ViewChange { rows, weights })
+    }
+
+    pub(super) fn take_failure(&mut self) -> Option<String> {
+        self.failure.take()
     }
 
     pub(super) fn dirty_state(&self) -> Result<RecordBatch> {
@@ -154,7 +167,7 @@ impl GroupFold {
     }
 
     pub(super) fn rows(&self) -> Result<RecordBatch> {
-        Ok(self.finish(&self.live_groups())?.0)
+        Ok(self.finish(&self.live_groups())?.rows)
     }
 
     pub(super) fn group_count(&self) -> usize {
@@ -178,18 +191,6 @@ impl GroupFold {
 
     fn live_groups(&self) -> Vec<u32> {
         (0..self.rows.len() as u32).filter(|group| self.is_live(*group)).collect()
-    }
-
-    fn evaluate(&self, input: CarriedRows) -> Result<Evaluated> {
-        let CarriedRows { rows, carried } = step::run(self.plan.below(), input)?;
-        let keys = self.grouping.keys.iter().map(|key| key.evaluate(&rows)).collect::<Result<Vec<_>>>()?;
-        let arguments = self.grouping.aggregates.iter().map(|call| {
-            let argument = call.argument.as_ref().map(|argument| argument.evaluate(&rows)).transpose()?;
-            let filter = call.filter.as_ref().map(|filter| filter.is_true(&rows)).transpose()?;
-            Ok((argument, filter))
-        });
-        let arguments = arguments.collect::<Result<Vec<_>>>()?;
-        Ok(Evaluated { rows, carried, keys, arguments })
     }
 
     fn places<'a>(&self, carried: &'a [ArrayRef], at: usize) -> Result<Option<Places<'a>>> {
@@ -289,8 +290,8 @@ impl GroupFold {
         Ok(groups)
     }
 
-    /// The view's rows of some groups, and which of the groups they are, in order: HAVING leaves some out.
-    fn finish(&self, groups: &[u32]) -> Result<(RecordBatch, Vec<u32>)> {
+    /// The view's rows of some groups; what cannot be computed of a group is NULL.
+    fn finish(&self, groups: &[u32]) -> Result<Finished> {
         let mut columns = self.groups.columns(groups)?;
         for kernel in &self.kernels {
             columns.push(kernel.evaluate(groups)?);
@@ -299,7 +300,11 @@ impl GroupFold {
         let columns = columns.iter().zip(fields).map(|(column, field)| plain(column, field.data_type()));
         let rows = step::batch(&self.grouping.schema, columns.collect::<Result<Vec<_>>>()?, groups.len())?;
         let numbers: ArrayRef = Arc::new(UInt32Array::from(groups.to_vec()));
-        let finished = step::run(self.plan.above(), CarriedRows { rows, carried: vec![numbers] })?;
+        let mut failure = None;
+        let finished =
+            step::run_with(self.plan.above(), CarriedRows { rows, carried: vec![numbers] }, |value, rows| {
+                value.evaluate_or_null(rows, &mut failure)
+            })?;
         let shown = finished.carried[0].as_any().downcast_ref::<UInt32Array>();
         let shown = shown.map(|shown| shown.values().to_vec()).unwrap_or_default();
         let hidden = self.plan.hidden_keys();
@@ -308,7 +313,7 @@ impl GroupFold {
             let keys = self.groups.columns(&shown)?;
             columns.extend(hidden.iter().map(|key| ArrayRef::clone(&keys[*key])));
         }
-        Ok((super::output_batch(&self.plan, &columns, shown.len())?, shown))
+        Ok(Finished { rows: super::output_batch(&self.plan, &columns, shown.len())?, shown, failure })
     }
 
     /// Rows that have nothing but their keys.
@@ -316,6 +321,11 @@ impl GroupFold {
         let keys = self.groups.columns(groups)?;
         super::key_rows(&self.plan, &keys, groups.len())
     }
+}
+
+/// The weights of a piece's rows.
+fn weights(piece: &Piece, weighted: bool) -> Result<Option<&[i64]>> {
+    if weighted { int64(&piece.carried, 0).map(|weights| Some(weights.values().as_ref())) } else { Ok(None) }
 }
 
 fn int64(columns: &[ArrayRef], index: usize) -> Result<&Int64Array> {

@@ -71,9 +71,7 @@ pub(super) fn new(call: &AggregateCall) -> Result<Box<dyn Kernel>> {
         (AggregateKind::Sum, DataType::Float64) => Box::new(sum::FloatSum::default()),
         (AggregateKind::Sum, DataType::Decimal128(_, _)) => Box::new(sum::DecimalSum::new(output)),
         (AggregateKind::Sum, _) => Box::new(sum::IntegerSum::new(output)),
-        (AggregateKind::Avg, DataType::Decimal128(_, scale)) => {
-            Box::new(average::DecimalAverage::new(*scale, output, &call.text)?)
-        }
+        (AggregateKind::Avg, DataType::Decimal128(_, scale)) => Box::new(average::DecimalAverage::new(*scale, output)?),
         (AggregateKind::Avg, _) => Box::new(average::FloatAverage::default()),
         (AggregateKind::Min, data_type) => extreme::new(data_type, output, extreme::End::Least)?,
         (AggregateKind::Max, data_type) => extreme::new(data_type, output, extreme::End::Greatest)?,

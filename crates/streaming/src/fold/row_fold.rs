@@ -8,13 +8,10 @@ use arrow::{
 };
 use hashbrown::HashSet;
 
-use super::ViewChange;
+use super::{ViewChange, evaluated_rows::Piece};
 use crate::{
     error::{Error, Result},
-    plan::{
-        ViewPlan,
-        step::{self, CarriedRows},
-    },
+    plan::{ViewPlan, step},
 };
 
 /// Small batches are put together up to this size, so that a slow trickle does not end in thousands of them.
@@ -44,14 +41,14 @@ impl RowFold {
         Self { plan, chunks: Vec::new(), row_count: 0, changed: Pending::default(), dirty: Pending::default() }
     }
 
-    /// Folds rows; `carried` are weights (if `weighted`), then partition and offset.
-    pub(super) fn apply(&mut self, input: CarriedRows, weighted: bool) -> Result<()> {
-        let CarriedRows { rows, carried } = step::run(self.plan.below(), input)?;
-        let (weights, places) = carried.split_at(usize::from(weighted));
-        let mut columns = rows.columns().to_vec();
-        columns.extend(self.plan.hidden_keys().iter().map(|key| ArrayRef::clone(&places[*key])));
-        let rows = super::output_batch(&self.plan, &columns, rows.num_rows())?;
-        let weights = weights.first().and_then(|weights| weights.as_any().downcast_ref::<Int64Array>());
+    /// Folds rows; what they carry are weights (if `weighted`), then partition and offset.
+    pub(super) fn fold(&mut self, pieces: Vec<Piece>, weighted: bool) -> Result<()> {
+        pieces.into_iter().try_for_each(|piece| self.fold_piece(piece, weighted))
+    }
+
+    fn fold_piece(&mut self, Piece { rows, carried, .. }: Piece, weighted: bool) -> Result<()> {
+        let weights = carried.first().filter(|_| weighted);
+        let weights = weights.and_then(|weights| weights.as_any().downcast_ref::<Int64Array>());
         let Some(weights) = weights else {
             self.add(rows, true);
             return Ok(());

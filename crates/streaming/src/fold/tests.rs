@@ -8,7 +8,7 @@ use arrow::{
     row::{RowConverter, SortField},
 };
 
-use super::Fold;
+use super::{FailedRow, Fold};
 use crate::{
     Error, ViewPlan,
     testing::{Random, all_rows, flights, lines, log_of_flights, oracle, sorted, view},
@@ -338,5 +338,136 @@ async fn memory_is_counted() {
         let plan = plan(query);
         let (empty, full) = (Fold::new(&plan).unwrap(), one_shot(&plan, &rows));
         assert!(full.memory_bytes() >= empty.memory_bytes() && full.memory_bytes() > 0, "{query}");
+    }
+}
+
+/// A view, the view over the rows that do not fail, and which rows fail.
+const FAILURES: &[(&str, &str, &str)] = &[
+    (
+        "SELECT carrier, count(*) AS n, sum(100 / (miles % 3)) AS s, last_value(flight) AS l FROM flights GROUP BY carrier",
+        "SELECT carrier, count(*), sum(100 / (miles % 3)), last_value(flight ORDER BY _arrival_time, _partition, _offset)
+         FROM flights WHERE miles % 3 <> 0 GROUP BY carrier",
+        "miles % 3 = 0",
+    ),
+    (
+        "SELECT 100 / (miles % 5) AS k, count(*) AS n FROM flights WHERE 1000 / (flight % 4) > 400 GROUP BY 1",
+        "SELECT 100 / (miles % 5), count(*) FROM flights WHERE flight % 4 BETWEEN 1 AND 2 AND miles % 5 <> 0 GROUP BY 1",
+        "flight % 4 = 0 OR (flight % 4 < 3 AND miles % 5 = 0)",
+    ),
+    // One in forty, so that most batches are whole.
+    (
+        "SELECT carrier, flight / (flight - 11) AS q FROM flights",
+        "SELECT carrier, flight / (flight - 11) FROM flights WHERE flight <> 11",
+        "flight = 11",
+    ),
+    // All but those without a carrier.
+    (
+        "SELECT CAST(carrier AS INT) AS c, count(*) AS n FROM flights GROUP BY 1",
+        "SELECT CAST(NULL AS INT), count(*) FROM flights WHERE carrier IS NULL",
+        "carrier IS NOT NULL",
+    ),
+    ("SELECT max(CAST(miles * 1000000 AS INT)) AS m FROM flights", "SELECT max(miles * 1000000) FROM flights WHERE miles <= 2147", "miles > 2147"),
+    (
+        "SELECT count(*) AS n FROM flights WHERE regexp_like(carrier, CASE flight % 6 WHEN 1 THEN '(' ELSE 'A' END)",
+        "SELECT count(*) FROM flights WHERE flight % 6 <> 1 AND carrier LIKE '%A%'",
+        "flight % 6 = 1 AND carrier IS NOT NULL",
+    ),
+    // What is not looked at does not fail.
+    (
+        "SELECT sum(100 / (miles % 3)) FILTER (WHERE miles % 3 <> 0 AND carrier = 'AA') AS s FROM flights",
+        "SELECT sum(100 / nullif(miles % 3, 0)) FROM flights WHERE carrier = 'AA'",
+        "false",
+    ),
+    (
+        "SELECT count(*) AS n FROM flights WHERE miles % 3 <> 0 AND 100 / (miles % 3) > 50 OR flight = 3",
+        "SELECT count(*) FROM flights WHERE miles % 3 = 1 OR flight = 3",
+        "false",
+    ),
+    (
+        "SELECT sum(CASE WHEN flight % 2 = 0 THEN 0 ELSE 6 / (flight % 2) END) AS s FROM flights",
+        "SELECT sum(6 * (flight % 2)) FROM flights",
+        "false",
+    ),
+];
+
+#[tokio::test]
+async fn rows_that_fail_are_left_out_the_same_ones_in_any_batching() {
+    let rows = input().await;
+    let mut random = Random(101);
+    for (view, question, failing) in FAILURES {
+        let plan = plan(view);
+        let expected = oracle(&rows, question).await;
+        let failing =
+            lines(&oracle(&rows, &format!("SELECT _partition, _offset FROM flights WHERE {failing}")).await, 2);
+        let single: Vec<RecordBatch> = (0..rows.num_rows()).map(|row| rows.slice(row, 1)).collect();
+        for pieces in [vec![rows.clone()], single, pieces(&rows, &mut random), pieces(&rows, &mut random)] {
+            let (mut fold, mut kept, mut failed) = (Fold::new(&plan).unwrap(), Kept::default(), Vec::new());
+            for piece in &pieces {
+                let left_out = fold.apply(piece, None).unwrap();
+                assert!(left_out.is_sorted_by_key(|failed| failed.row));
+                assert!(left_out.iter().all(|failed| failed.reason.starts_with("cannot evaluate ")), "{left_out:?}");
+                let place =
+                    |failed: &FailedRow| lines(&piece.project(&[8, 9]).unwrap().slice(failed.row, 1), 2).remove(0);
+                failed.extend(left_out.iter().map(place));
+                kept.take(&plan, &mut fold);
+            }
+            failed.sort();
+            assert_eq!(failed, failing, "{view}");
+            let width = expected.num_columns();
+            assert_eq!(lines(&fold.rows().unwrap(), width), lines(&expected, width), "{view}");
+            assert_eq!(kept.lines(), lines(&fold.rows().unwrap(), plan.output_schema().fields().len()), "{view}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failing_row_is_left_out_with_any_weight() {
+    let rows = input().await;
+    let plan = plan("SELECT carrier, sum(100 / (miles % 3)) AS s FROM flights GROUP BY carrier");
+    let mut fold = Fold::new(&plan).unwrap();
+    let alone = fold.apply(&rows, None).unwrap();
+    let weights = |of: &dyn Fn(usize) -> i64| Int64Array::from_iter_values((0..rows.num_rows()).map(of));
+    // Rows of weight 0 are not there, and so cannot fail; the others keep their numbers.
+    let some = fold.apply(&rows, Some(&weights(&|row| i64::from(row % 2 == 1) * 2))).unwrap();
+    assert_eq!(some, alone.iter().filter(|failed| failed.row % 2 == 1).cloned().collect::<Vec<_>>());
+    let taken_back = fold.apply(&rows, Some(&weights(&|row| -1 - 2 * i64::from(row % 2 == 1)))).unwrap();
+    assert_eq!((taken_back, fold.group_count()), (alone, 0));
+}
+
+#[tokio::test]
+async fn what_cannot_be_computed_of_a_group_is_null_until_it_can() {
+    let rows = input().await;
+    for (view, question) in [
+        (
+            "SELECT carrier, count(*) AS n, 1000 / (sum(miles) % 2) AS q, max(delay) + 1 AS m FROM flights GROUP BY carrier",
+            "SELECT carrier, count(*), 1000 / nullif(sum(miles) % 2, 0), max(delay) + 1 FROM flights GROUP BY carrier",
+        ),
+        (
+            "SELECT flight, 6 / (count(*) % 3) AS q, 6 / (count(*) % 3) + 1 AS r FROM flights GROUP BY flight
+             HAVING 6 / (count(*) % 2) = 6",
+            "SELECT flight, 6 / nullif(count(*) % 3, 0), 6 / nullif(count(*) % 3, 0) + 1 FROM flights GROUP BY flight
+             HAVING count(*) % 2 = 1",
+        ),
+        (
+            "SELECT carrier, avg(CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0))) AS a FROM flights
+             GROUP BY carrier",
+            "SELECT carrier, NULL FROM flights GROUP BY carrier",
+        ),
+    ] {
+        let plan = plan(view);
+        let (mut fold, mut kept) = (Fold::new(&plan).unwrap(), Kept::default());
+        let (mut folded, mut failed) = (0, 0);
+        for piece in pieces(&rows, &mut Random(103)) {
+            assert!(fold.apply(&piece, None).unwrap().is_empty());
+            folded += piece.num_rows();
+            kept.take(&plan, &mut fold);
+            failed += usize::from(fold.take_failure().is_some());
+            assert!(fold.take_failure().is_none(), "told once");
+            assert_eq!(kept.lines(), lines(&fold.rows().unwrap(), plan.output_schema().fields().len()), "{view}");
+        }
+        let expected = oracle(&rows, question).await;
+        assert_eq!(folded, rows.num_rows());
+        assert_eq!(failed > 0, view.contains(" / "), "{view}");
+        assert_eq!(kept.lines(), lines(&expected, expected.num_columns()), "{view}");
     }
 }

@@ -17,6 +17,7 @@ use sqlparser::tokenizer::Token;
 
 use super::{
     aggregate::{self, AggregateCall},
+    array_expression::with_arrays,
     step::{Expression, Step},
 };
 use crate::sql::{INTERNAL, SqlError, character_at, is_word, tokenize};
@@ -81,7 +82,7 @@ pub(super) fn split(text: &str, plan: &LogicalPlan, state: &SessionState) -> Res
             LogicalPlan::Aggregate(found) if grouping.is_none() => {
                 grouping = Some(compiler.grouping(found)?);
                 steps.reverse();
-                above = std::mem::take(&mut steps);
+                above = std::mem::take(&mut steps).into_iter().map(Step::with_nullable_columns).collect();
                 node = &found.input;
             }
             LogicalPlan::TableScan(scan) => {
@@ -118,10 +119,10 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn compile(&self, expression: &Expr, input: &DFSchema) -> Result<Expression, SqlError> {
         let text = expression.to_string();
-        let physical = self
-            .state
-            .create_physical_expr(expression.clone(), input)
-            .map_err(|error| SqlError::new(INTERNAL, format!("cannot compile {text}: {}", error.strip_backtrace())))?;
+        let physical =
+            self.state.create_physical_expr(expression.clone(), input).and_then(with_arrays).map_err(|error| {
+                SqlError::new(INTERNAL, format!("cannot compile {text}: {}", error.strip_backtrace()))
+            })?;
         Ok(Expression { physical, text })
     }
 

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
-    compute::{filter, filter_record_batch, prep_null_mask_filter},
-    datatypes::SchemaRef,
+    array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array},
+    compute::{concat, filter, filter_record_batch, prep_null_mask_filter},
+    datatypes::{Schema, SchemaRef},
 };
 use datafusion::{common::cast::as_boolean_array, physical_expr::PhysicalExpr};
 
@@ -30,6 +30,19 @@ pub(crate) enum Step {
     },
 }
 
+impl Step {
+    /// The same, where any value that is computed can turn out to be NULL.
+    pub(crate) fn with_nullable_columns(self) -> Self {
+        match self {
+            Self::Project { expressions, schema } => {
+                let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+                Self::Project { expressions, schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
+            }
+            other => other,
+        }
+    }
+}
+
 /// A compiled expression, with its text for messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Expression {
@@ -46,10 +59,41 @@ impl Expression {
             .map_err(Error::evaluate(self.text.as_str()))
     }
 
+    /// Its value for each row that is selected; for the others, which may fail, anything.
+    pub(crate) fn evaluate_where(&self, rows: &RecordBatch, selected: &BooleanArray) -> Result<ArrayRef> {
+        self.physical
+            .evaluate_selection(rows, selected)
+            .and_then(|value| value.into_array(rows.num_rows()))
+            .map_err(Error::evaluate(self.text.as_str()))
+    }
+
+    /// Its value for each row, NULL for a row for which it fails; `failure` keeps the first reason.
+    pub(crate) fn evaluate_or_null(&self, rows: &RecordBatch, failure: &mut Option<String>) -> Result<ArrayRef> {
+        let row_count = rows.num_rows();
+        match self.evaluate(rows) {
+            Err(error @ Error::Evaluate { .. }) if row_count <= 1 => {
+                failure.get_or_insert_with(|| error.to_string());
+                let data_type = self.physical.data_type(rows.schema_ref());
+                let data_type = data_type.map_err(Error::evaluate(self.text.as_str()))?;
+                Ok(new_null_array(&data_type, row_count))
+            }
+            Err(Error::Evaluate { .. }) => {
+                let half = row_count / 2;
+                let first = self.evaluate_or_null(&rows.slice(0, half), failure)?;
+                let second = self.evaluate_or_null(&rows.slice(half, row_count - half), failure)?;
+                concat(&[&first, &second]).map_err(Error::arrow("gather values"))
+            }
+            evaluated => evaluated,
+        }
+    }
+
     /// Whether it is true, row by row; NULL counts as false.
     pub(crate) fn is_true(&self, rows: &RecordBatch) -> Result<BooleanArray> {
-        let value = self.evaluate(rows)?;
-        let value = as_boolean_array(&value).map_err(Error::evaluate(self.text.as_str()))?;
+        self.truth(&self.evaluate(rows)?)
+    }
+
+    fn truth(&self, value: &ArrayRef) -> Result<BooleanArray> {
+        let value = as_boolean_array(value).map_err(Error::evaluate(self.text.as_str()))?;
         Ok(if value.nulls().is_some() { prep_null_mask_filter(value) } else { value.clone() })
     }
 }
@@ -61,15 +105,32 @@ pub(crate) struct CarriedRows {
     pub(crate) carried: Vec<ArrayRef>,
 }
 
+impl CarriedRows {
+    /// Some neighbouring rows.
+    pub(crate) fn slice(&self, first: usize, row_count: usize) -> Self {
+        let carried = self.carried.iter().map(|column| column.slice(first, row_count));
+        Self { rows: self.rows.slice(first, row_count), carried: carried.collect() }
+    }
+}
+
 /// Runs the steps in order.
-pub(crate) fn run(steps: &[Step], mut input: CarriedRows) -> Result<CarriedRows> {
+pub(crate) fn run(steps: &[Step], input: CarriedRows) -> Result<CarriedRows> {
+    run_with(steps, input, Expression::evaluate)
+}
+
+/// Runs the steps in order, with `evaluate` for each of their expressions.
+pub(crate) fn run_with(
+    steps: &[Step],
+    mut input: CarriedRows,
+    mut evaluate: impl FnMut(&Expression, &RecordBatch) -> Result<ArrayRef>,
+) -> Result<CarriedRows> {
     for step in steps {
         match step {
             Step::Select(columns) => {
                 input.rows = input.rows.project(columns).map_err(Error::arrow("select columns"))?;
             }
             Step::Filter(predicate) => {
-                let keep = predicate.is_true(&input.rows)?;
+                let keep = predicate.truth(&evaluate(predicate, &input.rows)?)?;
                 if keep.true_count() == keep.len() {
                     continue;
                 }
@@ -79,7 +140,7 @@ pub(crate) fn run(steps: &[Step], mut input: CarriedRows) -> Result<CarriedRows>
                 }
             }
             Step::Project { expressions, schema } => {
-                let columns = expressions.iter().map(|e| e.evaluate(&input.rows)).collect::<Result<Vec<_>>>()?;
+                let columns = expressions.iter().map(|e| evaluate(e, &input.rows)).collect::<Result<Vec<_>>>()?;
                 input.rows = batch(schema, columns, input.rows.num_rows())?;
             }
         }

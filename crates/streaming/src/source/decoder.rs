@@ -63,6 +63,7 @@ impl SourceDecoder {
                     offset: batch.base_offset(),
                     key: None,
                     value: Some(batch.bytes.clone()),
+                    headers: Vec::new(),
                     reason: format!("the whole batch is unreadable: {error}"),
                 }),
                 Err(_) => {}
@@ -108,5 +109,11 @@ impl SourceDecoder {
 }
 
 fn reject(record: &Record, reason: String) -> RejectedRecord {
-    RejectedRecord { offset: record.offset, key: record.key.clone(), value: record.value.clone(), reason }
+    RejectedRecord {
+        offset: record.offset,
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: record.headers.clone(),
+        reason,
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use model::{TopicName, TopicPartition};
 
-use crate::sql::timestamp_utc;
+use crate::{plan::hash, sql::timestamp_utc};
 
 /// The partition a row came from.
 pub(crate) const PARTITION: &str = "_partition";
@@ -15,6 +15,9 @@ pub(crate) const OFFSET: &str = "_offset";
 pub(crate) const ARRIVAL_TIME: &str = "_arrival_time";
 /// The record's key.
 pub(crate) const KEY: &str = "_key";
+
+/// Counts up when a release decodes other records than the one before.
+const DECODER_VERSION: u32 = 1;
 
 /// How the records of a topic are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,12 @@ impl SourceDefinition {
             ]);
         }
         fields
+    }
+
+    /// A hash of what decides which records can be decoded: the same across restarts.
+    pub(crate) fn decoder_hash(&self) -> String {
+        let columns = self.columns.fields().iter().map(|field| format!("{}:{};", field.name(), field.data_type()));
+        hash(&[&DECODER_VERSION.to_string(), &format!("{:?}", self.format), &columns.collect::<String>()])
     }
 
     /// A partition of the source's topic.

@@ -1,15 +1,23 @@
 //! The log as a run of row batches.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Int64Array, RecordBatch};
 use eventlog::{EventLog, StoredBatch};
 use futures::{FutureExt, future::select_all};
 use model::{Offset, Positions, TopicPartition};
 use tokio::sync::watch;
+use uuid::Uuid;
 
-use super::{SourceDecoder, SourceDefinition, dead_letter};
-use crate::error::{Error, Result};
+use super::{
+    DeadLetters, OFFSET, RejectedRecord, SourceDecoder, SourceDefinition,
+    dead_letter::{Checked, Rejecter, dead_letter_topic},
+};
+use crate::{
+    error::{Error, Result},
+    fold::{EvaluatedRows, FailedRow},
+    plan::ViewPlan,
+};
 
 /// How a reader reads.
 #[derive(Clone, Debug)]
@@ -31,16 +39,22 @@ pub struct SourceBatch {
     pub partition: i32,
     /// The rows, with the source's schema; can be empty.
     pub rows: RecordBatch,
-    /// How many records were rejected (and written to the dead-letter topic).
+    /// How many records could not be decoded; they are in the dead-letter topic.
     pub rejected_records: u64,
     /// Where the reader stands after them.
     pub positions: Positions,
+    /// What was read, for the records that a view rejects later.
+    stored: Vec<StoredBatch>,
 }
 
 /// Reads a source from given Positions, one partition after the other, as much of each at a time.
 pub struct SourceReader {
     log: Arc<dyn EventLog>,
+    dead_letters: Arc<DeadLetters>,
+    topic_id: Uuid,
     decoder: SourceDecoder,
+    /// The source, as one who rejects.
+    rejecter: Rejecter,
     settings: ReaderSettings,
     partitions: Vec<Partition>,
     /// The partition that is looked at next.
@@ -51,6 +65,8 @@ pub struct SourceReader {
 
 struct Partition {
     place: TopicPartition,
+    /// Where the reader began.
+    first: Offset,
     next: Offset,
     /// Where to stop; `None` goes on for ever.
     end: Option<Offset>,
@@ -65,12 +81,14 @@ impl Partition {
 
 impl SourceReader {
     /// A reader of `source` that begins at `from` and ends at `until`, or never. Partitions that `until` does not name
-    /// are not read then.
+    /// are not read then. `dead_letters` are the log's.
     ///
     /// # Errors
-    /// [`Error::Log`] when the topic does not exist.
+    /// [`Error::Log`] when the topic does not exist; of kind `Invalid` when its name leaves no room for that of its
+    /// dead-letter topic.
     pub fn open(
         log: Arc<dyn EventLog>,
+        dead_letters: Arc<DeadLetters>,
         source: &SourceDefinition,
         from: Positions,
         until: Option<Positions>,
@@ -78,8 +96,11 @@ impl SourceReader {
     ) -> Result<Self> {
         let unknown = || eventlog::Error::UnknownPartition(source.topic.to_string());
         let topic = log.topic(source.topic.as_str()).ok_or_else(unknown)?;
+        // Now, and not when the first bad record is there.
+        dead_letter_topic(&source.topic)?;
         let partitions = topic.topic_partitions().map(|place| {
             Ok(Partition {
+                first: from.next_offset(&place),
                 next: from.next_offset(&place),
                 end: until.as_ref().map(|until| until.next_offset(&place)),
                 high_watermark: log.watch(&place)?,
@@ -88,7 +109,18 @@ impl SourceReader {
         });
         let partitions = partitions.collect::<Result<Vec<_>>>()?;
         let decoder = SourceDecoder::new(source)?;
-        Ok(Self { log, decoder, settings, partitions, turn: 0, positions: from, until })
+        Ok(Self {
+            log,
+            dead_letters,
+            topic_id: topic.id,
+            decoder,
+            rejecter: Rejecter::Source { name: source.name.clone(), decoder: source.decoder_hash() },
+            settings,
+            partitions,
+            turn: 0,
+            positions: from,
+            until,
+        })
     }
 
     /// The next batch of rows, waiting for one when there is none yet; `None` once `until` is reached. Dropping the
@@ -108,6 +140,23 @@ impl SourceReader {
                 self.wait().await?;
             }
         }
+    }
+
+    /// The rows of `batch`, which this reader gave, as a view sees them. Records that the view cannot evaluate are in the
+    /// dead-letter topic, durably, when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Log`] when the dead-letter topic cannot be written; [`Error::Shape`] when the plan is one of another
+    /// source.
+    pub async fn evaluate(&mut self, plan: &ViewPlan, batch: &SourceBatch) -> Result<EvaluatedRows> {
+        let evaluated = EvaluatedRows::new(plan, &batch.rows, None)?;
+        if !evaluated.failed().is_empty() {
+            let rejecter = Rejecter::View { name: plan.name().to_owned(), plan: plan.hash() };
+            let rejected = failed_records(batch, evaluated.failed())?;
+            let partition = self.partitions.iter().position(|partition| partition.place.partition == batch.partition);
+            self.reject(partition.unwrap_or(0), rejecter, rejected).await?;
+        }
+        Ok(evaluated)
     }
 
     /// Where the reader stands.
@@ -168,36 +217,42 @@ impl SourceReader {
             }
             Err(error) => return Err(error.into()),
         };
-        self.decode(index, &place, &batches, from, end.unwrap_or(Offset::MAX)).await
+        self.decode(index, &place, batches, from, end.unwrap_or(Offset::MAX)).await
     }
 
     async fn decode(
         &mut self,
         index: usize,
         place: &TopicPartition,
-        batches: &[StoredBatch],
+        stored: Vec<StoredBatch>,
         from: Offset,
         to: Offset,
     ) -> Result<Option<SourceBatch>> {
-        if batches.is_empty() {
+        if stored.is_empty() {
             return Ok(None);
         }
-        let decoded = self.decoder.decode(place.partition, batches, from, to)?;
+        let decoded = self.decoder.decode(place.partition, &stored, from, to)?;
         if decoded.next_offset <= from {
             let reason = format!("{place} gave no record at or after offset {from}");
             return Err(Error::Shape { what: "the log's answer", reason });
         }
+        let rejected_records = decoded.rejected.len() as u64;
         // Before the reader moves on: a bad record is in the log's other topic first.
-        if !decoded.rejected.is_empty() {
-            dead_letter::write(self.log.as_ref(), place, &decoded.rejected).await?;
-        }
+        self.reject(index, self.rejecter.clone(), decoded.rejected).await?;
         self.move_to(index, decoded.next_offset);
         Ok(Some(SourceBatch {
             partition: place.partition,
             rows: decoded.rows,
-            rejected_records: decoded.rejected.len() as u64,
+            rejected_records,
             positions: self.positions.clone(),
+            stored,
         }))
+    }
+
+    async fn reject(&mut self, index: usize, by: Rejecter, rejected: Vec<RejectedRecord>) -> Result<()> {
+        let Partition { place, first, .. } = &self.partitions[index];
+        let checked = Checked { by, place: place.clone(), topic_id: self.topic_id };
+        self.dead_letters.keep(checked, *first, rejected).await
     }
 
     fn move_to(&mut self, index: usize, next: Offset) {
@@ -205,4 +260,27 @@ impl SourceReader {
         partition.next = next;
         self.positions.advance(partition.place.clone(), next);
     }
+}
+
+/// The records behind rows that a view cannot evaluate.
+fn failed_records(batch: &SourceBatch, failed: &[FailedRow]) -> Result<Vec<RejectedRecord>> {
+    let offsets = batch.rows.column_by_name(OFFSET).and_then(|column| column.as_any().downcast_ref::<Int64Array>());
+    let offsets = offsets.ok_or_else(|| Error::Shape { what: "a batch", reason: "it has no offsets".to_owned() })?;
+    let mut rejected: BTreeMap<Offset, RejectedRecord> = BTreeMap::new();
+    for failed in failed {
+        let (offset, reason) = (offsets.value(failed.row), failed.reason.clone());
+        rejected.insert(offset, RejectedRecord { offset, key: None, value: None, headers: Vec::new(), reason });
+    }
+    for stored in &batch.stored {
+        if rejected.range(stored.base_offset()..stored.next_offset()).next().is_none() {
+            continue;
+        }
+        // They could be read when they were decoded.
+        for record in stored.records()? {
+            if let Some(rejected) = rejected.get_mut(&record.offset) {
+                (rejected.key, rejected.value, rejected.headers) = (record.key, record.value, record.headers);
+            }
+        }
+    }
+    Ok(rejected.into_values().collect())
 }

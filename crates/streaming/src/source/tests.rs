@@ -7,8 +7,10 @@ use datafusion::prelude::SessionContext;
 use eventlog::{Acks, Compression, EventLog, Record, RecordBatchBuilder, StoredBatch, TopicSpec};
 use model::{Epoch, Positions, TopicName, TopicPartition};
 
-use super::{ReaderSettings, SourceDecoder, SourceReader, SourceTable, dead_letter_topic};
-use crate::testing::{MemoryLog, all_rows, batch, end_of, flights, header, lines, log_of_flights, record, source};
+use super::{ReaderSettings, SourceDecoder, SourceDefinition, SourceReader, SourceTable, dead_letter_topic};
+use crate::testing::{
+    MemoryLog, all_rows, batch, dead_letters, end_of, flights, header, lines, log_of_flights, record, source,
+};
 
 fn stored(records: Vec<Record>) -> StoredBatch {
     StoredBatch { bytes: batch(records), arrival_time_ms: 1_700_000_000_123 }
@@ -64,7 +66,7 @@ const VALUES: &[(&str, Result<&str, &str>)] = &[
     (r#"{"n": "a lot"}"#, Err("")),
 ];
 
-fn everything() -> crate::SourceDefinition {
+fn everything() -> SourceDefinition {
     source(
         "CREATE SOURCE s (a INT, t TEXT, f DOUBLE PRECISION, b BOOLEAN, at TIMESTAMPTZ, local TIMESTAMP, d DATE, n NUMERIC(10, 2))",
     )
@@ -223,6 +225,17 @@ fn a_batch_that_cannot_be_read_is_rejected_as_a_whole() {
     assert_eq!(decoded.rejected[0].value.as_ref(), Some(&broken.bytes));
 }
 
+fn open(
+    log: &Arc<MemoryLog>,
+    source: &SourceDefinition,
+    from: Positions,
+    until: Option<Positions>,
+    settings: ReaderSettings,
+) -> crate::Result<SourceReader> {
+    let log: Arc<dyn EventLog> = Arc::clone(log) as _;
+    SourceReader::open(Arc::clone(&log), dead_letters(&log), source, from, until, settings)
+}
+
 async fn log_with(topic: &str, partitions: i32) -> Arc<MemoryLog> {
     let log = MemoryLog::new();
     log.create_topic(TopicSpec::new(TopicName::new(topic).unwrap(), partitions)).await.unwrap();
@@ -245,7 +258,7 @@ async fn a_reader_is_fair_and_ends_where_it_is_told() {
     let until = Positions::from([(place("s", 0), 8), (place("s", 1), 3), (place("s", 2), 5)]);
     let from = Positions::from([(place("s", 2), 5), (place("s", 1), 1)]);
     let settings = ReaderSettings { read_bytes_max: 1 };
-    let mut reader = SourceReader::open(log, &source, from.clone(), Some(until.clone()), settings).unwrap();
+    let mut reader = open(&log, &source, from.clone(), Some(until.clone()), settings).unwrap();
     assert_eq!((reader.lag_records(), reader.positions()), (10, &from));
     let mut seen = Vec::new();
     while let Some(batch) = reader.next().await.unwrap() {
@@ -260,8 +273,7 @@ async fn a_reader_is_fair_and_ends_where_it_is_told() {
 #[tokio::test]
 async fn a_reader_waits_for_records_and_nothing_is_lost_when_it_is_interrupted() {
     let (log, source) = (log_with("s", 2).await, source("CREATE SOURCE s (a INT)"));
-    let mut reader =
-        SourceReader::open(Arc::clone(&log) as _, &source, Positions::new(), None, ReaderSettings::default()).unwrap();
+    let mut reader = open(&log, &source, Positions::new(), None, ReaderSettings::default()).unwrap();
     for i in 0..50 {
         // Nothing is there yet: the future is dropped while it waits.
         assert!(futures::FutureExt::now_or_never(reader.next()).is_none());
@@ -276,7 +288,7 @@ async fn a_reader_waits_for_records_and_nothing_is_lost_when_it_is_interrupted()
     }
     log.delete_topic(&TopicName::new("s").unwrap()).await.unwrap();
     assert!(reader.next().await.is_err(), "the topic is gone");
-    assert!(SourceReader::open(log, &source, Positions::new(), None, ReaderSettings::default()).is_err());
+    assert!(open(&log, &source, Positions::new(), None, ReaderSettings::default()).is_err());
 }
 
 #[tokio::test]
@@ -303,7 +315,7 @@ async fn a_bad_record_is_in_the_dead_letter_topic_before_the_reader_is_past_it()
     let records = vec![record("k1", "{\"a\": 1}"), record("k2", "{\"a\": \"bad\"}"), record("k3", "nonsense")];
     log.append(&place("s", 0), batch(records), Acks::Durable).await.unwrap();
     let settings = ReaderSettings::default;
-    let mut reader = SourceReader::open(Arc::clone(&log) as _, &source, Positions::new(), None, settings()).unwrap();
+    let mut reader = open(&log, &source, Positions::new(), None, settings()).unwrap();
     let read = reader.next().await.unwrap().unwrap();
     assert_eq!((read.rows.num_rows(), read.rejected_records), (1, 2));
     let dead = dead_letter_topic(&source.topic).unwrap();
@@ -324,7 +336,7 @@ async fn a_bad_record_is_in_the_dead_letter_topic_before_the_reader_is_past_it()
     // One that is too large even there leaves its reason and its place.
     let source = crate::testing::source("CREATE SOURCE l (a INT)");
     log.append(&place("l", 0), batch(vec![record("k", &large)]), Acks::Durable).await.unwrap();
-    let mut reader = SourceReader::open(Arc::clone(&log) as _, &source, Positions::new(), None, settings()).unwrap();
+    let mut reader = open(&log, &source, Positions::new(), None, settings()).unwrap();
     assert_eq!(reader.next().await.unwrap().unwrap().rejected_records, 1);
     let dead = TopicPartition::new(dead_letter_topic(&source.topic).unwrap(), 0);
     let stored = log.read(&dead, 0, usize::MAX).await.unwrap().batches;
@@ -339,7 +351,7 @@ async fn a_reader_does_not_pass_a_bad_record_that_could_not_be_kept() {
     let records = vec![record("k1", "{\"a\": 1}"), record("k2", "nonsense")];
     log.append(&place("s", 0), batch(records), Acks::Durable).await.unwrap();
     let settings = ReaderSettings::default();
-    let mut reader = SourceReader::open(Arc::clone(&log) as _, &source, Positions::new(), None, settings).unwrap();
+    let mut reader = open(&log, &source, Positions::new(), None, settings).unwrap();
     log.refuse(Some(dead_letter_topic(&source.topic).unwrap()));
     for _ in 0..2 {
         assert!(reader.next().await.is_err());

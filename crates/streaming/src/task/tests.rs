@@ -24,8 +24,8 @@ use super::{ViewTask, ViewTaskHandle, ViewTaskSettings};
 use crate::{
     CheckpointStore, Error, ReaderSettings, ViewChange, ViewPlan,
     testing::{
-        MemoryLog, Random, all_rows, append_flights, batch, end_of, flights, lines, log_of_flights, oracle, record,
-        view,
+        MemoryLog, Random, all_rows, append_flights, batch, dead_letters, end_of, flights, letters, lines,
+        log_of_flights, oracle, record, view,
     },
 };
 
@@ -89,6 +89,7 @@ impl Setup {
         let task = ViewTask {
             plan: Arc::clone(&self.plan),
             log: Arc::clone(&self.log) as _,
+            dead_letters: dead_letters(&(Arc::clone(&self.log) as _)),
             checkpoints: Some(CheckpointStore::new(Arc::clone(&self.store), "views/v")),
             start: Positions::new(),
             until: self.until.clone(),
@@ -353,22 +354,10 @@ async fn a_store_that_stumbles_leaves_whole_checkpoints() {
 #[tokio::test]
 async fn what_a_task_fails_with_is_told() {
     let log = log_of_flights(50, 61).await;
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let failing = plan("SELECT carrier, sum(1 / (miles - miles)) AS x FROM flights GROUP BY carrier");
-    let setup = Setup {
-        plan: failing,
-        log: Arc::clone(&log),
-        store: Arc::clone(&store),
-        until: None,
-        interval: Duration::from_secs(9),
-    };
-    let ended = setup.start(&Seen::default()).await.unwrap().wait().await;
-    assert!(matches!(&ended, Err(Error::Evaluate { .. })), "{ended:?}");
-    assert_eq!(model::Error::from(ended.unwrap_err()).kind(), model::ErrorKind::Invalid);
-
     let task = |log: &Arc<MemoryLog>| ViewTask {
         plan: plan(QUERY),
         log: Arc::clone(log) as _,
+        dead_letters: dead_letters(&(Arc::clone(log) as _)),
         checkpoints: None,
         start: Positions::new(),
         until: None,
@@ -396,6 +385,108 @@ async fn bad_records_are_counted_and_do_not_stop_a_view() {
     handle.wait().await.unwrap();
     assert_eq!((progress.borrow().folded_records, progress.borrow().rejected_records), (21, 1));
     assert_eq!(seen.0.lock().unwrap().0.values().collect::<Vec<_>>(), ["21"]);
+}
+
+/// A failing view, the view over the records that do not fail, and which records do.
+const FAILING: &[(&str, &str, &str)] = &[
+    (
+        "SELECT carrier, count(*) AS n, sum(1000 / (miles % 7)) AS s FROM flights GROUP BY carrier",
+        "SELECT carrier, count(*), sum(1000 / (miles % 7)) FROM flights WHERE miles % 7 <> 0 GROUP BY carrier",
+        "miles % 7 = 0",
+    ),
+    (
+        "SELECT carrier, delay FROM flights WHERE 100 / (flight % 5) > 30",
+        "SELECT carrier, delay FROM flights WHERE flight % 5 <> 0 AND 100 / nullif(flight % 5, 0) > 30",
+        "flight % 5 = 0",
+    ),
+    // Every record fails that has a carrier.
+    (
+        "SELECT CAST(carrier AS INT) AS c, count(*) AS n FROM flights GROUP BY 1",
+        "SELECT NULL, count(*) FROM flights WHERE carrier IS NULL",
+        "carrier IS NOT NULL",
+    ),
+];
+
+#[tokio::test]
+async fn records_that_cannot_be_evaluated_are_left_out_and_kept_once_whatever_happens() {
+    let mut random = Random(91);
+    for (query, question, failing) in FAILING {
+        let log = log_of_flights(700, random.next()).await;
+        let rows = all_rows(Arc::clone(&log) as _, &flights()).await;
+        let expected = oracle(&rows, question).await;
+        let width = expected.num_columns();
+        let failing = format!("SELECT _partition, _offset FROM flights WHERE {failing}");
+        let failing = lines(&oracle(&rows, &failing).await, 2);
+        assert!(failing.len() > 50);
+        // Restarts from a checkpoint, restarts from the beginning, and at last a new version that is replayed.
+        let mut store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        for life in 0..12 {
+            let end = end_of(log.as_ref(), "flights");
+            let end: Positions = match life {
+                10.. => end,
+                _ => end.iter().map(|(place, end)| (place.clone(), random.below(end as usize + 1) as i64)).collect(),
+            };
+            if random.below(3) == 0 || life == 11 {
+                store = Arc::new(InMemory::new());
+            }
+            let interval = if random.below(2) == 0 { Duration::ZERO } else { Duration::from_secs(3_600) };
+            let setup = Setup {
+                plan: plan(query),
+                log: Arc::clone(&log),
+                store: Arc::clone(&store),
+                until: Some(end),
+                interval,
+            };
+            let seen = Seen::default();
+            let handle = setup.start(&seen).await.unwrap();
+            let progress = handle.progress();
+            handle.wait().await.unwrap();
+            if life == 11 {
+                let progress = progress.borrow().clone();
+                assert_eq!(progress.rejected_records, failing.len() as u64, "{query}");
+                assert_eq!(progress.folded_records, 700 - failing.len() as u64, "{query}");
+            }
+            if life >= 10 {
+                let mut shown: Vec<String> = seen
+                    .lines()
+                    .iter()
+                    .map(|line| line.split(" | ").take(width).collect::<Vec<_>>().join(" | "))
+                    .collect();
+                shown.sort();
+                assert_eq!(shown, lines(&expected, width), "{query}");
+            }
+        }
+        let letters = letters(log.as_ref(), "flights").await;
+        let mut places: Vec<_> =
+            letters.iter().map(|l| format!("{} | {}", l["ff_partition"], l["ff_offset"])).collect();
+        places.sort();
+        assert_eq!(places, failing, "{query}");
+        let hash = plan(query).hash();
+        assert!(letters.iter().all(|l| l["ff_view"] == "v" && l["ff_plan"] == hash && l["ff_topic"] == "flights"));
+        assert!(letters.iter().all(|l| l["ff_reason"].starts_with("cannot evaluate ")), "{:?}", letters[0]);
+        assert!(letters.iter().all(|l| l["value"].starts_with('{') && l["key"] == "k"));
+    }
+}
+
+#[tokio::test]
+async fn the_task_does_not_pass_a_record_that_failed_and_could_not_be_kept() {
+    let log = log_of_flights(40, 97).await;
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let setup = |interval| Setup {
+        plan: plan("SELECT sum(1 / (miles - miles)) AS x FROM flights"),
+        log: Arc::clone(&log),
+        store: Arc::clone(&store),
+        until: Some(end_of(log.as_ref(), "flights")),
+        interval,
+    };
+    log.refuse(Some(TopicName::new("flights.dead-letter").unwrap()));
+    let handle = setup(Duration::ZERO).start(&Seen::default()).await.unwrap();
+    let progress = handle.progress();
+    assert!(matches!(handle.wait().await, Err(Error::Log(_))));
+    assert_eq!(progress.borrow().positions, Positions::new());
+    log.refuse(None);
+    setup(Duration::ZERO).start(&Seen::default()).await.unwrap().wait().await.unwrap();
+    assert_eq!(letters(log.as_ref(), "flights").await.len(), 40);
 }
 
 #[tokio::test]

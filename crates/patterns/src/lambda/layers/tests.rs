@@ -14,7 +14,7 @@ use arrow::{
 use datafusion::common::ScalarValue;
 use lakehouse::BatchVersion;
 use model::{ErrorKind, Positions};
-use streaming::{Fold, SourceDefinition, Statement, ViewPlan, sql};
+use streaming::{EvaluatedRows, Fold, SourceDefinition, Statement, ViewPlan, sql};
 
 use super::{BatchLayer, EPOCHS_MAX, GroupKeys, Layers};
 use crate::rows::differences;
@@ -54,6 +54,11 @@ impl Case {
         let mut fold = Fold::new(&self.plan).unwrap();
         fold.apply(&self.rows(0, end), None).unwrap();
         fold
+    }
+
+    /// Those rows, evaluated.
+    fn evaluated(&self, from: i64, to: i64) -> EvaluatedRows {
+        EvaluatedRows::new(&self.plan, &self.rows(from, to), None).unwrap()
     }
 
     /// A batch version in two pieces, as it may come back from the lake.
@@ -144,7 +149,7 @@ fn whatever_is_cut_and_replaced_the_answer_is_that_of_one_fold() {
         let (mut end, mut cut) = (0, None);
         for step in 0..300_i64 {
             let next = end + 1 + step % 5;
-            layers.fold(&case.rows(end, next), &at(next)).unwrap();
+            layers.fold(case.evaluated(end, next), &at(next)).unwrap();
             end = next;
             match step % 60 {
                 // A batch run begins here and ends much later, with many epochs closed and joined in between.
@@ -180,7 +185,7 @@ fn groups_are_found_however_often_the_open_epoch_changes() {
     let mut layers = case.layers();
     // Each read takes over what changed since the one before; what that replaces is let go in time.
     for end in (0..6_000).step_by(100) {
-        layers.fold(&case.rows(end, end + 100), &at(end + 100)).unwrap();
+        layers.fold(case.evaluated(end, end + 100), &at(end + 100)).unwrap();
         let key = case.keys.encode(&[ScalarValue::Utf8(None)]).unwrap();
         let found = layers.pin_group(&key).unwrap().rows().unwrap();
         assert_eq!(found.num_rows(), 1);
@@ -195,7 +200,7 @@ fn many_epochs_are_joined_but_never_across_the_cut() {
     let case = Case::new(BY_KEY);
     let mut layers = case.layers();
     for end in 1..=3 * EPOCHS_MAX as i64 {
-        layers.fold(&case.rows(end - 1, end), &at(end)).unwrap();
+        layers.fold(case.evaluated(end - 1, end), &at(end)).unwrap();
         if end == 10 { layers.cut().map(drop).unwrap() } else { layers.close_epoch().map(drop).unwrap() }
     }
     assert!(layers.closed.len() <= EPOCHS_MAX);
@@ -208,7 +213,7 @@ fn many_epochs_are_joined_but_never_across_the_cut() {
 fn a_batch_that_ends_inside_an_epoch_is_refused() {
     let case = Case::new(BY_KEY);
     let mut layers = case.layers();
-    layers.fold(&case.rows(0, 10), &at(10)).unwrap();
+    layers.fold(case.evaluated(0, 10), &at(10)).unwrap();
     layers.close_epoch().unwrap();
     let refused = layers.replace_batch(case.batch_at(7)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Conflict);

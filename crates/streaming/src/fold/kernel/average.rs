@@ -1,4 +1,5 @@
-//! `avg(x)`: an exact sum and a count, divided when read; the result types are DataFusion's.
+//! `avg(x)`: an exact sum and a count, divided when read; the result types are DataFusion's. An average of decimals
+//! that does not fit its type is NULL.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::{
     Input, Kernel, shape,
     sum::{DecimalTotals, FloatTotals},
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// An average of floats (integers arrive as floats).
 #[derive(Default)]
@@ -57,15 +58,15 @@ impl Kernel for FloatAverage {
 pub(super) struct DecimalAverage {
     sum_scale: i8,
     output: DataType,
-    precision: u8,
+    /// 10^(output precision).
+    limit: u128,
     /// 10^(output scale - sum scale).
     factor: i256,
-    text: String,
     totals: DecimalTotals,
 }
 
 impl DecimalAverage {
-    pub(super) fn new(sum_scale: i8, output: &DataType, text: &str) -> Result<Self> {
+    pub(super) fn new(sum_scale: i8, output: &DataType) -> Result<Self> {
         let DataType::Decimal128(precision, scale) = output else {
             return Err(shape(format!("an average of decimals is {output}")));
         };
@@ -73,21 +74,17 @@ impl DecimalAverage {
         Ok(Self {
             sum_scale,
             output: output.clone(),
-            precision: *precision,
+            limit: 10_u128.pow(u32::from(*precision)),
             factor: i256::from_i128(10_i128.pow(digits)),
-            text: text.to_owned(),
             totals: DecimalTotals::default(),
         })
     }
 
-    fn average(&self, sum: i128, count: i64) -> Result<i128> {
-        let scaled = i256::from_i128(sum).checked_mul(self.factor);
-        let average = scaled.and_then(|scaled| scaled.checked_div(i256::from_i128(i128::from(count))));
-        let limit = 10_i128.pow(u32::from(self.precision));
-        average.and_then(i256::to_i128).filter(|average| average.abs() < limit).ok_or_else(|| {
-            let overflow = arrow::error::ArrowError::ArithmeticOverflow(format!("it does not fit {}", self.output));
-            Error::evaluate(self.text.as_str())(overflow.into())
-        })
+    /// `None` when it does not fit the output's type.
+    fn average(&self, sum: i128, count: i64) -> Option<i128> {
+        let scaled = i256::from_i128(sum).checked_mul(self.factor)?;
+        let average = scaled.checked_div(i256::from_i128(i128::from(count)))?;
+        average.to_i128().filter(|average| average.unsigned_abs() < self.limit)
     }
 }
 
@@ -115,10 +112,9 @@ impl Kernel for DecimalAverage {
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
         let averages = groups.iter().map(|group| {
             let (sum, count) = (self.totals.sums[*group as usize], self.totals.counts[*group as usize]);
-            if count == 0 { Ok(None) } else { self.average(sum, count).map(Some) }
+            if count == 0 { None } else { self.average(sum, count) }
         });
-        let averages = averages.collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(Decimal128Array::from(averages).with_data_type(self.output.clone())))
+        Ok(Arc::new(averages.collect::<Decimal128Array>().with_data_type(self.output.clone())))
     }
 
     fn memory_bytes(&self) -> usize {
