@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::Offset;
+use model::{Offset, TopicName};
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
@@ -61,6 +61,11 @@ enum Effect {
     CreateTopic {
         topic: Arc<Topic>,
         partitions: Vec<Arc<Partition>>,
+        reply: Reply<Arc<Topic>>,
+    },
+    /// Refusing a name that is taken waits for the commit that took it: who is refused finds the topic.
+    RefuseTopic {
+        name: TopicName,
         reply: Reply<Arc<Topic>>,
     },
     DeleteTopic {
@@ -250,7 +255,7 @@ impl Writer {
             return reply.send(Err(Error::PartitionCount(count)));
         }
         if self.state.topic_id(name.as_str()).is_some() {
-            return reply.send(Err(Error::TopicExists(name)));
+            return commit.effects.push(Effect::RefuseTopic { name, reply });
         }
         let topic = Arc::new(Topic { name, id: Uuid::new_v4(), partitions: count, settings, owner: None });
         let directory = self.shared.topics_directory();
@@ -341,6 +346,7 @@ impl Effect {
                 catalogue.add_topic(Arc::clone(&topic), partitions);
                 reply.send(Ok(topic));
             }
+            Self::RefuseTopic { name, reply } => reply.send(Err(Error::TopicExists(name))),
             Self::DeleteTopic { topic, partitions, reply } => {
                 catalogue.remove_topic(&topic.name);
                 partitions.iter().for_each(|partition| partition.delete());
@@ -362,7 +368,7 @@ impl Effect {
         let stopped = Error::Stopped(reason.to_owned());
         match self {
             Self::Append { reply, .. } | Self::Repeat { reply, .. } => reply.send(Err(stopped)),
-            Self::CreateTopic { reply, .. } => reply.send(Err(stopped)),
+            Self::CreateTopic { reply, .. } | Self::RefuseTopic { reply, .. } => reply.send(Err(stopped)),
             Self::NewProducerId { reply, .. } => reply.send(Err(stopped)),
             Self::DeleteTopic { reply, .. } | Self::CommitOffsets { reply, .. } | Self::DeleteGroup { reply, .. } => {
                 reply.send(Err(stopped));

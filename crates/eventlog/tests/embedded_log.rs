@@ -51,6 +51,34 @@ async fn a_second_log_on_the_directory_is_refused() {
     assert!(again().await.is_ok());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_that_a_topic_exists_finds_it() {
+    let directory = tempdir().unwrap();
+    let log = open(directory.path(), small()).await;
+    for round in 0..20 {
+        let name = format!("t{round}");
+        let create = |_| {
+            let (log, spec) = (Arc::clone(&log), TopicSpec::new(topic(&name), 1));
+            tokio::spawn(async move {
+                let found = |log: &EmbeddedLog| log.topic(&format!("t{round}")).is_some();
+                match log.create_topic(spec).await {
+                    Ok(_) => (true, found(&log)),
+                    Err(Error::TopicExists(_)) => (false, found(&log)),
+                    Err(error) => panic!("{error}"),
+                }
+            })
+        };
+        let creations: Vec<_> = (0..4).map(create).collect();
+        let mut created = 0;
+        for creation in creations {
+            let (mine, found) = creation.await.unwrap();
+            created += i32::from(mine);
+            assert!(found, "round {round}");
+        }
+        assert_eq!(created, 1);
+    }
+}
+
 #[tokio::test]
 async fn topics_are_created_once_and_deleted_with_their_records_and_offsets() {
     let directory = tempdir().unwrap();
