@@ -13,6 +13,7 @@ mod dead_letter;
 mod dead_letters;
 mod decoder;
 mod definition;
+mod escapes;
 mod json;
 mod metadata;
 mod reader;

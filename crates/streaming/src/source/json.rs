@@ -19,6 +19,7 @@ use arrow::{
 };
 use chrono::Utc;
 
+use super::escapes::without_pairs;
 use crate::error::{Error, Result};
 
 /// How many records are decoded at once.
@@ -107,7 +108,8 @@ impl JsonDecoder {
             if value.first() != Some(&b'{') {
                 return Err((i, "the value is not a JSON object".to_owned()));
             }
-            let fed = self.decoder.decode(value).map_err(|error| (i, reason_of(&error)))?;
+            let value = without_pairs(value);
+            let fed = self.decoder.decode(&value).map_err(|error| (i, reason_of(&error)))?;
             if self.decoder.has_partial_record() {
                 return Err((i, "the JSON object is cut off".to_owned()));
             }

@@ -24,6 +24,15 @@ const VALUES: &[(&str, Result<&str, &str>)] = &[
         Ok("-2147483648 | NULL | NULL | NULL | NULL | NULL | NULL | NULL"),
     ),
     ("{}", Ok("NULL | NULL | NULL | NULL | NULL | NULL | NULL | NULL")),
+    (
+        r#"{"t": "\ud869\udf00 \uD83D\uDE00\ud840\udc00"}"#,
+        Ok("NULL | 𪜀 😀𠀀 | NULL | NULL | NULL | NULL | NULL | NULL"),
+    ),
+    (r#"{"t": "\\ud869\\udf00"}"#, Ok("NULL | \\ud869\\udf00 | NULL | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"t": "\ud869"}"#, Err("")),
+    (r#"{"t": "\ud869\ud869"}"#, Err("")),
+    (r#"{"t": "\udf00\ud869"}"#, Err("")),
+    (r#"{"t": "\ud869\udf0"}"#, Err("")),
     (r#"{"t": 12}"#, Ok("NULL | 12 | NULL | NULL | NULL | NULL | NULL | NULL")),
     (r#"{"t": "é\u00e9\n"}"#, Ok("NULL | éé\n | NULL | NULL | NULL | NULL | NULL | NULL")),
     (
