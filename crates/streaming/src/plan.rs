@@ -37,7 +37,7 @@ use crate::{
 use step::{CarriedRows, Step};
 
 /// Counts up when the state's columns or their meaning change: a state of another version is not read.
-pub(crate) const STATE_FORMAT_VERSION: u32 = 1;
+pub(crate) const STATE_FORMAT_VERSION: u32 = 2;
 
 /// A view's query, planned.
 #[derive(Clone, Debug)]

@@ -2,6 +2,9 @@
 //!
 //! Keys are kept once, in arrow's row format, one after the other; a group's number is its place there. A group whose
 //! rows were all taken back keeps its number, for its key may come back.
+//!
+//! What must hold: keys that SQL calls equal are one group. The row format tells `-0.0` from `0.0`, so that a negative
+//! zero becomes a positive one first, as in a query over the lake.
 
 use arrow::{
     array::ArrayRef,
@@ -9,6 +12,7 @@ use arrow::{
     datatypes::DataType,
     row::{RowConverter, Rows, SortField},
 };
+use datafusion::common::utils::normalize_float_zero;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
@@ -49,7 +53,10 @@ impl GroupTable {
     /// The group of each row, new ones numbered on.
     pub(super) fn intern(&mut self, columns: &[ArrayRef], row_count: usize) -> Result<Vec<u32>> {
         let Some(keys) = &mut self.keys else { return Ok(vec![0; row_count]) };
-        let columns = columns.iter().zip(&self.types).map(|(column, data_type)| plain(column, data_type));
+        let columns = columns.iter().zip(&self.types).map(|(column, data_type)| {
+            let column = plain(column, data_type)?;
+            Ok(normalize_float_zero(&column))
+        });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let rows = keys.converter.convert_columns(&columns).map_err(Error::arrow("group rows"))?;
         let mut groups = Vec::with_capacity(row_count);

@@ -1,12 +1,12 @@
 //! The state of a view that does not group: its rows, each identified by its place in the log.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch},
     compute::{concat_batches, filter_record_batch},
 };
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::{ViewChange, evaluated_rows::Piece};
 use crate::{
@@ -33,7 +33,21 @@ pub(super) struct RowFold {
 #[derive(Default)]
 struct Pending {
     added: Vec<RecordBatch>,
-    removed: Vec<Place>,
+    /// Where rows left; one may be among the added again.
+    removed: BTreeSet<Place>,
+}
+
+impl Pending {
+    /// Where rows left and none came back.
+    fn gone(&self, plan: &ViewPlan) -> Result<Vec<Place>> {
+        let mut gone = self.removed.clone();
+        for batch in &self.added {
+            for place in places_of(plan, batch)? {
+                gone.remove(&place);
+            }
+        }
+        Ok(gone.into_iter().collect())
+    }
 }
 
 impl RowFold {
@@ -53,20 +67,14 @@ impl RowFold {
             self.add(rows, true);
             return Ok(());
         };
-        if let Some(weight) = weights.values().iter().find(|weight| weight.abs() != 1) {
-            let reason = format!("a row has weight {weight}, but a place in the log holds one record");
-            return Err(Error::Shape { what: "the weights", reason });
-        }
-        let added: BooleanArray = weights.iter().map(|weight| weight.map(|weight| weight > 0)).collect();
-        let taken_back = arrow::compute::not(&added).map_err(Error::arrow("split rows by weight"))?;
-        let taken_back = filter_record_batch(&rows, &taken_back).map_err(Error::arrow("split rows by weight"))?;
-        self.add(filter_record_batch(&rows, &added).map_err(Error::arrow("split rows by weight"))?, true);
-        self.remove(&places_of(&self.plan, &taken_back)?.collect())
+        let (came, left) = self.net(&rows, weights)?;
+        self.add(filter_record_batch(&rows, &came).map_err(Error::arrow("split rows by weight"))?, true);
+        self.remove(&left)
     }
 
     pub(super) fn drain_changes(&mut self) -> Result<ViewChange> {
         let added = self.concat(&self.changed.added)?;
-        let gone = key_batch(&self.plan, &self.changed.removed)?;
+        let gone = key_batch(&self.plan, &self.changed.gone(&self.plan)?)?;
         let weights = std::iter::repeat_n(1, added.num_rows()).chain(std::iter::repeat_n(-1, gone.num_rows()));
         let weights: Int64Array = weights.collect::<Vec<i64>>().into();
         let rows = self.concat(&[added, gone])?;
@@ -76,7 +84,7 @@ impl RowFold {
 
     pub(super) fn dirty_state(&self) -> Result<RecordBatch> {
         let added = self.states(&self.concat(&self.dirty.added)?, 1)?;
-        let gone = self.states(&key_batch(&self.plan, &self.dirty.removed)?, 0)?;
+        let gone = self.states(&key_batch(&self.plan, &self.dirty.gone(&self.plan)?)?, 0)?;
         concat_batches(self.plan.state_schema(), [&added, &gone]).map_err(Error::arrow("gather states"))
     }
 
@@ -137,6 +145,24 @@ impl RowFold {
             self.dirty.added.push(rows.clone());
         }
         self.changed.added.push(rows);
+    }
+
+    /// What weighted rows come to: which of them to add (for each place at most one), and the places to take back.
+    fn net(&self, rows: &RecordBatch, weights: &Int64Array) -> Result<(BooleanArray, HashSet<Place>)> {
+        let places: Vec<Place> = places_of(&self.plan, rows)?.collect();
+        let mut nets: HashMap<Place, i64> = HashMap::with_capacity(places.len());
+        for (place, weight) in places.iter().zip(weights.values()) {
+            *nets.entry(*place).or_default() += weight;
+        }
+        if let Some(weight) = nets.values().find(|weight| weight.abs() > 1) {
+            let reason = format!("a row has weight {weight}, but a place in the log holds one record");
+            return Err(Error::Shape { what: "the weights", reason });
+        }
+        let left = nets.iter().filter(|(_, weight)| **weight < 0).map(|(place, _)| *place).collect();
+        // Taking the place out of the map leaves the later rows of the same place out.
+        let came = places.iter().zip(weights.values());
+        let came = came.map(|(place, weight)| Some(*weight > 0 && nets.remove(place) == Some(1)));
+        Ok((came.collect(), left))
     }
 
     fn remove(&mut self, places: &HashSet<Place>) -> Result<()> {

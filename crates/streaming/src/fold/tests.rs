@@ -244,6 +244,64 @@ async fn rows_that_are_taken_back_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_row_that_leaves_and_comes_back_is_there_once() {
+    let rows = input().await.slice(0, 1);
+    let plan = plan("SELECT flight FROM flights");
+    let shown = one_shot(&plan, &rows).rows().unwrap();
+    // Weights of the same row, in batches; the sum decides.
+    for batches in [
+        vec![vec![1]],
+        vec![vec![1], vec![-1, 1]],
+        vec![vec![1], vec![1, -1]],
+        vec![vec![1], vec![-1], vec![1]],
+        vec![vec![1], vec![-1], vec![1], vec![-1]],
+        vec![vec![1, -1]],
+    ] {
+        let (mut fold, mut kept, mut states) = (Fold::new(&plan).unwrap(), Kept::default(), Vec::new());
+        for (i, weights) in batches.iter().enumerate() {
+            let same = take_record_batch(&rows, &arrow::array::UInt64Array::from(vec![0; weights.len()])).unwrap();
+            fold.apply(&same, Some(&Int64Array::from(weights.clone()))).unwrap();
+            if i == 0 {
+                kept.take(&plan, &mut fold);
+                states.push(fold.drain_dirty_state().unwrap());
+            }
+        }
+        kept.take(&plan, &mut fold);
+        states.push(fold.drain_dirty_state().unwrap());
+        let is_there = batches.iter().flatten().sum::<i64>() == 1;
+        let expected = if is_there { lines(&shown, 3) } else { Vec::new() };
+        assert_eq!(lines(&fold.rows().unwrap(), 3), expected, "{batches:?}");
+        assert_eq!(kept.lines(), expected, "{batches:?}");
+        let mut restored = Fold::new(&plan).unwrap();
+        states.iter().for_each(|states| restored.restore_state(states).unwrap());
+        assert_eq!(lines(&restored.rows().unwrap(), 3), expected, "{batches:?}");
+    }
+    let twice = take_record_batch(&rows, &arrow::array::UInt64Array::from(vec![0, 0])).unwrap();
+    let refused = Fold::new(&plan).unwrap().apply(&twice, Some(&Int64Array::from(vec![1, 1])));
+    assert!(matches!(refused, Err(Error::Shape { .. })));
+}
+
+#[tokio::test]
+async fn both_zeros_are_one_group() {
+    let rows = input().await.slice(0, 2);
+    let mut columns = rows.columns().to_vec();
+    columns[2] = Arc::new(arrow::array::Float64Array::from(vec![-0.0, 0.0]));
+    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    for query in [
+        "SELECT delay, count(*) AS n FROM flights GROUP BY delay",
+        "SELECT delay, day, count(*) AS n FROM flights GROUP BY delay, day",
+    ] {
+        let expected = oracle(&rows, query).await;
+        let mut fold = Fold::new(&plan(query)).unwrap();
+        for row in 0..2 {
+            fold.apply(&rows.slice(row, 1), None).unwrap();
+        }
+        let width = expected.num_columns();
+        assert_eq!(lines(&fold.rows().unwrap(), width), lines(&expected, width), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_weight_counts_a_row_as_often() {
     let rows = input().await;
     let plan = plan(
