@@ -82,7 +82,8 @@ impl Session {
     ) -> Result<Prepared, SqlError> {
         let (inner, piece, types) = (Arc::clone(&self.inner), statement.0.clone(), parameter_types.to_vec());
         let preparing = Box::pin(async move { inner.prepare(&piece, &types).await });
-        self.inner.guard().run(self.inner.service.engine.run(preparing)).await
+        let prepared = self.inner.guard().run(self.inner.service.engine.run(preparing)).await;
+        self.counted(prepared)
     }
 
     /// Executes a statement; `parameters` are the values of `$1`, `$2`, ...
@@ -97,10 +98,13 @@ impl Session {
         }
         // On the heap: what it takes to plan a query is too much for the stack of a connection's task.
         let outcome = Box::pin(self.inner.act(prepared, parameters)).await;
-        if outcome.is_err() {
+        self.counted(outcome).map_err(|error| error.shifted(prepared.characters_before))
+    }
+
+    fn counted<T>(&self, outcome: Result<T, SqlError>) -> Result<T, SqlError> {
+        outcome.inspect_err(|_| {
             self.inner.service.metrics.query_failures.inc();
-        }
-        outcome.map_err(|error| error.shifted(prepared.characters_before))
+        })
     }
 
     /// Parses, prepares and executes a text with exactly one statement; parameters keep the types they have.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::{OPENAPI, routes::routes},
     Door,
+    client::ask,
 };
 
 #[test]
@@ -74,6 +75,35 @@ async fn health_metrics_and_the_description_are_served() {
     assert!(text.contains("fourfold_http_requests_total{status=\"200\"} 3\n"), "{text}");
     assert!(text.contains("fourfold_http_connections 1\n"), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_answers_other_methods_with_a_problem_and_head_as_get() {
+    let door = Door::open().await;
+    let to = door.server.local_addr;
+    let paths: BTreeSet<String> =
+        routes().iter().map(|route| route.path.replace(['{', '}', '*'], "").replace("/aggregate/", "/gate/")).collect();
+    for path in paths {
+        let answer = ask(to, "PATCH", &path, &[], b"").await;
+        assert_eq!((answer.status, answer.header("content-type")), (405, Some("application/problem+json")), "{path}");
+        let allowed = answer.header("allow").unwrap_or_default().to_owned();
+        let head = ask(to, "HEAD", &path, &[], b"").await;
+        assert!(head.body.is_empty(), "{path}");
+        if allowed.contains("GET") {
+            let get = ask(to, "GET", &path, &[], b"").await;
+            let seen = |name| (head.header(name).map(str::to_owned), get.header(name).map(str::to_owned));
+            assert_eq!(head.status, get.status, "{path}");
+            for name in ["content-type", "fourfold-positions"] {
+                let (of_head, of_get) = seen(name);
+                assert_eq!(of_head, of_get, "{path} {name}");
+            }
+        } else {
+            assert_eq!(head.status, 405, "{path}");
+        }
+    }
+    let image = ask(to, "GET", "/v1/views/board", &[("accept", "image/png")], b"").await;
+    assert_eq!((image.status, image.header("content-type")), (406, Some("application/problem+json")));
     door.close().await;
 }
 
