@@ -48,6 +48,15 @@ with connect() as connection:
     with connection.cursor(binary=True) as binary:
         binary.execute(f"SELECT sensor, readings, latest FROM {view} WHERE last > %b ORDER BY sensor", [27])
         equal("binary parameters and results", binary.fetchall(), [("s1", 10, latest[1]), ("s2", 10, latest[2])])
+    listed = f"SELECT sensor FROM {view} WHERE {{}} ORDER BY sensor"
+    any_of = connection.execute(listed.format("sensor = ANY(%s)"), [["s0", "s2"]]).fetchall()
+    equal("a list of texts is a parameter", any_of, [("s0",), ("s2",)])
+    any_of = connection.execute(listed.format("last = ANY(%s)"), [[28, 29]]).fetchall()
+    equal("a list of numbers is a parameter", any_of, [("s1",), ("s2",)])
+    shifted = connection.execute(f"SELECT latest + %s FROM {view} WHERE sensor = 's0'", [datetime.timedelta(days=1)])
+    equal("an interval is a parameter", shifted.fetchone(), (latest[0] + datetime.timedelta(days=1),))
+    alike = connection.execute("SELECT 1, 1, 1::smallint, NULL, NULL::text")
+    equal("columns may have one name", alike.fetchone(), (1, 1, 1, None, None))
     for _ in range(10):
         found = connection.execute(point, ["s2"], prepare=True).fetchone()
     equal("a prepared statement is run again", found, (10,))

@@ -7,7 +7,7 @@
 //! How values look in JSON: integers and floats as numbers (what is not finite as `null`), decimals as numbers with
 //! all their digits, times as ISO 8601 text, binary as hexadecimal text. CSV has neither lists nor structs.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -184,8 +184,9 @@ fn too_large(limit: &str) -> Problem {
 
 /// The rows as a body that is produced as the client takes it.
 pub(super) async fn streamed(server: &Server, mut rows: Rows, format: Format) -> Result<Response> {
-    if format == Format::Csv {
-        require_flat(&rows.schema)?;
+    match format {
+        Format::Csv => require_flat(&rows.schema)?,
+        Format::Json | Format::NdJson => require_distinct(&rows.schema)?,
     }
     let deadline = Instant::now() + server.settings.stream_timeout;
     // The first rows are awaited before the head is sent: most of what can fail fails here, as a proper problem.
@@ -222,6 +223,19 @@ fn require_flat(schema: &Schema) -> Result<()> {
         ))
         .with_hint("accept application/json or application/x-ndjson")
         .into()),
+    }
+}
+
+/// A row as an object has one value a name.
+fn require_distinct(schema: &Schema) -> Result<()> {
+    let mut names = BTreeSet::new();
+    match schema.fields().iter().find(|field| !names.insert(field.name())) {
+        None => Ok(()),
+        Some(field) => Err(Problem::invalid(format!(
+            "several columns are called {:?}, and a row of NDJSON is an object, with one value a name",
+            field.name()
+        ))
+        .with_hint("give them aliases, or accept application/json or text/csv, where a row is a list")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parameters: PostgreSQL's types and bytes as Arrow's.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use arrow_pg::datatypes::{df::deserialize_parameters_with_server_types, into_pg_type};
 use datafusion::common::{ParamValues, ScalarValue};
 use pgwire::{
@@ -29,6 +29,14 @@ pub(super) fn arrow_type(pg_type: &Type) -> Option<DataType> {
         Type::TIME => DataType::Time64(TimeUnit::Nanosecond),
         Type::TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),
         Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Type::INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
+        Type::BOOL_ARRAY => DataType::new_list(DataType::Boolean, true),
+        Type::INT2_ARRAY => DataType::new_list(DataType::Int16, true),
+        Type::INT4_ARRAY => DataType::new_list(DataType::Int32, true),
+        Type::INT8_ARRAY => DataType::new_list(DataType::Int64, true),
+        Type::FLOAT4_ARRAY => DataType::new_list(DataType::Float32, true),
+        Type::FLOAT8_ARRAY => DataType::new_list(DataType::Float64, true),
+        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY => DataType::new_list(DataType::Utf8, true),
         _ => return None,
     })
 }

@@ -47,7 +47,7 @@ impl Relations {
     }
 
     /// The columns of a name and whether it is a view.
-    fn describe(&self, name: &str) -> Option<(SchemaRef, TableType)> {
+    pub(super) fn describe(&self, name: &str) -> Option<(SchemaRef, TableType)> {
         if let Some(view) = self.views.get(name) {
             return Some((view.schema(), TableType::View));
         }

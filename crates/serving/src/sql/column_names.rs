@@ -1,6 +1,7 @@
 //! What PostgreSQL calls the columns of a result: `count` rather than `count(*)`, `?column?` rather than `Int64(1)`.
 //!
-//! What must hold: names that DataFusion keeps apart stay apart, since a row may become a map of its columns.
+//! What must hold: a result may have several columns of one name, as in PostgreSQL; whoever makes a map of a row looks
+//! to it. The order of columns is that of the statement.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,48 +17,85 @@ use datafusion::{
 };
 use futures::StreamExt;
 
+/// Between a name and the number that tells a column from others of that name, while DataFusion has them in its hands.
+const APART: char = '\u{1f}';
+
 /// The columns of a statement's result under PostgreSQL's names.
-pub(super) fn rename(tree: &Statement, columns: SchemaRef) -> SchemaRef {
-    let Statement::Query(query) = tree else { return columns };
-    let Some(select) = first_select(query) else { return columns };
-    let expressions = select.projection.iter().map(|item| match item {
-        SelectItem::UnnamedExpr(expr) => Some(Some(expr)),
-        SelectItem::ExprWithAlias { .. } => Some(None),
-        // A wildcard stands for columns that have names.
+pub(super) fn rename(tree: &Statement, columns: &SchemaRef) -> SchemaRef {
+    let expressions = select_items(tree).filter(|items| items.len() == columns.fields().len());
+    let own = |at: usize| match expressions.as_ref()?.get(at)? {
+        SelectItem::UnnamedExpr(expr) => name_of(expr),
         _ => None,
-    });
-    let Some(expressions) = expressions.collect::<Option<Vec<_>>>() else { return columns };
-    if expressions.len() != columns.fields().len() {
-        return columns;
-    }
-    let own = columns.fields().iter().zip(expressions);
-    let names: Vec<String> =
-        own.map(|(field, expr)| expr.and_then(name_of).unwrap_or_else(|| field.name().clone())).collect();
-    let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
-    for name in &names {
-        *uses.entry(name).or_default() += 1;
-    }
-    let renamed = columns.fields().iter().zip(&names).map(|(field, name)| match uses.get(name.as_str()) {
-        Some(1) if name != field.name() => Arc::new(Field::clone(field).with_name(name)),
-        _ => Arc::clone(field),
+    };
+    let renamed = columns.fields().iter().enumerate().map(|(at, field)| {
+        let name = own(at).unwrap_or_else(|| field.name().split(APART).next().unwrap_or_default().to_owned());
+        if name == *field.name() { Arc::clone(field) } else { Arc::new(Field::clone(field).with_name(name)) }
     });
     Arc::new(Schema::new_with_metadata(renamed.collect::<Vec<_>>(), columns.metadata().clone()))
 }
 
-/// Gives columns that are written alike names of their own, which DataFusion asks for and PostgreSQL does not.
-pub(super) fn tell_apart(tree: &mut Statement) {
-    let Statement::Query(query) = tree else { return };
-    let SetExpr::Select(select) = &mut *query.body else { return };
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for item in &mut select.projection {
-        let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let uses = seen.entry(expr.to_string()).or_default();
-        *uses += 1;
-        if *uses > 1 {
-            let name = name_of(expr).unwrap_or_else(|| expr.to_string());
-            let alias = Ident::with_quote('"', format!("{name}_{uses}"));
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+/// What a query selects, where each item is one column.
+fn select_items(tree: &Statement) -> Option<&[SelectItem]> {
+    let Statement::Query(query) = tree else { return None };
+    let items = &first_select(query)?.projection;
+    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    items.iter().all(is_one).then_some(items.as_slice())
+}
+
+/// The statement with columns of the same name told apart, which DataFusion asks for and PostgreSQL does not; `None`
+/// when there are none. [`rename`] gives them their names back.
+pub(super) fn told_apart(tree: &Statement) -> Option<Statement> {
+    let mut tree = tree.clone();
+    let mut query = &mut tree;
+    while let Statement::Explain { statement: inner, .. } | Statement::Prepare { statement: inner, .. } = query {
+        query = inner;
+    }
+    let Statement::Query(query) = query else { return None };
+    tell_apart(&mut query.body).then_some(tree)
+}
+
+fn tell_apart(body: &mut SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => tell_items_apart(&mut select.projection),
+        SetExpr::Query(query) => tell_apart(&mut query.body),
+        SetExpr::SetOperation { left, right, .. } => {
+            let (left, right) = (tell_apart(left), tell_apart(right));
+            left || right
         }
+        _ => false,
+    }
+}
+
+fn tell_items_apart(items: &mut [SelectItem]) -> bool {
+    let mut uses: BTreeMap<String, usize> = BTreeMap::new();
+    // A wildcard may stand for a column of any name.
+    let wildcard =
+        items.iter().any(|item| !matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }));
+    let mut changed = false;
+    for item in items {
+        let (expr, name, is_named) = match &*item {
+            SelectItem::UnnamedExpr(expr) => (expr, column_name(expr), name_of(expr).is_none()),
+            SelectItem::ExprWithAlias { expr, alias } => (expr, super::statement::identifier(alias), true),
+            _ => continue,
+        };
+        let number = uses.entry(name.clone()).or_default();
+        *number += 1;
+        // DataFusion compares expressions and not names, and what it takes for the same may be called differently.
+        if *number > 1 || wildcard || !is_named {
+            let alias = Ident::with_quote('"', format!("{name}{APART}{number}"));
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// What a column without an alias is called.
+fn column_name(expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(name) => super::statement::identifier(name),
+        Expr::CompoundIdentifier(parts) => parts.last().map(super::statement::identifier).unwrap_or_default(),
+        other => name_of(other).unwrap_or_else(|| other.to_string()),
     }
 }
 

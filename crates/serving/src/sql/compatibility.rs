@@ -60,7 +60,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Statement>, ParserError> {
 }
 
 /// What is beyond DataFusion, or not in its catalogue, becomes NULL: `ARRAY(SELECT ...)`, with which psql lists the
-/// members of a role, and `reloptions`, of which no view has any.
+/// members of a role, and `reloptions` and lists of rights, of which no view has any.
 fn forget_arrays_of_rows(statement: &mut Statement) {
     // The walk has nothing to stop for.
     let _: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
@@ -69,8 +69,8 @@ fn forget_arrays_of_rows(statement: &mut Statement) {
                 function.name.to_string().eq_ignore_ascii_case("array")
                     && matches!(function.args, FunctionArguments::Subquery(_))
             }
-            Expr::BinaryOp { left, op: BinaryOperator::StringConcat, .. } => is_reloptions(left),
-            other => is_reloptions(other),
+            Expr::BinaryOp { left, op: BinaryOperator::StringConcat, .. } => is_column(left, &["reloptions"]),
+            other => is_column(other, &["reloptions", "relacl", "nspacl", "datacl"]),
         };
         if forgotten {
             *expr = NO_TEXTS.clone();
@@ -79,8 +79,8 @@ fn forget_arrays_of_rows(statement: &mut Statement) {
     });
 }
 
-fn is_reloptions(expr: &Expr) -> bool {
-    matches!(expr, Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|part| part.value == "reloptions"))
+fn is_column(expr: &Expr, names: &[&str]) -> bool {
+    matches!(expr, Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|part| names.contains(&&*part.value)))
 }
 
 /// `NULL::TEXT[]`.

@@ -21,6 +21,7 @@ mod error;
 mod explain;
 mod functions;
 mod guard;
+mod information_schema;
 mod outcome;
 mod parser;
 mod planner;

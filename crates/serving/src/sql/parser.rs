@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::{ast, dialect::PostgreSqlDialect, parser::Parser
 use streaming::{SqlError, Statement, sql};
 
 use super::{
-    column_names, compatibility,
+    compatibility,
     error::{sqlstate, syntax_error},
 };
 
@@ -61,10 +61,7 @@ pub(super) fn tree(text: &str) -> Result<ast::Statement, SqlError> {
     let statements = statements.map_err(|error| syntax_error(&error, text))?;
     let mut statements = statements.into_iter();
     match (statements.next(), statements.next()) {
-        (Some(mut statement), None) => {
-            column_names::tell_apart(&mut statement);
-            Ok(statement)
-        }
+        (Some(statement), None) => Ok(statement),
         _ => Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error: one statement is expected")),
     }
 }

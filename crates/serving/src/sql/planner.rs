@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::{
     common::{ParamValues, ScalarValue, metadata::ScalarAndMetadata},
     error::DataFusionError,
@@ -13,6 +13,8 @@ use datafusion::{
         sqlparser::ast::{self, visit_expressions},
     },
 };
+
+use super::column_names;
 
 /// More than this many parameters are refused, as in PostgreSQL's protocol.
 const PARAMETERS_MAX: usize = 65_535;
@@ -51,8 +53,12 @@ pub(super) async fn describe(
         }
         Err(_) => vec![None; count],
     };
-    let counted = limit_parameters(tree);
-    let fallback = |index: usize| if counted.contains(&(index + 1)) { DataType::Int64 } else { DataType::Utf8 };
+    let (counted, lists) = (limit_parameters(tree), list_parameters(tree));
+    let fallback = |index: usize| match index + 1 {
+        number if counted.contains(&number) => DataType::Int64,
+        number if lists.contains(&number) => DataType::new_list(DataType::Utf8, true),
+        _ => DataType::Utf8,
+    };
     let types = implied.into_iter().enumerate();
     let types: Vec<DataType> =
         types.map(|(index, implied)| given(index).or(implied).unwrap_or_else(|| fallback(index))).collect();
@@ -95,8 +101,17 @@ async fn plan_typed(
     }
 }
 
+/// The columns of the plan may have other names than they are to have: see [`column_names::rename`].
 async fn plan_tree(state: &SessionState, tree: ast::Statement) -> Result<LogicalPlan, DataFusionError> {
-    state.statement_to_plan(Statement::Statement(Box::new(tree))).await
+    let told_apart = column_names::told_apart(&tree);
+    let planned = state.statement_to_plan(Statement::Statement(Box::new(tree))).await;
+    match (planned, told_apart) {
+        // Only where it fails otherwise, since ORDER BY and others refer to columns as they are written.
+        (Err(error), Some(tree)) => {
+            state.statement_to_plan(Statement::Statement(Box::new(tree))).await.map_err(|_| error)
+        }
+        (planned, _) => planned,
+    }
 }
 
 /// The highest `$n` of a statement.
@@ -137,6 +152,20 @@ fn limit_parameters(tree: &ast::Statement) -> Vec<usize> {
     counts.into_iter().flatten().filter_map(|expr| placeholder(expr)?.ok()).collect()
 }
 
+/// The parameters that are lists: `column = ANY ($1)`.
+fn list_parameters(tree: &ast::Statement) -> Vec<usize> {
+    let mut lists = Vec::new();
+    // The walk has nothing to stop for.
+    let _: ControlFlow<()> = visit_expressions(tree, |expr| {
+        if let ast::Expr::AnyOp { right, .. } | ast::Expr::AllOp { right, .. } = expr {
+            let inner = if let ast::Expr::Nested(inner) = &**right { inner } else { right };
+            lists.extend(placeholder(inner).and_then(Result::ok));
+        }
+        ControlFlow::Continue(())
+    });
+    lists
+}
+
 fn is_about_parameters(error: &DataFusionError) -> bool {
     let message = error.to_string();
     message.contains("laceholder")
@@ -168,6 +197,7 @@ fn sql_type(data_type: &DataType) -> Option<ast::DataType> {
         DataType::Decimal128(precision, scale) => {
             Sql::Decimal(ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale)))
         }
+        DataType::Interval(IntervalUnit::MonthDayNano) => Sql::Interval { fields: None, precision: None },
         DataType::List(item) => {
             Sql::Array(ArrayElemTypeDef::SquareBracket(Box::new(sql_type(item.data_type())?), None))
         }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use datafusion::{
-    catalog::{CatalogProviderList, SchemaProvider, information_schema::InformationSchemaProvider},
+    catalog::{CatalogProviderList, SchemaProvider},
     error::DataFusionError,
     execution::{
         SessionStateBuilder,
@@ -27,6 +27,7 @@ use super::{
     },
     engine::Engine,
     functions,
+    information_schema::InformationSchema,
 };
 use crate::views::Views;
 
@@ -115,7 +116,7 @@ fn describing_context(relations: &Relations, settings: &SqlSettings) -> Result<S
     setup_pg_catalog(&context, CATALOG, Roles).map_err(|error| *error)?;
     functions::register(&context, settings);
     if let Some(catalog) = catalogs.catalog(CATALOG) {
-        let information_schema = Arc::new(InformationSchemaProvider::new(Arc::clone(&catalogs)));
+        let information_schema = Arc::new(InformationSchema::new(relations.clone(), Arc::clone(&catalogs)));
         catalog.register_schema(INFORMATION_SCHEMA, information_schema)?;
     }
     Ok(context)

@@ -65,7 +65,18 @@ async fn queries_read_views_and_sources_with_their_positions() {
             &["departures", "hours"],
             "",
         ),
-        ("SELECT count(*) FROM information_schema.columns WHERE table_name = 'hours'", &["3"], ""),
+        (
+            "SELECT column_name, data_type, udt_name, numeric_precision FROM information_schema.columns \
+             WHERE table_name = 'hours' AND table_schema = 'public' ORDER BY ordinal_position",
+            &["carrier text text ", "hour integer int4 32", "flights bigint int8 64"],
+            "",
+        ),
+        (
+            "SELECT data_type FROM information_schema.columns WHERE column_name = '_arrival_time'",
+            &["timestamp with time zone"],
+            "",
+        ),
+        ("SELECT pg_size_pretty(10239::bigint), pg_size_pretty(-20480::bigint)", &["10239 bytes -20 kB"], ""),
     ];
     for (text, expected, at) in cases {
         let answer = rows(&session, text, &[]).await.unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -82,9 +93,20 @@ async fn columns_are_named_as_postgresql_does() {
         ("SELECT count(*), sum(flights) AS n, upper(carrier) FROM hours GROUP BY carrier", &["count", "n", "upper"]),
         ("SELECT 1, hours.flights::text, CASE WHEN true THEN 1 END FROM hours", &["?column?", "flights", "case"]),
         ("SELECT *, 1 FROM totals", &["carrier", "total", "Int64(1)"]),
-        // What would be called alike keeps DataFusion's names apart.
-        ("SELECT max(flights), max(hour) FROM hours", &["max(hours.flights)", "max(hours.hour)"]),
-        ("SELECT total, total FROM totals", &["total", "total_2"]),
+        // Several columns may have one name.
+        ("SELECT max(flights), max(hour) FROM hours", &["max", "max"]),
+        ("SELECT total, total FROM totals", &["total", "total"]),
+        ("SELECT total, totals.total, total AS total FROM totals ORDER BY total", &["total", "total", "total"]),
+        ("SELECT flights, flights FROM hours WHERE carrier = 'AA' AND hour = 1", &["flights", "flights"]),
+        ("SELECT count(*), count(*) FROM totals", &["count", "count"]),
+        ("SELECT 1, 1", &["?column?", "?column?"]),
+        ("SELECT NULL, NULL::TEXT, 1::INT, 1::SMALLINT", &["?column?", "text", "int", "smallint"]),
+        ("SELECT carrier AS x, total AS x FROM totals", &["x", "x"]),
+        ("SELECT *, total FROM totals", &["carrier", "total", "total"]),
+        ("SELECT total, * FROM totals ORDER BY carrier", &["total", "carrier", "total"]),
+        ("SELECT 1, 1 UNION ALL SELECT 2, 2", &["?column?", "?column?"]),
+        ("SELECT a.total, b.total FROM totals a JOIN totals b USING (carrier)", &["total", "total"]),
+        ("SELECT carrier, carrier, count(*) FROM hours GROUP BY 1, 2", &["carrier", "carrier", "count"]),
         ("SELECT flights AS f FROM hours WHERE carrier = 'AA' AND hour = 1", &["f"]),
     ];
     for (text, expected) in cases {
@@ -370,9 +392,9 @@ async fn variables_follow_the_transaction() {
         ("SET statement_timeout TO '2min'", "SET"),
         ("SHOW statement_timeout", "2min"),
         ("BEGIN", "BEGIN"),
-        ("SET LOCAL statement_timeout = 5", "SET"),
+        ("SET LOCAL statement_timeout = 50000", "SET"),
         ("SET application_name = 'psql'", "SET"),
-        ("SHOW statement_timeout", "5"),
+        ("SHOW statement_timeout", "50000"),
         ("COMMIT", "COMMIT"),
         ("SHOW statement_timeout", "2min"),
         ("SHOW application_name", "psql"),

@@ -36,6 +36,25 @@ async fn a_query_answers_columns_rows_and_positions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn columns_of_one_name_come_as_lists_and_not_as_objects() {
+    let door = Door::open().await;
+    put(&door.view, &[("AA", 7, None)], "flights/0:10");
+    let query = r#"{"sql": "SELECT departures, departures, count(*) FROM board GROUP BY departures"}"#;
+    let columns = json!([{ "name": "departures" }, { "name": "departures" }, { "name": "count" }]);
+    door.check("POST /v1/sql", Some(query), 200, json!({ "columns": columns, "rows": [[7, 7, 1]] })).await;
+    let accept = |accepted: &'static str| {
+        let headers = [("content-type", "application/json"), ("accept", accepted)];
+        let address = door.server.local_addr;
+        async move { ask(address, "POST", "/v1/sql", &headers, query.as_bytes()).await }
+    };
+    assert_eq!(accept("text/csv").await.text(), "departures,departures,count\n7,7,1\n");
+    let refused = accept("application/x-ndjson").await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("several columns are called \\\"departures\\\""), "{}", refused.text());
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_waits_for_the_position_that_it_demands() {
     let door = Door::open().await;
     put(&door.view, &[("AA", 1, None)], "flights/0:10");

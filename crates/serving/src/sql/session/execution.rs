@@ -151,7 +151,7 @@ impl Inner {
         let (tree, types, values) = (Arc::clone(tree), Arc::clone(&prepared.parameters), parameters.to_vec());
         let planning = Box::pin(async move {
             let plan = planner::plan(&state, &tree, &types, &values).await?;
-            let schema = column_names::rename(&tree, columns_of(&plan));
+            let schema = column_names::rename(&tree, &columns_of(&plan));
             let plan = state.create_physical_plan(&plan).await?;
             Ok::<_, DataFusionError>((schema, plan, state.task_ctx()))
         });

@@ -84,7 +84,7 @@ impl Inner {
         let described = planner::describe(&self.service.describing, tree, given).await;
         let (plan, parameters) = described.map_err(|error| self.failed(&error, text))?;
         refuse_writes(&plan)?;
-        Ok((column_names::rename(tree, columns_of(&plan)), parameters))
+        Ok((column_names::rename(tree, &columns_of(&plan)), parameters))
     }
 }
 
