@@ -63,7 +63,11 @@ impl Product {
 
     /// Opens what a crash now would leave.
     pub(crate) async fn after_a_crash(&self, directory: &Path) -> Self {
-        copy(&self.directory, directory);
+        // A file may go between its listing and its copying; a crash is one moment, so the copy begins again.
+        while let Err(error) = copy(&self.directory, directory) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+            std::fs::remove_dir_all(directory).unwrap();
+        }
         Self::open(directory).await
     }
 
@@ -127,15 +131,16 @@ pub(crate) async fn counts(relation: &dyn Relation, at_least: &Positions) -> Cou
     rows.collect()
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            std::fs::copy(entry.path(), target)?;
         }
     }
+    Ok(())
 }

@@ -73,7 +73,7 @@ impl EvaluatedRows {
         for name in places(plan) {
             carried.push(rows.column_by_name(name).map(ArrayRef::clone).ok_or_else(|| missing(name))?);
         }
-        evaluated.add(plan, CarriedRows { rows, carried }, 0)?;
+        evaluated.add(plan, &CarriedRows { rows, carried }, 0)?;
         if let (Some(weights), false) = (weights, evaluated.failed.is_empty()) {
             // Rows of weight 0 were not counted.
             let weights = weights.values().iter().enumerate();
@@ -93,7 +93,7 @@ impl EvaluatedRows {
     }
 
     /// Evaluates rows as a whole, or in halves when that fails, down to the single row.
-    fn add(&mut self, plan: &ViewPlan, input: CarriedRows, first: usize) -> Result<()> {
+    fn add(&mut self, plan: &ViewPlan, input: &CarriedRows, first: usize) -> Result<()> {
         let row_count = input.rows.num_rows();
         match evaluate(plan, input.clone()) {
             Ok(piece) => self.pieces.push(piece),
@@ -101,8 +101,8 @@ impl EvaluatedRows {
             Err(error) if row_count == 1 => self.failed.push(FailedRow { row: first, reason: error.to_string() }),
             Err(_) => {
                 let half = row_count / 2;
-                self.add(plan, input.slice(0, half), first)?;
-                self.add(plan, input.slice(half, row_count - half), first + half)?;
+                self.add(plan, &input.slice(0, half), first)?;
+                self.add(plan, &input.slice(half, row_count - half), first + half)?;
             }
         }
         Ok(())
