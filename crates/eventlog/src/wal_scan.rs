@@ -70,6 +70,15 @@ impl Window<'_> {
         Ok(self.bytes.get(from..to).unwrap_or_default())
     }
 
+    /// How many zeros come next in a file from `at` on, in whole alignments, as far as the window shows; it is moved only
+    /// where it shows nothing of them. No frame begins with so many.
+    fn zeros(&mut self, file: usize, at: u64) -> Result<u64> {
+        let (from, _) = self.range(file, at, FRAME_ALIGNMENT)?;
+        let shown = self.bytes.get(from..).unwrap_or_default();
+        let zeros = shown.iter().position(|byte| *byte != 0).unwrap_or(shown.len());
+        Ok((zeros - zeros % FRAME_ALIGNMENT) as u64)
+    }
+
     /// Where in the window they are; it is moved there first.
     fn range(&mut self, file: usize, at: u64, count: usize) -> Result<(usize, usize)> {
         let Some(of) = self.files.get(file).filter(|of| at < of.size_bytes) else { return Ok((0, 0)) };
@@ -201,6 +210,12 @@ impl<'a> WalScan<'a> {
                 return Ok(first.or(Some((index, at, begins))));
             }
             while at < file.size_bytes {
+                // What was made room for and not written yet is most of a file.
+                let unused = self.window.zeros(index, at)?;
+                if unused > 0 {
+                    at += unused;
+                    continue;
+                }
                 // Look before checking: on noise, computing a checksum at every step would take for ever.
                 let sequences = self.expected..=self.expected.saturating_add(frames_max);
                 let plausible = Frame::may_begin(self.window.look(index, at, FRAME_HEADER_BYTES)?, sequences);
