@@ -1,19 +1,11 @@
-//! One connection: its session, and which part of it answers which messages.
+//! What belongs to one connection: its session, its place among the connections, and what its client was told.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use model::Principal;
 use parking_lot::Mutex;
-use pgwire::{
-    api::{
-        ErrorHandler, NoopHandler, PgWireServerHandlers,
-        auth::StartupHandler,
-        cancel::CancelHandler,
-        copy::CopyHandler,
-        query::{ExtendedQueryHandler, SimpleQueryHandler},
-    },
-    error::PgWireResult,
-};
+use pgwire::error::PgWireResult;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     backend::Backend,
@@ -28,8 +20,11 @@ pub(super) struct Connection {
     pub(super) session: Arc<Session>,
     pub(super) parser: Arc<StatementParser>,
     pub(super) cancels: Arc<Cancels>,
-    /// The limit that is reached already; the client is told so and sent away.
-    pub(super) refused: Option<usize>,
+    /// The places of all connections, and how many there are.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) connections_max: usize,
+    /// Its own place, from the moment that the client has said who it is.
+    pub(super) place: Mutex<Option<OwnedSemaphorePermit>>,
     pub(super) prepared_statements_max: usize,
     /// The named prepared statements, to hold them to their limit.
     pub(super) statement_names: Mutex<BTreeSet<String>>,
@@ -44,7 +39,7 @@ impl Connection {
         sql: &Arc<SqlService>,
         principal: Principal,
         cancels: Arc<Cancels>,
-        refused: Option<usize>,
+        places: Arc<Semaphore>,
         settings: &PgSettings,
     ) -> Self {
         let session = Arc::new(sql.session(principal));
@@ -52,7 +47,9 @@ impl Connection {
             parser: Arc::new(StatementParser(Arc::clone(&session))),
             session,
             cancels,
-            refused,
+            places,
+            connections_max: settings.connections_max,
+            place: Mutex::default(),
             prepared_statements_max: settings.prepared_statements_max,
             statement_names: Mutex::default(),
             positions_told: Mutex::default(),
@@ -70,34 +67,5 @@ impl Connection {
             changed
         };
         if changed { client.feed_parameter("fourfold.positions", text).await } else { Ok(()) }
-    }
-}
-
-/// The parts of a connection, as pgwire asks for them.
-pub(super) struct Handlers(pub(super) Arc<Connection>);
-
-impl PgWireServerHandlers for Handlers {
-    fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
-        Arc::clone(&self.0)
-    }
-
-    fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
-        Arc::clone(&self.0)
-    }
-
-    fn startup_handler(&self) -> Arc<impl StartupHandler> {
-        Arc::clone(&self.0)
-    }
-
-    fn copy_handler(&self) -> Arc<impl CopyHandler> {
-        Arc::new(NoopHandler)
-    }
-
-    fn error_handler(&self) -> Arc<impl ErrorHandler> {
-        Arc::new(NoopHandler)
-    }
-
-    fn cancel_handler(&self) -> Arc<impl CancelHandler> {
-        Arc::clone(&self.0)
     }
 }

@@ -13,9 +13,11 @@
 mod backend;
 mod cancel;
 mod connection;
+mod conversation;
 mod copy_text;
 mod error;
 mod extended;
+mod frame;
 mod parameters;
 mod respond;
 mod server;

@@ -1,22 +1,21 @@
 //! The listener: accepts connections up to a limit and ends them when the server stops.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use model::{Error, Principal, Result};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::{JoinHandle, JoinSet},
+    time::timeout,
 };
 
-use super::{
-    cancel::Cancels,
-    connection::{Connection, Handlers},
-};
+use super::{cancel::Cancels, connection::Connection, conversation::Conversation};
 use crate::sql::SqlService;
 
-/// Connections that are told that there are too many, rather than dropped without a word.
-const REFUSALS_MAX: usize = 16;
+/// Connections whose client has not said yet who it is, beside those that have a place; one more is dropped without a
+/// word.
+const STARTING_MAX: usize = 256;
 
 /// Where the door is and how many may come in.
 #[derive(Clone, Debug)]
@@ -25,13 +24,20 @@ pub struct PgSettings {
     pub listen: SocketAddr,
     /// Connections at a time; one more gets an error.
     pub connections_max: usize,
+    /// How long a client may take to say who it is, and a cancel request to come.
+    pub startup_timeout: Duration,
     /// Named prepared statements a connection.
     pub prepared_statements_max: usize,
 }
 
 impl Default for PgSettings {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 5433)), connections_max: 100, prepared_statements_max: 1_000 }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 5433)),
+            connections_max: 100,
+            startup_timeout: Duration::from_secs(10),
+            prepared_statements_max: 1_000,
+        }
     }
 }
 
@@ -48,7 +54,7 @@ pub struct PgServer {
 /// # Errors
 /// [`Unavailable`](model::ErrorKind::Unavailable) when the address cannot be listened on.
 pub async fn start(settings: PgSettings, sql: Arc<SqlService>) -> Result<PgServer> {
-    let cannot_listen = |e: std::io::Error| {
+    let cannot_listen = |e: io::Error| {
         Error::unavailable(format!("cannot listen for PostgreSQL clients on {}", settings.listen))
             .with_hint("another program may hold the port: choose another one, or stop that program")
             .with_source(e)
@@ -78,14 +84,14 @@ impl PgServer {
 }
 
 enum Event {
-    Accepted(std::io::Result<(TcpStream, SocketAddr)>),
+    Accepted(io::Result<(TcpStream, SocketAddr)>),
     ConnectionEnded,
     Stop,
 }
 
 async fn accept(listener: TcpListener, settings: PgSettings, sql: Arc<SqlService>, mut stopped: oneshot::Receiver<()>) {
     let places = Arc::new(Semaphore::new(settings.connections_max));
-    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let starting = Arc::new(Semaphore::new(STARTING_MAX));
     let cancels = Arc::new(Cancels::default());
     let mut connections = JoinSet::new();
     loop {
@@ -100,28 +106,36 @@ async fn accept(listener: TcpListener, settings: PgSettings, sql: Arc<SqlService
             Event::Accepted(Err(error)) => {
                 // Out of file descriptors, mostly: a pause lets some come back.
                 tracing::warn!(%error, "cannot accept a PostgreSQL client");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Event::Accepted(Ok((stream, peer))) => {
-                let (place, refused) = match Arc::clone(&places).try_acquire_owned() {
-                    Ok(place) => (place, None),
-                    Err(_) => match Arc::clone(&refusals).try_acquire_owned() {
-                        Ok(place) => (place, Some(settings.connections_max)),
-                        Err(_) => continue,
-                    },
-                };
-                let connection =
-                    Connection::new(&sql, Principal::anonymous(), Arc::clone(&cancels), refused, &settings);
-                connections.spawn(serve(stream, peer, connection, place));
+                let Ok(entry) = Arc::clone(&starting).try_acquire_owned() else { continue };
+                let (places, cancels) = (Arc::clone(&places), Arc::clone(&cancels));
+                let connection = Connection::new(&sql, Principal::anonymous(), cancels, places, &settings);
+                let serving = serve(stream, connection, entry, settings.startup_timeout);
+                connections.spawn(async move {
+                    if let Err(error) = serving.await {
+                        tracing::debug!(%peer, %error, "a PostgreSQL connection ended");
+                    }
+                });
             }
         }
     }
     connections.shutdown().await;
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, connection: Connection, place: OwnedSemaphorePermit) {
-    if let Err(error) = pgwire::tokio::process_socket(stream, None, Handlers(Arc::new(connection))).await {
-        tracing::debug!(%peer, %error, "a PostgreSQL connection ended");
+/// `entry` is given up when the client has its place.
+async fn serve(
+    stream: TcpStream,
+    connection: Connection,
+    entry: OwnedSemaphorePermit,
+    startup_timeout: Duration,
+) -> io::Result<()> {
+    let mut conversation = Conversation::new(stream, connection)?;
+    let Ok(begun) = timeout(startup_timeout, conversation.begin()).await else { return Ok(()) };
+    if !begun? {
+        return Ok(());
     }
-    drop(place);
+    drop(entry);
+    conversation.go_on().await
 }

@@ -1,6 +1,6 @@
 //! How a connection begins: the client says what it wants, the server says what it is.
 
-use std::{collections::HashMap, fmt::Debug};
+use std::{collections::HashMap, fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use futures::Sink;
@@ -31,10 +31,11 @@ impl StartupHandler for Connection {
         let PgWireFrontendMessage::Startup(startup) = message else { return Ok(()) };
         protocol_negotiation(client, &startup).await?;
         save_startup_parameters_to_metadata(client, &startup);
-        if let Some(connections_max) = self.refused {
-            let message = format!("sorry, too many clients already: the limit is {connections_max}");
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let message = format!("sorry, too many clients already: the limit is {}", self.connections_max);
             return Err(fatal_error(SqlError::new(sqlstate::TOO_MANY_CONNECTIONS, message)));
-        }
+        };
+        *self.place.lock() = Some(place);
         for (name, value) in settings_of(&startup.parameters).map_err(fatal_error)? {
             self.session.set_variable(&name, &value).map_err(fatal_error)?;
         }

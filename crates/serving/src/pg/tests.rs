@@ -342,6 +342,62 @@ async fn one_connection_too_many_is_told_so() {
     panic!("the place of a connection that is gone was not given to another");
 }
 
+#[tokio::test]
+async fn connections_that_never_begin_take_no_place_and_end() {
+    let startup_timeout = Duration::from_millis(300);
+    let (_fixture, server) = open(PgSettings { connections_max: 1, startup_timeout, ..PgSettings::default() }).await;
+    let mut half_open = Vec::new();
+    for sent in [&b""[..], b"\0", b"\0\0\0\x08\x04\xd2\x16\x2f", b"\0\0\0\x20\0\x03"].repeat(10) {
+        let mut wire = Wire::raw(&server).await;
+        wire.stream.write_all(sent).await.unwrap();
+        half_open.push(wire);
+    }
+    let mut wire = Wire::connect(&server).await;
+    for mut ended in half_open {
+        let mut rest = Vec::new();
+        let ending = ended.stream.read_to_end(&mut rest);
+        tokio::time::timeout(Duration::from_secs(30), ending).await.expect("it ends").unwrap();
+    }
+    assert_eq!(kinds(&wire.query("SELECT 1").await), "TDC", "one that began stays");
+}
+
+#[tokio::test]
+async fn a_message_that_is_none_is_answered_with_an_error() {
+    let (_fixture, server) = open(PgSettings::default()).await;
+    let mut wire = Wire::connect(&server).await;
+    wire.send(b'Q', b"SELECT 1").await;
+    assert_eq!(code(&wire.until_ready().await), "08P01");
+    let bodies: &[(u8, &[u8])] = &[
+        (b'P', b"\0select $1\0\xff\xff"),
+        (b'P', b""),
+        (b'B', b"\0\0\0\0\0\x01\0\0\0\x09a\0\0"),
+        (b'B', b"\0\0"),
+        (b'D', b""),
+        (b'C', b"S"),
+        (b'E', b"\0\0"),
+    ];
+    for (kind, body) in bodies {
+        wire.send(*kind, body).await;
+        // Passed over until the next Sync.
+        wire.send(b'E', b"").await;
+        let answers = wire.sync().await;
+        assert_eq!((code(&answers).as_str(), answers.len()), ("08P01", 1), "{}", char::from(*kind));
+        assert_eq!(kinds(&wire.query("SELECT 1").await), "TDC");
+    }
+    for fatal in [&b"~\0\0\0\x04"[..], b"Q\0\0\0\0", b"Q\x7f\xff\xff\xff", b"F\0\0\0\x04"] {
+        let mut wire = Wire::connect(&server).await;
+        wire.stream.write_all(fatal).await.unwrap();
+        assert_eq!(code(&wire.until_ready().await), "08P01", "{fatal:?}");
+        assert_eq!(wire.receive().await, None);
+    }
+    for opening in [&b"GET / HTTP/1.0\r\n\r\n"[..], b"\0\0\0\x08\0\0\0\0", b"\xff\xff\xff\xff\0\x03\0\0"] {
+        let mut wire = Wire::raw(&server).await;
+        wire.stream.write_all(opening).await.unwrap();
+        let answers = wire.until_ready().await;
+        assert!(["08P01", "0A000"].contains(&code(&answers).as_str()), "{answers:?}");
+    }
+}
+
 /// What psql prints for its commands and for statements. Without psql there is nothing to try.
 #[tokio::test]
 async fn psql_finds_its_way() {
