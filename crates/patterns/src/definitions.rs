@@ -131,7 +131,7 @@ impl Deployment {
         let views = self.running();
         let lag = |view: &Arc<crate::running_view::RunningView>| {
             let reached = view.positions();
-            let end = self.end_of(view.plan.source()).unwrap_or_default();
+            let end = view.source().and_then(|source| self.end_of(source).ok()).unwrap_or_default();
             end.iter().map(|(partition, end)| end - reached.next_offset(partition)).sum::<i64>().max(0)
         };
         RecordBatch::try_from_iter([

@@ -4,7 +4,8 @@
 //! they answer, and carries out definitions one at a time.
 //!
 //! What must hold:
-//! - what the catalogue names is running, after a restart too;
+//! - what the catalogue names is running, after a restart too; a view that cannot be started is there all the same, and
+//!   says why, and nothing else is kept from starting;
 //! - a replaced view answers at every moment: with the old version until the new one has folded everything that was
 //!   in the log when the replacement began, then with the new one;
 //! - a definition that fails leaves everything as it was;
@@ -51,7 +52,7 @@ impl Deployment {
     /// Opens the catalogue `file` and starts everything that it names.
     ///
     /// # Errors
-    /// When the catalogue cannot be read, or a definition in it can no longer be started.
+    /// When the catalogue or a source in it cannot be read. A view that cannot be started has failed, and that is all.
     pub async fn open(file: &Path, parts: Parts, views: Arc<Views>) -> Result<Arc<Self>> {
         let catalogue = Catalogue::open(file)?;
         let deployment = Arc::new_cyclic(|this| Self {
@@ -82,12 +83,7 @@ impl Deployment {
             tracing::warn!(%error, "what old versions of views have left behind stays until the next start");
         }
         for stored in current {
-            let definition = view_definition(&stored)?;
-            let plan = deployment.plan(&definition)?;
-            let view = match deployment.start(stored.clone(), &definition, Arc::clone(&plan)).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => deployment.stopped(stored, plan, error),
-                started => started?,
-            };
+            let view = deployment.start_again(stored).await;
             deployment.publish(view);
         }
         Ok(deployment)
@@ -115,8 +111,12 @@ impl Deployment {
         if !self.sources.read().contains_key(name) {
             return Err(Error::not_found(format!("there is no source {name}")));
         }
-        let reader =
-            self.running.read().values().find(|view| view.plan.source().name == name).map(|v| v.stored.name.clone());
+        let reader = self
+            .running
+            .read()
+            .values()
+            .find(|view| view.source().is_some_and(|source| source.name == name))
+            .map(|v| v.stored.name.clone());
         if let Some(view) = reader {
             return Err(Error::conflict(format!("view {view} reads source {name}")).with_hint("drop the view first"));
         }
@@ -333,6 +333,28 @@ impl Deployment {
         Ok(RunningView::new(stored, plan, incarnation, wiring))
     }
 
+    // Whatever is wrong with one view, the others and the doors are to be there.
+    async fn start_again(&self, stored: StoredView) -> RunningView {
+        let planned = view_definition(&stored).and_then(|definition| {
+            let plan = self.plan(&definition)?;
+            Ok((definition, plan))
+        });
+        match planned {
+            Ok((definition, plan)) => match self.start(stored.clone(), &definition, Arc::clone(&plan)).await {
+                Ok(view) => view,
+                Err(error) => self.stopped(stored, plan, error),
+            },
+            Err(error) => {
+                tracing::error!(view = stored.name, %error, "a view cannot be planned");
+                let error = match error.hint() {
+                    Some(_) => error,
+                    None => error.with_hint("CREATE OR REPLACE MATERIALIZED VIEW defines it anew"),
+                };
+                RunningView::without_plan(stored, error)
+            }
+        }
+    }
+
     fn stopped(&self, stored: StoredView, plan: Arc<ViewPlan>, reason: Error) -> RunningView {
         tracing::error!(view = stored.name, error = %reason, "a view is stopped");
         let incarnation = self.incarnation(&stored, &plan);
@@ -395,7 +417,8 @@ fn view_definition(stored: &StoredView) -> Result<ViewDefinition> {
 }
 
 fn same_definition(old: &RunningView, new: &ViewDefinition, plan: &ViewPlan) -> Result<bool> {
-    Ok(old.plan.hash() == plan.hash() && view_definition(&old.stored)?.options == new.options)
+    let is_same_plan = old.plan.as_ref().is_some_and(|old| old.hash() == plan.hash());
+    Ok(is_same_plan && view_definition(&old.stored)?.options == new.options)
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{Positions, Result};
+use model::{Error, Positions, Result};
 use parking_lot::RwLock;
 use serving::views::Relation;
-use streaming::{ViewPlan, ViewProgress};
+use streaming::{SourceDefinition, ViewPlan, ViewProgress};
 use tokio::sync::watch;
 
 use crate::{
@@ -23,8 +23,9 @@ const REBUILD_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A view of a deployment.
 pub(crate) struct RunningView {
     pub(crate) stored: StoredView,
-    pub(crate) plan: Arc<ViewPlan>,
-    pub(crate) incarnation: Incarnation,
+    /// Absent where it cannot be planned; then it is stopped.
+    pub(crate) plan: Option<Arc<ViewPlan>>,
+    incarnation: Option<Incarnation>,
     pub(crate) wiring: Wiring,
     /// The new version that is being built beside this one, while there is one.
     pub(crate) rebuild: RwLock<Option<Rebuild>>,
@@ -48,7 +49,18 @@ pub(crate) struct Rebuild {
 
 impl RunningView {
     pub(crate) fn new(stored: StoredView, plan: Arc<ViewPlan>, incarnation: Incarnation, wiring: Wiring) -> Self {
-        Self { stored, plan, incarnation, wiring, rebuild: RwLock::new(None) }
+        Self { stored, plan: Some(plan), incarnation: Some(incarnation), wiring, rebuild: RwLock::new(None) }
+    }
+
+    /// A view that cannot be planned, for that reason.
+    pub(crate) fn without_plan(stored: StoredView, reason: Error) -> Self {
+        let wiring = Wiring::Stopped(StoppedView::without_plan(&stored.name, reason));
+        Self { stored, plan: None, incarnation: None, wiring, rebuild: RwLock::new(None) }
+    }
+
+    /// The source that it reads, where that is known.
+    pub(crate) fn source(&self) -> Option<&SourceDefinition> {
+        self.plan.as_ref().map(|plan| plan.source())
     }
 
     pub(crate) fn relation(&self) -> Arc<dyn Relation> {
@@ -107,7 +119,7 @@ impl RunningView {
 
     /// Why it goes no further, when it does not.
     pub(crate) fn failure(&self) -> Option<String> {
-        if let Err(error) = self.incarnation.check() {
+        if let Some(Err(error)) = self.incarnation.as_ref().map(Incarnation::check) {
             return Some(error.to_string());
         }
         match &self.wiring {

@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use model::{Error, Positions, Result, TopicName};
@@ -14,7 +17,9 @@ use streaming::ViewPlan;
 /// A view without rows and without an answer.
 #[derive(Debug)]
 pub(crate) struct StoppedView {
-    plan: Arc<ViewPlan>,
+    name: String,
+    schema: SchemaRef,
+    key_columns: Vec<usize>,
     topics: Vec<TopicName>,
     reason: Error,
 }
@@ -22,7 +27,19 @@ pub(crate) struct StoppedView {
 impl StoppedView {
     /// A view that did not start because of `reason`.
     pub(crate) fn new(plan: &Arc<ViewPlan>, reason: Error) -> Arc<Self> {
-        Arc::new(Self { plan: Arc::clone(plan), topics: vec![plan.source().topic.clone()], reason })
+        Arc::new(Self {
+            name: plan.name().to_owned(),
+            schema: Arc::clone(plan.output_schema()),
+            key_columns: plan.key_columns().to_vec(),
+            topics: vec![plan.source().topic.clone()],
+            reason,
+        })
+    }
+
+    /// A view of which nothing is known but its name, because it cannot be planned.
+    pub(crate) fn without_plan(name: &str, reason: Error) -> Arc<Self> {
+        let schema = Arc::new(Schema::empty());
+        Arc::new(Self { name: name.to_owned(), schema, key_columns: Vec::new(), topics: Vec::new(), reason })
     }
 
     /// Why it did not start.
@@ -31,7 +48,7 @@ impl StoppedView {
     }
 
     fn refused(&self) -> Error {
-        let error = Error::new(self.reason.kind(), format!("view {} is stopped: {}", self.plan.name(), self.reason));
+        let error = Error::new(self.reason.kind(), format!("view {} is stopped: {}", self.name, self.reason));
         match self.reason.hint() {
             Some(hint) => error.with_hint(hint),
             None => error,
@@ -42,19 +59,23 @@ impl StoppedView {
 #[async_trait]
 impl Relation for StoppedView {
     fn name(&self) -> &str {
-        self.plan.name()
+        &self.name
     }
 
     fn schema(&self) -> SchemaRef {
-        Arc::clone(self.plan.output_schema())
+        Arc::clone(&self.schema)
     }
 
     fn key_columns(&self) -> &[usize] {
-        self.plan.key_columns()
+        &self.key_columns
     }
 
     fn topics(&self) -> &[TopicName] {
         &self.topics
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        Some(self.refused())
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {

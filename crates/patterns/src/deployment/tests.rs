@@ -8,6 +8,7 @@ use streaming::{Statement, ViewDefinition, sql};
 use uuid::Uuid;
 
 use crate::{
+    catalogue::{Catalogue, StoredView},
     fixture::{Counts, Product, counts},
     incarnation::Incarnation,
     kappa::KappaView,
@@ -263,4 +264,57 @@ async fn what_was_captured_outlives_its_source() {
     product.execute("CREATE SOURCE t (k TEXT) WITH (topic = 't', partitions = 1)").await.unwrap();
     assert!(product.execute("DROP SOURCE t").await.unwrap().is_empty());
     product.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_cannot_be_started_stops_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (product, end) = both_patterns(&directory.path().join("first")).await;
+    let topic_id = product.log.topic("s").unwrap().id;
+    product.stop().await;
+    let texts = [
+        ("unknown", "CREATE MATERIALIZED VIEW unknown AS SELECT no_such_function(k) FROM s", "no_such_function"),
+        ("unread", "CREATE MATERIALIZED VIEW unread AS SELEC", "expected"),
+        ("long", &format!("CREATE MATERIALIZED VIEW long AS SELECT k{} FROM s", " || k".repeat(2_000)), "operators"),
+        ("other", "DROP SOURCE s", "not a CREATE MATERIALIZED VIEW"),
+    ];
+    {
+        let catalogue = Catalogue::open(&directory.path().join("first/catalogue.redb")).unwrap();
+        for (name, text, _) in &texts {
+            let view = StoredView { name: (*name).to_owned(), version: 1, topic_id, text: (*text).to_owned() };
+            catalogue.put_view(&view).unwrap();
+        }
+    }
+    // The checkpoint of one is damaged.
+    for entry in walk(&directory.path().join("first/checkpoints/views/k")) {
+        std::fs::write(entry, "damaged").unwrap();
+    }
+
+    let product = Product::open(&directory.path().join("first")).await;
+    assert_eq!(product.counts("v", &end).await, expected(2, 1));
+    for (name, _, reason) in &texts {
+        let state = product.state(name);
+        assert!(state.starts_with("failed: ") && state.contains(reason), "{state}");
+        let refused = product.views.get(name).unwrap().snapshot().await.unwrap_err();
+        assert!(refused.to_string().contains(reason) && refused.hint().is_some(), "{refused:?}");
+        product.execute(&format!("REFRESH MATERIALIZED VIEW {name}")).await.unwrap_err();
+    }
+    assert!(product.state("k").starts_with("failed: "), "{}", product.state("k"));
+    product.execute("REFRESH MATERIALIZED VIEW k").await.unwrap();
+    assert_eq!(product.counts("k", &end).await, expected(2, 1));
+    product.execute(&format!("CREATE OR REPLACE MATERIALIZED VIEW unknown AS {COUNT}")).await.unwrap();
+    assert_eq!(product.counts("unknown", &end).await, expected(2, 1));
+    for (name, ..) in &texts {
+        product.execute(&format!("DROP MATERIALIZED VIEW {name}")).await.unwrap();
+    }
+    product.stop().await;
+    let product = Product::open(&directory.path().join("first")).await;
+    assert_eq!(product.deployment.view_states().len(), 2);
+    product.stop().await;
+}
+
+/// All files below a folder.
+fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }

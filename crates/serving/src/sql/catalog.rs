@@ -76,6 +76,9 @@ impl SchemaProvider for DescribedSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(refusal) = self.0.views.get(name).and_then(|view| view.refusal()) {
+            return Err(DataFusionError::External(Box::new(refusal)));
+        }
         let described = self.0.describe(name);
         Ok(described.map(|(schema, _)| Arc::new(EmptyTable::new(schema)) as Arc<dyn TableProvider>))
     }

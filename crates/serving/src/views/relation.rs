@@ -5,7 +5,7 @@ use std::{fmt::Debug, time::Duration};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
-use model::{Positions, Result, TopicName};
+use model::{Error, Positions, Result, TopicName};
 
 use super::Snapshot;
 
@@ -26,6 +26,11 @@ pub trait Relation: Debug + Send + Sync {
 
     /// The rows now, where that is known without reading them; for metrics.
     fn row_count(&self) -> Option<usize> {
+        None
+    }
+
+    /// Why nothing can be read, where that is so: then its columns may be unknown too.
+    fn refusal(&self) -> Option<Error> {
         None
     }
 
