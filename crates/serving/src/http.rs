@@ -30,6 +30,7 @@ mod routes;
 mod rows;
 mod sql;
 mod streams;
+mod times;
 mod topics;
 mod views;
 mod waiting;

@@ -35,6 +35,7 @@ use super::{
     Server, answer,
     negotiation::Format,
     problem::{Problem, Result},
+    times,
 };
 
 /// Rows encoded at a time, so that a large batch does not become one large piece of text.
@@ -148,7 +149,7 @@ pub(super) async fn json_array(server: &Server, rows: &mut Rows, shape: RowShape
             if count > rows_max {
                 return Err(too_large(&format!("{rows_max} rows")));
             }
-            writer.write(&chunk).map_err(unwritten)?;
+            times::check(&chunk).and_then(|()| writer.write(&chunk)).map_err(unwritten)?;
         }
     }
     writer.finish().map_err(unwritten)?;
@@ -323,6 +324,7 @@ impl Writing {
     }
 
     fn encode(&mut self, batch: &RecordBatch, text: &mut Vec<u8>) -> Result<()> {
+        times::check(batch).map_err(unwritable)?;
         match self.format {
             Format::Json | Format::NdJson => {
                 let builder = WriterBuilder::new().with_explicit_nulls(true);

@@ -138,6 +138,35 @@ async fn rows_come_as_csv_and_ndjson() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_has_no_text_is_refused_and_not_written_as_an_error() {
+    let door = Door::open().await;
+    let time = |number: i64, to: &str| json!({ "sql": format!("SELECT {to} AS t") .replace('#', &number.to_string()) });
+    let timestamp = "arrow_cast(#, 'Timestamp(Microsecond, None)')";
+    let cases = [
+        (timestamp.to_owned(), 0, Some(json!("1970-01-01T00:00:00"))),
+        (timestamp.to_owned(), 253_402_300_800_000_000, Some(json!("+10000-01-01T00:00:00"))),
+        (timestamp.to_owned(), i64::MAX, None),
+        (timestamp.to_owned(), i64::MIN + 1, None),
+        (format!("make_array({timestamp})"), i64::MAX, None),
+        (format!("named_struct('a', {timestamp})"), i64::MAX, None),
+        ("arrow_cast(arrow_cast(#, 'Int32'), 'Date32')".to_owned(), 0, Some(json!("1970-01-01"))),
+        ("arrow_cast(arrow_cast(#, 'Int32'), 'Date32')".to_owned(), i64::from(i32::MAX), None),
+    ];
+    for (sql, number, expected) in cases {
+        let body = time(number, &sql).to_string();
+        match expected {
+            Some(expected) => door.check("POST /v1/sql", Some(&body), 200, json!({ "rows": [[expected]] })).await,
+            None => door.check("POST /v1/sql", Some(&body), 501, json!({ "kind": "unsupported" })).await,
+        }
+    }
+    let body = time(i64::MAX, timestamp).to_string();
+    let headers = [("content-type", "application/json"), ("accept", "application/x-ndjson")];
+    let lines = ask(door.server.local_addr, "POST", "/v1/sql", &headers, body.as_bytes()).await;
+    assert!(!lines.whole && lines.text().starts_with("{\"fourfold_problem\""), "{}", lines.text());
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_over_the_limit_is_refused_or_broken_off_but_never_cut() {
     let settings = HttpSettings {
         listen: ([127, 0, 0, 1], 0).into(),
