@@ -23,7 +23,7 @@
 //!
 //! Rows are Arrow batches with a weight each (Z-sets: +1 is there, -1 is taken back). By how an operator treats the sum
 //! of two inputs there are three classes, and what is not built yet has its place in one of them:
-//! - *linear*, `f(a + b) = f(a) + f(b)`: filters, projections, windows of fixed size (a projection with `date_bin`),
+//! - *linear*, `f(a + b) = f(a) + f(b)`: filters, projections, windows of fixed size (a projection),
 //!   and the sums behind `count`, `sum` and `avg`. No state of their own, any weight. `HOP` is a projection that gives
 //!   several rows.
 //! - *bilinear*, `f(a + b, c) = f(a, c) + f(b, c)`: joins. A change on one side meets the state of the other; each side
@@ -49,6 +49,7 @@ mod checkpoint;
 mod deep_stack;
 mod error;
 mod fold;
+mod functions;
 mod plan;
 pub mod source;
 pub mod sql;
@@ -59,6 +60,7 @@ mod testing;
 pub use checkpoint::{CheckpointStore, RestoredCheckpoint};
 pub use error::{Error, Result};
 pub use fold::{EvaluatedRows, FailedRow, Fold, ViewChange};
+pub use functions::bound_functions;
 pub use plan::ViewPlan;
 pub use source::{
     DeadLetters, Decoded, ReaderSettings, RejectedRecord, SourceBatch, SourceDecoder, SourceDefinition, SourceFormat,

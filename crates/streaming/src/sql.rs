@@ -24,7 +24,7 @@ pub(crate) use view::{lower_first, parser_error, without_table_keyword};
 pub(crate) use cursor::{byte_of_location, character_at, is_word, tokenize};
 pub(crate) use error::{
     AMBIGUOUS_COLUMN, DATATYPE_MISMATCH, DIVISION_BY_ZERO, DUPLICATE_COLUMN, GROUPING_ERROR, INTERNAL,
-    INVALID_PARAMETER, SYNTAX_ERROR, UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNSUPPORTED,
+    INVALID_PARAMETER, SYNTAX_ERROR, TOO_LARGE, UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNSUPPORTED,
 };
 pub(crate) use types::timestamp_utc;
 

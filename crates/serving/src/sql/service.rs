@@ -112,7 +112,8 @@ fn describing_context(relations: &Relations, settings: &SqlSettings) -> Result<S
         .with_catalog_list(Arc::clone(&catalogs))
         .with_default_features()
         .build();
-    let context = SessionContext::new_with_state(state);
+    let mut context = SessionContext::new_with_state(state);
+    streaming::bound_functions(&mut context)?;
     setup_pg_catalog(&context, CATALOG, Roles).map_err(|error| *error)?;
     functions::register(&context, settings);
     if let Some(catalog) = catalogs.catalog(CATALOG) {

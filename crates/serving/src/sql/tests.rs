@@ -138,6 +138,8 @@ async fn errors_have_a_code_a_place_and_a_hint() {
         ("SELECT carrier, sum(flights) FROM hours GROUP BY hour", "42803", Some(8), ""),
         ("SELECT hours.carrier FROM hours, totals WHERE carrier = 'AA'", "42702", None, ""),
         ("SELECT 1 / 0", "22012", None, ""),
+        ("SELECT lpad('a', 2147483647, 'b')", "54000", None, ""),
+        ("SELECT max(repeat(carrier, 2000000000)) FROM totals", "54000", None, ""),
         ("SELECT carrier::int FROM totals WHERE carrier = 'AA' OR false", "22P02", None, ""),
         ("INSERT INTO hours VALUES (1)", "25006", None, "topic"),
         ("WITH x AS (SELECT 1) DELETE FROM hours", "25006", None, "topic"),

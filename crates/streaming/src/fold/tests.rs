@@ -529,3 +529,29 @@ async fn what_cannot_be_computed_of_a_group_is_null_until_it_can() {
         assert_eq!(kept.lines(), lines(&expected, expected.num_columns()), "{view}");
     }
 }
+
+#[tokio::test]
+async fn every_time_has_a_window() {
+    // 1000-01-01, 1969-12-31 23:59:59, 3000-01-01 00:30, and two within one hour.
+    let times =
+        [-30_610_224_000_000_000, -1_000_000, 32_503_681_800_000_000, 1_709_208_000_000_000, 1_709_208_001_000_000];
+    let rows = input().await.slice(0, times.len());
+    let mut columns = rows.columns().to_vec();
+    let departed = rows.schema().index_of("departed").unwrap();
+    columns[departed] = Arc::new(arrow::array::TimestampMicrosecondArray::from(times.to_vec()));
+    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    let windows = |size: &str| {
+        let query = format!(
+            "SELECT window_start, window_end, count(*) AS n FROM TUMBLE(flights, departed, INTERVAL '{size}')
+             GROUP BY window_start, window_end"
+        );
+        lines(&one_shot(&plan(&query), &rows).rows().unwrap(), 3)
+    };
+    let hours = windows("1 hour");
+    assert_eq!(hours.len(), 4, "{hours:?}");
+    for expected in ["1000-01-01T00:00:00", "1969-12-31T23:00:00", "3000-01-01T00:00:00", "3000-01-01T01:00:00"] {
+        assert!(hours.iter().any(|line| line.contains(expected)), "{expected} in {hours:?}");
+    }
+    let centuries = windows("100 years");
+    assert!(centuries.iter().any(|line| line.contains("0970-01-01") && line.contains("1070-01-01")), "{centuries:?}");
+}

@@ -21,6 +21,7 @@ use sqlparser::ast;
 
 use super::{diagnosis::sql_error, window};
 use crate::{
+    functions,
     source::SourceDefinition,
     sql::{INTERNAL, SqlError},
 };
@@ -68,7 +69,9 @@ fn session(sources: &[SourceDefinition]) -> Result<SessionState, DataFusionError
     // Views keep plain strings: it is what the lake and the wires expect.
     parser.map_string_types_to_utf8view = false;
     let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
-    let context = SessionContext::new_with_state(state);
+    let mut context = SessionContext::new_with_state(state);
+    functions::register_windows(&mut context)?;
+    functions::bound_functions(&mut context)?;
     for source in sources {
         context.register_table(source.name.as_str(), Arc::new(EmptyTable::new(source.schema())))?;
     }

@@ -118,8 +118,8 @@ fn a_window_is_a_projection_in_every_spelling() {
         "SELECT window_start, window_end, count(*) AS n FROM TUMBLE(flights, departed, INTERVAL '1 hour') GROUP BY window_start, window_end",
         "SELECT window_start, window_end, count(*) AS n FROM tumble(TABLE flights, DESCRIPTOR(departed), INTERVAL '1' HOUR) GROUP BY 1, 2",
         "SELECT window_start, window_end, count(*) AS n FROM TUMBLE(flights, INTERVAL '60 minutes') AS t GROUP BY t.window_start, t.window_end",
-        "SELECT window_start, window_end, count(*) AS n FROM (SELECT date_bin(INTERVAL '1 hour', departed) AS window_start,
-         date_bin(INTERVAL '1 hour', departed) + INTERVAL '1 hour' AS window_end FROM flights) AS t GROUP BY window_start, window_end",
+        "SELECT window_start, window_end, count(*) AS n FROM (SELECT tumble_start(INTERVAL '1 hour', departed) AS window_start,
+         tumble_end(INTERVAL '1 hour', departed) AS window_end FROM flights) AS t GROUP BY window_start, window_end",
     ];
     for spelling in spellings {
         let plan = plan(spelling);
@@ -184,4 +184,15 @@ fn a_view_is_planned_on_any_stack() {
     let long = format!("SELECT carrier{} AS c, count(*) FROM flights GROUP BY 1", " || carrier".repeat(100));
     let planning = std::thread::Builder::new().stack_size(256 * 1024).spawn(move || plan(&long));
     assert_eq!(planning.unwrap().join().unwrap().key_columns(), [0]);
+}
+
+#[test]
+fn a_constant_that_would_be_too_large_is_refused_with_the_view() {
+    for call in
+        ["repeat('a', 2000000000)", "lpad('a', 2147483647, 'b')", "array_to_string(array_repeat('a', 9000000), '')"]
+    {
+        let error =
+            ViewPlan::new(&view(&format!("SELECT carrier, {call} AS c FROM flights")), &[flights()]).unwrap_err();
+        assert!(error.message.contains("more than 16777216 bytes"), "{call}: {error:?}");
+    }
 }

@@ -186,7 +186,7 @@ fn column(expression: &Expr) -> Option<Ident> {
 
 fn windowed(source: &Ident, time: &Ident, size: &Expr) -> Result<Box<Query>, SqlError> {
     let text = format!(
-        "SELECT *, date_bin({size}, {time}) AS window_start, date_bin({size}, {time}) + {size} AS window_end FROM {source}"
+        "SELECT *, tumble_start({size}, {time}) AS window_start, tumble_end({size}, {time}) AS window_end FROM {source}"
     );
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
     let mut query = parsed.map_err(|error| parser_error(&text, &error.to_string()))?;

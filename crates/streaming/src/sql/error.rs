@@ -28,6 +28,8 @@ pub(crate) const GROUPING_ERROR: &str = "42803";
 pub(crate) const INVALID_PARAMETER: &str = "22023";
 /// Division by zero.
 pub(crate) const DIVISION_BY_ZERO: &str = "22012";
+/// A value that is too large.
+pub(crate) const TOO_LARGE: &str = "54000";
 /// A statement that is too long a chain or nested too deeply.
 pub(crate) const TOO_COMPLEX: &str = "54001";
 /// A bug.
