@@ -120,7 +120,7 @@ impl Product {
 
 /// What a relation answers once it has folded everything before `at_least`.
 pub(crate) async fn counts(relation: &dyn Relation, at_least: &Positions) -> Counts {
-    relation.wait_for(at_least, TIMEOUT).await.unwrap();
+    relation.reach().wait_for(at_least, TIMEOUT).await.unwrap();
     let snapshot = relation.snapshot().await.unwrap();
     let batches: Vec<_> = snapshot.rows().unwrap().stream(None).unwrap().try_collect().await.unwrap();
     let rows = batches.iter().flat_map(|batch| {

@@ -1,6 +1,6 @@
 //! A view that runs: its wiring, whichever pattern that is, and how far it is.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use model::{Error, Positions, Result};
 use parking_lot::RwLock;
@@ -16,9 +16,6 @@ use crate::{
     parts::Parts,
     stopped_view::StoppedView,
 };
-
-// Longer than any rebuild: a view that stops is noticed at once, by itself.
-const REBUILD_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A view of a deployment.
 pub(crate) struct RunningView {
@@ -73,22 +70,15 @@ impl RunningView {
 
     /// Everything before this is in the answer.
     pub(crate) fn positions(&self) -> Positions {
-        match &self.wiring {
-            Wiring::Kappa(view) => view.progress().borrow().positions.clone(),
-            Wiring::Lambda(view) => view.positions(),
-            Wiring::Stopped(_) => Positions::new(),
-        }
+        self.relation().reach().positions()
     }
 
     /// Waits until everything before `target` is in the answer, however long that takes.
     ///
     /// # Errors
-    /// When the view stops before it gets there.
+    /// When the view fails before it gets there.
     pub(crate) async fn caught_up(&self, target: &Positions) -> Result<()> {
-        match &self.wiring {
-            Wiring::Kappa(view) => view.caught_up(target).await,
-            Wiring::Lambda(_) | Wiring::Stopped(_) => self.relation().wait_for(target, REBUILD_TIMEOUT).await,
-        }
+        self.relation().reach().settled(target).await
     }
 
     /// The pattern's name.
@@ -122,11 +112,7 @@ impl RunningView {
         if let Some(Err(error)) = self.incarnation.as_ref().map(Incarnation::check) {
             return Some(error.to_string());
         }
-        match &self.wiring {
-            Wiring::Kappa(view) => view.progress().has_changed().is_err().then(|| "its task ended".to_owned()),
-            Wiring::Lambda(view) => view.failure(),
-            Wiring::Stopped(view) => Some(view.reason().to_string()),
-        }
+        self.relation().reach().failure()
     }
 
     pub(crate) async fn stop(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! What it is not: a view that failed while it ran. That one goes on answering with what it has folded.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
@@ -11,7 +11,7 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use model::{Error, Positions, Result, TopicName};
-use serving::views::{Relation, Snapshot};
+use serving::views::{Reach, Relation, Snapshot};
 use streaming::ViewPlan;
 
 /// A view without rows and without an answer.
@@ -22,6 +22,8 @@ pub(crate) struct StoppedView {
     key_columns: Vec<usize>,
     topics: Vec<TopicName>,
     reason: Error,
+    /// Failed from the beginning.
+    reach: Reach,
 }
 
 impl StoppedView {
@@ -32,6 +34,7 @@ impl StoppedView {
             schema: Arc::clone(plan.output_schema()),
             key_columns: plan.key_columns().to_vec(),
             topics: vec![plan.source().topic.clone()],
+            reach: failed(plan.name(), &reason),
             reason,
         })
     }
@@ -39,12 +42,8 @@ impl StoppedView {
     /// A view of which nothing is known but its name, because it cannot be planned.
     pub(crate) fn without_plan(name: &str, reason: Error) -> Arc<Self> {
         let schema = Arc::new(Schema::empty());
-        Arc::new(Self { name: name.to_owned(), schema, key_columns: Vec::new(), topics: Vec::new(), reason })
-    }
-
-    /// Why it did not start.
-    pub(crate) fn reason(&self) -> &Error {
-        &self.reason
+        let reach = failed(name, &reason);
+        Arc::new(Self { name: name.to_owned(), schema, key_columns: Vec::new(), topics: Vec::new(), reason, reach })
     }
 
     fn refused(&self) -> Error {
@@ -54,6 +53,12 @@ impl StoppedView {
             None => error,
         }
     }
+}
+
+fn failed(name: &str, reason: &Error) -> Reach {
+    let reach = Reach::new(name, Positions::new());
+    reach.fail(reason.to_string());
+    reach
 }
 
 #[async_trait]
@@ -86,7 +91,7 @@ impl Relation for StoppedView {
         Err(self.refused())
     }
 
-    async fn wait_for(&self, _: &Positions, _: Duration) -> Result<()> {
-        Err(self.refused())
+    fn reach(&self) -> &Reach {
+        &self.reach
     }
 }

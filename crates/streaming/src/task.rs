@@ -52,6 +52,8 @@ pub struct ViewProgress {
     pub rejected_records: u64,
     /// Where the task will stop by itself.
     pub target: Option<Positions>,
+    /// Why the task has ended before that, where it has.
+    pub failure: Option<String>,
 }
 
 /// Everything that a task works with.
@@ -155,7 +157,16 @@ struct Running<F> {
 }
 
 impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Positions> {
+    async fn run(mut self, stop: watch::Receiver<bool>) -> Result<Positions> {
+        let ended = self.follow(stop).await;
+        if let Err(error) = &ended {
+            tracing::error!(view = self.task.plan.name(), %error, "a view has failed and goes no further");
+            self.progress.send_modify(|progress| progress.failure = Some(error.to_string()));
+        }
+        ended
+    }
+
+    async fn follow(&mut self, mut stop: watch::Receiver<bool>) -> Result<Positions> {
         // What was restored, and the one row of an aggregate over nothing, are there before the first record.
         let start = self.progress.borrow().positions.clone();
         (self.advanced)(&mut self.fold, &start)?;

@@ -108,7 +108,7 @@ impl Feed {
         }
         self.sent = end;
         if let Some(view) = &view {
-            view.wait_for(&self.positions, VISIBLE_TIMEOUT).await?;
+            view.reach().wait_for(&self.positions, VISIBLE_TIMEOUT).await?;
         }
         let elapsed = started.elapsed();
         let visible = match watcher {

@@ -197,12 +197,12 @@ async fn rows_of_another_topic_are_not_folded() {
     let (parts, other) = (&product.parts, Incarnation::new(&product.parts.log, &plan.source().topic, Uuid::nil()));
     // As when the topic went while its records were being read.
     let kappa = KappaView::start(parts, &plan, 7, other.clone()).await.unwrap();
-    kappa.caught_up(&end).await.unwrap_err();
+    kappa.relation().reach().settled(&end).await.unwrap_err();
     assert!(counts(&*kappa.relation(), &Positions::new()).await.is_empty());
     let captured = product.deployment.captures.side(plan.source()).await.unwrap();
     let lambda = LambdaView::start(parts, &plan, 7, other, captured, HOUR).await.unwrap();
-    lambda.relation().wait_for(&end, Duration::from_secs(60)).await.unwrap_err();
-    assert!(lambda.failure().unwrap().contains("created again"));
+    let failed = lambda.relation().reach().settled(&end).await.unwrap_err();
+    assert!(failed.message().contains("created again"), "{failed}");
     assert!(counts(&*lambda.relation(), &Positions::new()).await.is_empty());
     lambda.run_batch().await.unwrap_err();
     lambda.stop().await;

@@ -60,6 +60,7 @@ impl KappaView {
         };
         let task = task.spawn(emit).await?;
         let progress = task.progress();
+        tokio::spawn(tell_end(Arc::clone(&view), progress.clone()));
         Ok(Self { view, task: Mutex::new(Some(task)), progress })
     }
 
@@ -73,18 +74,6 @@ impl KappaView {
         self.progress.clone()
     }
 
-    /// Waits until everything before `target` is in the view.
-    ///
-    /// # Errors
-    /// [`Internal`](model::ErrorKind::Internal) when the task ends before it gets there.
-    pub(crate) async fn caught_up(&self, target: &Positions) -> Result<()> {
-        let mut progress = self.progress();
-        let reached = progress.wait_for(|progress| progress.positions.covers(target)).await;
-        reached.map(drop).map_err(|_| {
-            Error::internal(format!("the task of view {} ended before it reached {target}", self.view.name()))
-        })
-    }
-
     /// Stops the task after a last checkpoint. The view stays readable where it is.
     pub(crate) async fn stop(&self) -> Result<()> {
         let task = self.task.lock().take();
@@ -93,6 +82,15 @@ impl KappaView {
         }
         Ok(())
     }
+}
+
+/// Tells whoever waits for the view that it goes no further, once its task has ended.
+async fn tell_end(view: Arc<View>, mut progress: watch::Receiver<ViewProgress>) {
+    let failure = match progress.wait_for(|progress| progress.failure.is_some()).await {
+        Ok(progress) => progress.failure.clone(),
+        Err(_) => None,
+    };
+    view.reach().fail(failure.unwrap_or_else(|| "its task has ended".to_owned()));
 }
 
 /// Deletes what a version of a view stored; it may not be running.

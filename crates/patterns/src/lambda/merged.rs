@@ -3,17 +3,16 @@
 //! What must hold: an answer is merged from layers pinned in one step, so its Positions are exact; a merge is reused
 //! only for the very same layers; a read of one key merges that group alone, and gives the row of the whole merge.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use lakehouse::BatchVersion;
-use model::{Error, Positions, Result, TopicName};
+use model::{Positions, Result, TopicName};
 use parking_lot::Mutex;
-use serving::views::{Relation, Snapshot};
+use serving::views::{Reach, Relation, Snapshot};
 use streaming::{EvaluatedRows, ViewPlan};
-use tokio::sync::watch;
 
 use super::{
     keyed_states::GroupKeys,
@@ -27,15 +26,9 @@ pub(crate) struct MergedView {
     plan: Arc<ViewPlan>,
     keys: Arc<GroupKeys>,
     layers: Mutex<Layers>,
-    reached: watch::Sender<Reached>,
+    /// How far the speed layer is.
+    reach: Reach,
     last_merge: Mutex<Option<Merge>>,
-}
-
-/// How far the speed layer is, and why it goes no further.
-#[derive(Clone, Debug, Default)]
-struct Reached {
-    positions: Positions,
-    failure: Option<String>,
 }
 
 // A merge and what it was made of.
@@ -56,7 +49,7 @@ impl MergedView {
             topics: vec![plan.source().topic.clone()],
             plan: Arc::clone(plan),
             keys,
-            reached: watch::Sender::new(Reached { positions: layers.positions().clone(), failure: None }),
+            reach: Reach::new(plan.name(), layers.positions().clone()),
             layers: Mutex::new(layers),
             last_merge: Mutex::new(None),
         })
@@ -65,18 +58,8 @@ impl MergedView {
     /// Folds source rows that end at `positions` into the speed layer.
     pub(crate) fn fold(&self, rows: EvaluatedRows, positions: &Positions) -> Result<()> {
         self.layers.lock().fold(rows, positions)?;
-        self.reached.send_modify(|reached| reached.positions = positions.clone());
+        self.reach.arrive(positions.clone());
         Ok(())
-    }
-
-    /// Notes that the speed layer has stopped; whoever waits for it is told.
-    pub(crate) fn fail(&self, failure: String) {
-        self.reached.send_modify(|reached| reached.failure = Some(failure));
-    }
-
-    /// Why the speed layer has stopped, when it has.
-    pub(crate) fn failure(&self) -> Option<String> {
-        self.reached.borrow().failure.clone()
     }
 
     /// Closes the open epoch.
@@ -100,11 +83,6 @@ impl MergedView {
         // Without the lock: queries and the speed layer go on meanwhile.
         let batch = BatchLayer::new(&self.keys, batch)?;
         self.layers.lock().replace_batch(batch)
-    }
-
-    /// Everything before this is in the answer.
-    pub(crate) fn positions(&self) -> Positions {
-        self.reached.borrow().positions.clone()
     }
 
     /// H of the batch in use, and the Delta version that holds it.
@@ -167,17 +145,7 @@ impl Relation for MergedView {
         Ok(((row.num_rows() > 0).then_some(row), pinned.positions))
     }
 
-    async fn wait_for(&self, demanded: &Positions, timeout: Duration) -> Result<()> {
-        let mut reached = self.reached.subscribe();
-        let settled = reached.wait_for(|reached| reached.positions.covers(demanded) || reached.failure.is_some());
-        let settled = tokio::time::timeout(timeout, settled).await;
-        let message = match settled {
-            Ok(Ok(reached)) if reached.positions.covers(demanded) => return Ok(()),
-            Ok(Ok(reached)) => {
-                format!("view {} stopped: {}", self.name, reached.failure.as_deref().unwrap_or_default())
-            }
-            Ok(Err(_)) | Err(_) => format!("view {} is at {}, not yet at {demanded}", self.name, self.positions()),
-        };
-        Err(Error::unavailable(message).with_hint("try again, or wait longer; SHOW VIEWS says what the view is doing"))
+    fn reach(&self) -> &Reach {
+        &self.reach
     }
 }

@@ -115,19 +115,9 @@ impl LambdaView {
         Arc::clone(&self.merged) as _
     }
 
-    /// Everything before this is in the answer.
-    pub(crate) fn positions(&self) -> Positions {
-        self.merged.positions()
-    }
-
     /// The Delta version of the batch in use, and its H.
     pub(crate) fn batch_version(&self) -> (Option<u64>, Positions) {
         self.merged.batch()
-    }
-
-    /// Why the speed layer has stopped, when it has.
-    pub(crate) fn failure(&self) -> Option<String> {
-        self.merged.failure()
     }
 
     /// Runs the batch layer now.
@@ -197,14 +187,14 @@ impl Layered {
     async fn speed(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         if let Err(error) = self.fold_speed(&mut stopped).await {
             tracing::error!(view = self.plan.name(), %error, "the speed layer stopped");
-            self.merged.fail(error.to_string());
+            self.merged.reach().fail(error.to_string());
         }
     }
 
     async fn fold_speed(&self, stopped: &mut watch::Receiver<bool>) -> Result<()> {
         let reader = self.parts.settings.view_task.reader.clone();
         let (log, dead_letters) = (Arc::clone(&self.parts.log), Arc::clone(&self.parts.dead_letters));
-        let from = self.merged.positions();
+        let from = self.merged.reach().positions();
         let mut reader = SourceReader::open(log, dead_letters, self.plan.source(), from, None, reader)?;
         let mut epochs = interval(self.parts.settings.epoch_interval);
         epochs.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -6,6 +6,7 @@
 //! What must hold: a [`Snapshot`] is immutable and costs the same whatever the size of the view; rows and Positions of
 //! one snapshot belong together.
 
+mod reach;
 mod registry;
 mod relation;
 mod row_codec;
@@ -13,6 +14,7 @@ mod snapshot;
 mod snapshot_table;
 mod view;
 
+pub use reach::Reach;
 pub use registry::Views;
 pub use relation::Relation;
 pub use snapshot::{BatchRows, Rows, Snapshot};

@@ -103,7 +103,6 @@ impl Views {
     /// after `timeout`.
     pub async fn wait_for(&self, name: &str, demanded: &Positions, timeout: Duration) -> Result<Arc<dyn Relation>> {
         let deadline = Instant::now() + timeout;
-        let mut left = timeout;
         let mut changes = self.changes.subscribe();
         loop {
             changes.mark_unchanged();
@@ -114,12 +113,13 @@ impl Views {
                 return Ok(relation);
             }
             tokio::select! {
+                // The version that takes its place first: an old one that is stopped then has not failed.
                 biased;
-                reached = relation.wait_for(&concerned, left) => return reached.map(|()| relation),
-                replaced = timeout_at(deadline, changes.changed()) => match replaced {
-                    // Only the name that is waited for matters, but a needless turn of the loop costs nothing.
-                    Ok(Ok(())) => left = deadline.saturating_duration_since(Instant::now()),
-                    Ok(Err(_)) | Err(_) => return relation.wait_for(&concerned, Duration::ZERO).await.map(|()| relation),
+                // Only the name that is waited for matters, but a needless turn of the loop costs nothing.
+                Ok(()) = changes.changed() => {}
+                settled = timeout_at(deadline, relation.reach().settled(&concerned)) => return match settled {
+                    Ok(settled) => settled.map(|()| relation),
+                    Err(_) => Err(relation.reach().late(&concerned, timeout)),
                 },
             }
         }

@@ -1,13 +1,13 @@
 //! [`Relation`]: what a query may name.
 
-use std::{fmt::Debug, time::Duration};
+use std::fmt::Debug;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use model::{Error, Positions, Result, TopicName};
 
-use super::Snapshot;
+use super::{Reach, Snapshot};
 
 /// Keyed rows with Positions: a materialised view, or a view that merges layers when it is read.
 #[async_trait]
@@ -41,10 +41,6 @@ pub trait Relation: Debug + Send + Sync {
     /// nothing), in the relation's schema, and the Positions that the answer reflects.
     async fn get(&self, key: &[ScalarValue]) -> Result<(Option<RecordBatch>, Positions)>;
 
-    /// Waits until everything before `demanded` is reflected.
-    ///
-    /// # Errors
-    /// [`Unavailable`](model::ErrorKind::Unavailable) after `timeout`, naming what was awaited and where the relation
-    /// is.
-    async fn wait_for(&self, demanded: &Positions, timeout: Duration) -> Result<()>;
+    /// How far it is.
+    fn reach(&self) -> &Reach;
 }

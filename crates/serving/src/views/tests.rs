@@ -185,13 +185,13 @@ async fn waiting_ends_when_the_view_arrives_or_says_where_it_is() {
     let view = Arc::new(view());
     let waiting = tokio::spawn({
         let view = Arc::clone(&view);
-        async move { view.wait_for(&positions("flights/0:2"), Duration::from_secs(5)).await }
+        async move { view.reach().wait_for(&positions("flights/0:2"), Duration::from_secs(5)).await }
     });
     tokio::task::yield_now().await;
     apply(&view, &[], "flights/0:2").unwrap();
     waiting.await.unwrap().unwrap();
 
-    let error = view.wait_for(&positions("flights/0:3"), Duration::from_millis(20)).await.unwrap_err();
+    let error = view.reach().wait_for(&positions("flights/0:3"), Duration::from_millis(20)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     for part in ["hours", "flights/0:3", "flights/0:2", "20 ms"] {
         assert!(error.message().contains(part), "{part} is not in {error}");
@@ -218,6 +218,37 @@ async fn whoever_waits_on_a_name_is_served_by_the_version_that_replaces_it() {
     views.wait_for("hours", &positions("orders/0:99"), Duration::ZERO).await.unwrap();
     let missing = views.wait_for("hour", &positions("flights/0:1"), Duration::ZERO).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_how_long_or_why_it_is_in_vain() {
+    let views = Views::new(Metrics::default());
+    views.publish("hours", Arc::new(view()));
+    let waiting = |timeout_ms| {
+        let views = Arc::clone(&views);
+        let wait =
+            async move { views.wait_for("hours", &positions("flights/0:2"), Duration::from_millis(timeout_ms)).await };
+        tokio::spawn(wait)
+    };
+    // Whatever is published meanwhile, all that it has waited is told.
+    let late = waiting(50);
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(4)).await;
+        views.publish("other", Arc::new(view()));
+    }
+    let late = late.await.unwrap().unwrap_err();
+    assert!(late.message().contains("within 50 ms"), "{late}");
+
+    let failing = Arc::new(view());
+    views.publish("hours", Arc::clone(&failing) as Arc<dyn Relation>);
+    let vain = waiting(60_000);
+    tokio::task::yield_now().await;
+    failing.reach().fail("its disk is full".to_owned());
+    let vain = vain.await.unwrap().unwrap_err();
+    assert!(vain.message().contains("its disk is full"), "{vain}");
+    // A version that takes its place ends the failure, and what it has reached is not forgotten.
+    apply(&failing, &[], "flights/0:2").unwrap();
+    waiting(0).await.unwrap().unwrap();
 }
 
 #[test]

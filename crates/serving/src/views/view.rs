@@ -3,7 +3,7 @@
 //! What must hold: a change and its Positions become visible in one step or not at all; a reader holds the lock only
 //! to copy two pointers, so it never keeps the writer waiting, and what it has read never changes under it.
 
-use std::{ops::Bound, sync::Arc, time::Duration};
+use std::{ops::Bound, sync::Arc};
 
 use arrow::{
     array::{Array, Int64Array, RecordBatch},
@@ -19,10 +19,9 @@ use imbl::OrdMap;
 use model::{Error, Positions, Result, TopicName};
 use parking_lot::{Mutex, RwLock};
 use streaming::ViewChange;
-use tokio::sync::watch;
 
 use super::{
-    Relation, Rows, Snapshot,
+    Reach, Relation, Rows, Snapshot,
     row_codec::{RowBytes, RowCodec},
     snapshot::{projected_schema, same_columns},
 };
@@ -39,7 +38,7 @@ pub struct View {
     current: RwLock<Contents>,
     /// Held while a change is applied: there is one writer.
     writing: Mutex<()>,
-    reached: watch::Sender<Positions>,
+    reach: Reach,
 }
 
 /// Key bytes to the bytes of the other columns; copies share what has not changed.
@@ -63,7 +62,7 @@ impl View {
             codec: Arc::new(RowCodec::new(schema, key_columns)?),
             current: RwLock::new(Contents { rows: OrdMap::new(), positions: Positions::new() }),
             writing: Mutex::new(()),
-            reached: watch::Sender::new(Positions::new()),
+            reach: Reach::new(name, Positions::new()),
         })
     }
 
@@ -100,7 +99,7 @@ impl View {
         let old = std::mem::replace(&mut *self.current.write(), contents);
         // Freed after the lock: the last owner of many nodes takes a while.
         drop(old);
-        self.reached.send_replace(reached);
+        self.reach.arrive(reached);
         Ok(())
     }
 
@@ -168,24 +167,9 @@ impl Relation for View {
         Ok((Some(row), positions))
     }
 
-    async fn wait_for(&self, demanded: &Positions, timeout: Duration) -> Result<()> {
-        let mut reached = self.reached.subscribe();
-        let arrival = reached.wait_for(|positions| positions.covers(demanded));
-        match tokio::time::timeout(timeout, arrival).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Error::unavailable(format!(
-                "view {} has not reached {demanded} within {} ms, it is at {}",
-                self.name,
-                timeout.as_millis(),
-                describe(&self.positions()),
-            ))
-            .with_hint("try again, or wait longer; a view that does not move at all is shown by its lag")),
-        }
+    fn reach(&self) -> &Reach {
+        &self.reach
     }
-}
-
-fn describe(positions: &Positions) -> String {
-    if positions.is_empty() { "the start".to_owned() } else { positions.to_string() }
 }
 
 /// The rows of one version, decoded as they are read.

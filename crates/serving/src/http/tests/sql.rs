@@ -154,10 +154,11 @@ async fn a_time_that_has_no_text_is_refused_and_not_written_as_an_error() {
     ];
     for (sql, number, expected) in cases {
         let body = time(number, &sql).to_string();
-        match expected {
-            Some(expected) => door.check("POST /v1/sql", Some(&body), 200, json!({ "rows": [[expected]] })).await,
-            None => door.check("POST /v1/sql", Some(&body), 501, json!({ "kind": "unsupported" })).await,
-        }
+        let (status, answer) = match expected {
+            Some(expected) => (200, json!({ "rows": [[expected]] })),
+            None => (501, json!({ "kind": "unsupported" })),
+        };
+        door.check("POST /v1/sql", Some(&body), status, answer).await;
     }
     let body = time(i64::MAX, timestamp).to_string();
     let headers = [("content-type", "application/json"), ("accept", "application/x-ndjson")];

@@ -1,0 +1,89 @@
+//! [`Reach`]: how far a relation is, for whoever waits until it is further.
+//!
+//! What must hold: a wait ends as soon as its outcome is known: when everything demanded is there, or when the relation
+//! has failed and will not get there. A failure stays.
+
+use std::time::Duration;
+
+use model::{Error, Positions, Result};
+use tokio::sync::watch;
+
+/// The Positions that a relation reflects, and why it goes no further where it has failed.
+#[derive(Debug)]
+pub struct Reach {
+    name: String,
+    state: watch::Sender<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    positions: Positions,
+    failure: Option<String>,
+}
+
+impl Reach {
+    /// Of the relation `name`, which reflects everything before `positions`.
+    pub fn new(name: &str, positions: Positions) -> Self {
+        Self { name: name.to_owned(), state: watch::Sender::new(State { positions, failure: None }) }
+    }
+
+    /// Everything before this is reflected.
+    pub fn positions(&self) -> Positions {
+        self.state.borrow().positions.clone()
+    }
+
+    /// Why it goes no further, where it does not.
+    pub fn failure(&self) -> Option<String> {
+        self.state.borrow().failure.clone()
+    }
+
+    /// Notes that everything before `positions` is reflected now.
+    pub fn arrive(&self, positions: Positions) {
+        self.state.send_modify(|state| state.positions = positions);
+    }
+
+    /// Notes that it goes no further.
+    pub fn fail(&self, failure: String) {
+        self.state.send_modify(|state| state.failure = Some(failure));
+    }
+
+    /// Waits until everything before `demanded` is reflected.
+    ///
+    /// # Errors
+    /// [`Unavailable`](model::ErrorKind::Unavailable) after `timeout`, and at once when the relation fails before.
+    pub async fn wait_for(&self, demanded: &Positions, timeout: Duration) -> Result<()> {
+        tokio::time::timeout(timeout, self.settled(demanded))
+            .await
+            .unwrap_or_else(|_| Err(self.late(demanded, timeout)))
+    }
+
+    /// As [`Reach::wait_for`], however long it takes.
+    ///
+    /// # Errors
+    /// [`Unavailable`](model::ErrorKind::Unavailable) at once when the relation fails before.
+    pub async fn settled(&self, demanded: &Positions) -> Result<()> {
+        let mut state = self.state.subscribe();
+        let settled = state.wait_for(|state| state.positions.covers(demanded) || state.failure.is_some()).await;
+        match settled {
+            Ok(state) if state.positions.covers(demanded) => Ok(()),
+            Ok(state) => {
+                let reason = state.failure.as_deref().unwrap_or_default();
+                let message = format!("view {} has failed and will not reach {demanded}: {reason}", self.name);
+                Err(Error::unavailable(message).with_hint("REFRESH MATERIALIZED VIEW builds it anew"))
+            }
+            Err(_) => Err(Error::unavailable(format!("view {} is gone", self.name))),
+        }
+    }
+
+    /// The answer to a demand that was not met in time.
+    pub(super) fn late(&self, demanded: &Positions, timeout: Duration) -> Error {
+        let positions = self.positions();
+        let at = if positions.is_empty() { "the start".to_owned() } else { positions.to_string() };
+        let waited_ms = timeout.as_millis();
+        Error::unavailable(format!(
+            "view {} has not reached {demanded} within {waited_ms} ms, it is at {at}",
+            self.name
+        ))
+        .with_hint("try again, or wait longer; a view that does not move at all is shown by its lag")
+    }
+}
