@@ -123,7 +123,8 @@ async fn every_record_reaches_the_lake_once_through_stops_and_starts() {
     check(&store, [80, 12]).await;
     let label = [("table", "readings".to_owned())];
     assert_eq!(metrics.lake_committed_records.get_or_create(&label).get(), 72 + 11);
-    assert!(metrics.lake_commits.get_or_create(&label).get() >= 4);
+    // One for each time that it was waited for, at least.
+    assert!(metrics.lake_commits.get_or_create(&label).get() >= 3);
     log.close().await.unwrap();
 }
 
