@@ -64,6 +64,8 @@ pub(crate) struct Feed {
     topic: TopicName,
     producer: Producer,
     arrivals: Vec<Flight>,
+    /// As they are sent.
+    records: Vec<Record>,
     /// Where the last part begins: first the flights that were held back, then the rest.
     first_late: usize,
     late: usize,
@@ -81,7 +83,9 @@ impl Feed {
         client.create_topic(&topic, partitions, &TopicSettings::default()).await?;
         let producer = Producer::start(&client, ProducerSettings::default()).await?;
         let (arrivals, first_late, late) = arrivals(flights);
-        Ok(Self { topic, producer, arrivals, first_late, late, sent: 0, positions: Positions::new() })
+        // Before any clock runs: what is measured is Kafka and the views.
+        let records = arrivals.iter().map(record).collect::<Result<_>>()?;
+        Ok(Self { topic, producer, arrivals, records, first_late, late, sent: 0, positions: Positions::new() })
     }
 
     /// All flights, in their order of arrival.
@@ -124,7 +128,7 @@ impl Feed {
         let bar = progress_bar(range.len());
         let (unconfirmed, confirming) = mpsc::channel(UNCONFIRMED_MAX);
         let confirmed = tokio::spawn(confirm(confirming));
-        for (i, flight) in self.arrivals[range].iter().enumerate() {
+        for (i, record) in self.records[range].iter().enumerate() {
             if let Pace::EventsPerSecond(rate) = pace {
                 let due = started + Duration::from_secs_f64(i as f64 / rate);
                 if due > Instant::now() {
@@ -132,7 +136,7 @@ impl Feed {
                 }
             }
             let at = Instant::now();
-            let delivery = self.producer.send(&self.topic, record(flight)?).await?;
+            let delivery = self.producer.send(&self.topic, record.clone()).await?;
             unconfirmed.send((delivery, at)).await.context("confirmations ended")?;
             bar.inc(1);
         }
