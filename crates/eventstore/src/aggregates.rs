@@ -16,8 +16,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    CommandError, CommandOutcome, CommandRequest, Context, Decider, Error, EventStore, ExpectedVersion, NewEvent,
-    RecordedEvent, Result, StreamName,
+    Appended, CommandError, CommandOutcome, CommandRequest, Context, Decider, Error, EventStore, ExpectedVersion,
+    NewEvent, RecordedEvent, Result, StreamName,
     behaviour::{Behaviour, Decided, Json},
     cache::BoundedCache,
     fold::{AsOf, Fold, Folded},
@@ -145,6 +145,32 @@ impl Aggregates {
         result
     }
 
+    /// Appends events as they are, without a decision, as [`EventStore::append`]. To the stream of an aggregate only
+    /// events that it can fold: one that it cannot would leave no state to decide on, for good.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an event that its aggregate does not understand; then none is appended. Those of
+    /// [`EventStore::append`].
+    pub async fn append(
+        &self,
+        stream: &StreamName,
+        expected: ExpectedVersion,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended> {
+        if let Some(aggregate) = self.aggregate_of(stream) {
+            for NewEvent { event_type, data, .. } in &events {
+                aggregate.behaviour.check(event_type, data).map_err(|reason| {
+                    let name = &aggregate.name;
+                    Error::Invalid(format!(
+                        "the event {event_type} cannot go into stream {stream}, aggregate {name} does not understand it: \
+                         {reason}"
+                    ))
+                })?;
+            }
+        }
+        self.store.append(stream, expected, events).await
+    }
+
     /// The state of an instance at some time; `None` when no event had happened by then.
     ///
     /// # Errors
@@ -232,6 +258,12 @@ impl Aggregates {
             None => (self.store.version(&stream), self.store.positions()),
         };
         CommandOutcome { stream, version, events, positions, duplicate }
+    }
+
+    /// The aggregate whose instance a stream is, where it is one's.
+    fn aggregate_of(&self, stream: &StreamName) -> Option<Arc<Aggregate>> {
+        let (name, _) = stream.as_str().split_once('-')?;
+        self.aggregates.read().get(name).map(Arc::clone)
     }
 
     fn aggregate(&self, name: &str) -> Result<Arc<Aggregate>, CommandError> {

@@ -38,6 +38,9 @@ pub(crate) trait Behaviour: Send + Sync {
         context: &Context,
     ) -> Result<Vec<Decided>, CommandError>;
 
+    /// Whether an event, given as type and JSON data, is one that can be folded; if not, why.
+    fn check(&self, event_type: &str, data: &[u8]) -> Result<(), String>;
+
     /// Folds events, given as type and JSON data.
     fn fold(&self, state: State, events: &mut dyn Iterator<Item = (&str, &[u8])>) -> Result<State, Unfoldable>;
 
@@ -71,6 +74,10 @@ where
         let events = self.0.decide(state_of::<D>(state), &command, context)?;
         let encode = |event| to_tagged(&event).map_err(CommandError::InvalidEvent);
         events.into_iter().map(encode).collect()
+    }
+
+    fn check(&self, event_type: &str, data: &[u8]) -> Result<(), String> {
+        from_tagged::<D::Event>(event_type, data).map(drop).map_err(|error| error.to_string())
     }
 
     fn fold(&self, state: State, events: &mut dyn Iterator<Item = (&str, &[u8])>) -> Result<State, Unfoldable> {

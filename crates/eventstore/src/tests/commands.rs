@@ -278,3 +278,38 @@ async fn aggregates_have_names_of_their_own() {
     aggregates.register("Plane_2", Flights).unwrap();
     assert_eq!(aggregates.names(), ["Plane_2", "flight"]);
 }
+
+#[tokio::test]
+async fn a_stream_of_an_aggregate_takes_only_events_that_it_can_fold() {
+    let scene = Scene::new().await;
+    let aggregates = aggregates(&scene);
+    let event = |event_type: &str, data: &str| NewEvent::new(event_type, data.to_owned());
+    let cases = [
+        ("flight-DL7", "scheduled", r#"{"gate":7}"#, None),
+        ("flight-DL7", "rescheduled", r#"{"gate":7}"#, Some("rescheduled")),
+        ("flight-DL7", "scheduled", r#"{"gate":"seven"}"#, Some("aggregate flight does not understand it")),
+        ("flight-DL7", "scheduled", "gate", Some("stream flight-DL7")),
+        ("flight", "rescheduled", "{}", None),
+        ("flights-DL7", "rescheduled", "{}", None),
+        ("flight-", "rescheduled", "{}", Some("rescheduled")),
+    ];
+    for (name, event_type, data, refused) in cases {
+        let before = scene.store.positions();
+        // All or none: the first would be all right alone.
+        let events = match refused {
+            Some(_) => vec![event("scheduled", r#"{"gate":7}"#), event(event_type, data)],
+            None => vec![event(event_type, data)],
+        };
+        let appended = aggregates.append(&stream(name), Any, events).await;
+        match refused {
+            Some(reason) => {
+                let error = model::Error::from(appended.unwrap_err());
+                assert!(error.kind() == ErrorKind::Invalid && error.message().contains(reason), "{error}");
+                assert_eq!(scene.store.positions(), before);
+            }
+            None => drop(appended.unwrap()),
+        }
+    }
+    let depart = aggregates.handle("flight", "DL7", command("1", "depart", Value::Null)).await;
+    assert_eq!(told(depart), "[departed] version 1 at events/0:4");
+}

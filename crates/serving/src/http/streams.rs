@@ -184,7 +184,11 @@ pub(super) async fn append(
     let expected = append.expected.map_or(ExpectedVersion::Any, |expected| expected.0);
     let events: Vec<NewEvent> = append.events.into_iter().map(NewEvent::from).collect();
     let ids = events.iter().map(|event| event.event_id.to_string()).collect();
-    let appended = store.append(&stream, expected, events).await.map_err(|error| store_problem(store, error))?;
+    let appended = match &server.doors.aggregates {
+        Some(aggregates) => aggregates.append(&stream, expected, events).await,
+        None => store.append(&stream, expected, events).await,
+    };
+    let appended = appended.map_err(|error| store_problem(store, error))?;
     let eventstore::Appended { first_version, last_version, positions, duplicate } = appended;
     let body = Appended { stream: name, first_version, last_version, ids, duplicate };
     Ok(answer::json(StatusCode::OK, &body, &positions))
