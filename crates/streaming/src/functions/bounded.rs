@@ -4,25 +4,29 @@
 //! size of each value is estimated from the arguments before the function is called, and a batch is computed in pieces
 //! whose sizes are added up.
 //!
-//! What must hold: whether one value is refused depends on its own arguments alone, however rows are batched.
+//! What must hold: whether one value is refused depends on its own arguments alone, however rows are batched; an
+//! estimate is never too small, and too large by no more than a few bytes a character or an element.
+
+mod argument;
 
 use std::{ops::Range, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array},
-    compute::{cast, concat, kernels::length::length},
-    datatypes::{DataType, FieldRef, Int64Type, IntervalMonthDayNano, TimeUnit},
+    array::{Array, ArrayRef},
+    compute::concat,
+    datatypes::{DataType, FieldRef},
 };
 use datafusion::{
-    common::ScalarValue,
     error::{DataFusionError, Result},
     execution::FunctionRegistry,
     logical_expr::{
         ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     },
 };
+use regex::Regex;
 
 use crate::sql::{SqlError, TOO_LARGE};
+use argument::{Arguments, ELEMENT_BYTES, Row};
 
 /// The largest value that a function may make, in bytes.
 const VALUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -33,48 +37,86 @@ const RESULT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// A batch is computed in pieces that are estimated at this many bytes.
 const PIECE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// A character in UTF-8, at most.
-const CHARACTER_BYTES: u64 = 4;
+/// The text of a number, a time or a truth value, beyond the bytes that it has in an array.
+const WRITTEN_BYTES: u64 = 16;
 
-/// A number or an offset in a list.
-const ELEMENT_BYTES: u64 = 8;
+/// At most how many bytes a function makes of the arguments in a row.
+type Estimate = fn(&Row<'_>) -> u64;
 
-type Estimate = fn(&[Argument], usize) -> u64;
-
-/// The functions, and at most how many bytes they make of the arguments in a row.
 const FUNCTIONS: &[(&str, Estimate)] = &[
-    ("repeat", |arguments, row| bytes(arguments, 0, row).saturating_mul(number(arguments, 1, row))),
-    ("lpad", |arguments, row| number(arguments, 1, row).saturating_mul(CHARACTER_BYTES)),
-    ("rpad", |arguments, row| number(arguments, 1, row).saturating_mul(CHARACTER_BYTES)),
-    ("replace", |arguments, row| {
-        let (text, from, to) = (bytes(arguments, 0, row), bytes(arguments, 1, row), bytes(arguments, 2, row));
-        text.saturating_add((text / from.max(1) + 1).saturating_mul(to))
+    ("repeat", |row| row.bytes(0).saturating_mul(row.count(1))),
+    ("lpad", padded),
+    ("rpad", padded),
+    ("replace", replaced),
+    ("regexp_replace", matches_replaced),
+    ("concat", |row| (0..row.len()).fold(0, |sum, index| row.bytes(index).saturating_add(sum))),
+    ("concat_ws", |row| {
+        let separators = row.bytes(0).saturating_mul(row.len() as u64);
+        (1..row.len()).fold(separators, |sum, index| row.bytes(index).saturating_add(sum))
     }),
-    ("regexp_replace", |arguments, row| {
-        let (text, to) = (bytes(arguments, 0, row), bytes(arguments, 2, row));
-        text.saturating_add((text + 1).saturating_mul(to))
+    ("array_to_string", |row| {
+        let beside = row.bytes(1).saturating_add(row.bytes(2)).saturating_add(WRITTEN_BYTES);
+        row.bytes(0).saturating_add(row.elements_max(0).saturating_mul(beside))
     }),
-    ("concat", |arguments, row| sum(arguments, row)),
-    ("concat_ws", |arguments, row| {
-        let separators = bytes(arguments, 0, row).saturating_mul(arguments.len() as u64);
-        sum(arguments, row).saturating_add(separators)
+    ("array_repeat", |row| row.bytes(0).saturating_add(ELEMENT_BYTES).saturating_mul(row.count(1))),
+    ("array_resize", |row| {
+        let filled = row.bytes(2).saturating_add(ELEMENT_BYTES).saturating_mul(row.count(1));
+        row.bytes(0).saturating_add(filled)
     }),
-    ("array_to_string", |arguments, row| {
-        let (elements, separator, null) =
-            (bytes(arguments, 0, row), bytes(arguments, 1, row), bytes(arguments, 2, row));
-        elements.saturating_mul(separator.saturating_add(null).saturating_add(ELEMENT_BYTES))
-    }),
-    ("array_repeat", |arguments, row| {
-        let element = bytes(arguments, 0, row).saturating_add(ELEMENT_BYTES);
-        element.saturating_mul(number(arguments, 1, row))
-    }),
-    ("array_resize", |arguments, row| {
-        let element = bytes(arguments, 2, row).saturating_add(ELEMENT_BYTES);
-        element.saturating_mul(number(arguments, 1, row))
-    }),
-    ("range", |arguments, row| steps(arguments, row).saturating_mul(ELEMENT_BYTES)),
-    ("generate_series", |arguments, row| steps(arguments, row).saturating_mul(ELEMENT_BYTES)),
+    ("array_replace_n", elements_replaced),
+    ("array_replace_all", elements_replaced),
+    ("range", |row| row.steps().saturating_mul(ELEMENT_BYTES)),
+    ("generate_series", |row| row.steps().saturating_mul(ELEMENT_BYTES)),
 ];
+
+/// `lpad(text, length, fill)`: so many characters.
+fn padded(row: &Row<'_>) -> u64 {
+    if row.is_null() {
+        return 0;
+    }
+    let is_ascii = [0, 2].into_iter().all(|index| row.text(index).is_none_or(str::is_ascii));
+    row.count(1).saturating_mul(if is_ascii { 1 } else { 4 })
+}
+
+/// `replace(text, from, to)`: looked for only where it matters.
+fn replaced(row: &Row<'_>) -> u64 {
+    let (text, from, to) = (row.bytes(0), row.bytes(1), row.bytes(2));
+    let at_most = text.saturating_add((text / from.max(1) + 1).saturating_mul(to));
+    match (row.text(0), row.text(1)) {
+        (Some(text), Some(from)) if at_most > VALUE_BYTES_MAX => {
+            let found = text.matches(from).count() as u64;
+            row.bytes(0).saturating_add(found.saturating_mul(to))
+        }
+        _ => at_most,
+    }
+}
+
+/// `regexp_replace(text, pattern, to, flags)`: matches are counted only where it matters.
+fn matches_replaced(row: &Row<'_>) -> u64 {
+    let (text, to) = (row.bytes(0), row.bytes(2));
+    // A reference gives a part of the match; matches do not overlap, so each gives the text once at most.
+    let references = row.text(2).map_or(0, |to| to.matches(['\\', '$']).count() as u64);
+    let kept = text.saturating_add(text.saturating_mul(references));
+    let flags = row.text(3).unwrap_or_default();
+    if !flags.contains('g') {
+        return kept.saturating_add(to);
+    }
+    let at_most = kept.saturating_add((text + 1).saturating_mul(to));
+    let (Some(text), Some(pattern), true) = (row.text(0), row.text(1), at_most > VALUE_BYTES_MAX) else {
+        return at_most;
+    };
+    let flags = flags.replace('g', "");
+    let pattern = if flags.is_empty() { pattern.to_owned() } else { format!("(?{flags}){pattern}") };
+    // A pattern that cannot be read is refused by the function itself.
+    let found = Regex::new(&pattern).map_or(0, |pattern| pattern.find_iter(text).count() as u64);
+    kept.saturating_add(found.saturating_mul(to))
+}
+
+/// `array_replace_all(array, from, to)`.
+fn elements_replaced(row: &Row<'_>) -> u64 {
+    let replacement = row.bytes(2).saturating_add(ELEMENT_BYTES);
+    row.bytes(0).saturating_add(row.elements_max(0).saturating_mul(replacement))
+}
 
 /// Registers the functions anew, with bounds; those that the registry does not know stay unknown.
 pub(super) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
@@ -144,9 +186,9 @@ impl ScalarUDFImpl for Bounded {
             ColumnarValue::Array(array) => Some(array.len()),
             ColumnarValue::Scalar(_) => None,
         });
-        let arguments = call.args.iter().map(Argument::new).collect::<Result<Vec<_>>>()?;
+        let arguments = Arguments::new(&call.args)?;
         let Some(row_count) = row_count else {
-            self.check(&arguments, 0)?;
+            self.check(&arguments.row(0))?;
             return self.inner.invoke_with_args(call);
         };
         let (mut pieces, mut result_bytes): (Vec<ArrayRef>, u64) = (Vec::new(), 0);
@@ -170,16 +212,16 @@ impl ScalarUDFImpl for Bounded {
 
 impl Bounded {
     /// At most how many bytes the value of a row has.
-    fn check(&self, arguments: &[Argument], row: usize) -> Result<u64> {
-        let bytes = (self.estimate)(arguments, row);
+    fn check(&self, row: &Row<'_>) -> Result<u64> {
+        let bytes = (self.estimate)(row);
         if bytes > VALUE_BYTES_MAX { Err(too_large(self.name(), "a value", VALUE_BYTES_MAX)) } else { Ok(bytes) }
     }
 
     /// The first of `rows` that are computed together.
-    fn piece(&self, arguments: &[Argument], rows: Range<usize>) -> Result<Range<usize>> {
+    fn piece(&self, arguments: &Arguments, rows: Range<usize>) -> Result<Range<usize>> {
         let mut bytes = 0;
         for row in rows.clone() {
-            bytes += self.check(arguments, row)?;
+            bytes += self.check(&arguments.row(row))?;
             if bytes >= PIECE_BYTES {
                 return Ok(rows.start..row + 1);
             }
@@ -199,93 +241,6 @@ fn slice(call: &ScalarFunctionArgs, rows: &Range<usize>) -> ScalarFunctionArgs {
         ColumnarValue::Scalar(value) => ColumnarValue::Scalar(value.clone()),
     });
     ScalarFunctionArgs { args: args.collect(), number_rows: rows.len(), ..call.clone() }
-}
-
-/// What the size of a result depends on.
-struct Argument {
-    /// Bytes of a text, elements of a list; none of anything else.
-    lengths: Option<Int64Array>,
-    /// Whole numbers, and times in microseconds.
-    numbers: Option<Int64Array>,
-    /// How long a step is, in nanoseconds.
-    step_ns: Option<i128>,
-    is_time: bool,
-}
-
-impl Argument {
-    fn new(value: &ColumnarValue) -> Result<Self> {
-        let array = value.to_array(1)?;
-        let data_type = array.data_type();
-        let is_time = matches!(data_type, DataType::Timestamp(..) | DataType::Date32);
-        let lengths = match data_type {
-            DataType::Utf8
-            | DataType::LargeUtf8
-            | DataType::Utf8View
-            | DataType::Binary
-            | DataType::List(_)
-            | DataType::LargeList(_) => Some(int64(&length(&array)?)?),
-            _ => None,
-        };
-        let numbers = if data_type.is_integer() {
-            Some(int64(&array)?)
-        } else if is_time {
-            Some(int64(&cast(&array, &DataType::Timestamp(TimeUnit::Microsecond, None))?)?)
-        } else {
-            None
-        };
-        let step_ns = match value {
-            ColumnarValue::Scalar(ScalarValue::IntervalMonthDayNano(Some(step))) => Some(nanoseconds(*step)),
-            _ => None,
-        };
-        Ok(Self { lengths, numbers, step_ns, is_time })
-    }
-}
-
-fn int64(array: &ArrayRef) -> Result<Int64Array> {
-    Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
-}
-
-/// The least that an interval can be.
-fn nanoseconds(interval: IntervalMonthDayNano) -> i128 {
-    let days = i128::from(interval.months) * 28 + i128::from(interval.days);
-    days * 86_400_000_000_000 + i128::from(interval.nanoseconds)
-}
-
-/// The value of a row; a constant is one value for all rows. NULL makes nothing.
-fn at(values: Option<&Int64Array>, row: usize) -> i64 {
-    let Some(values) = values else { return 0 };
-    let row = if values.len() == 1 { 0 } else { row };
-    if row < values.len() && values.is_valid(row) { values.value(row) } else { 0 }
-}
-
-fn bytes(arguments: &[Argument], index: usize, row: usize) -> u64 {
-    let length = arguments.get(index).map_or(0, |argument| at(argument.lengths.as_ref(), row));
-    u64::try_from(length).unwrap_or(0)
-}
-
-fn number(arguments: &[Argument], index: usize, row: usize) -> u64 {
-    let number = arguments.get(index).map_or(0, |argument| at(argument.numbers.as_ref(), row));
-    u64::try_from(number).unwrap_or(0)
-}
-
-fn sum(arguments: &[Argument], row: usize) -> u64 {
-    (0..arguments.len()).fold(0, |sum, index| sum.saturating_add(bytes(arguments, index, row)))
-}
-
-/// The elements of `range(start, stop, step)`, or of `range(stop)`.
-fn steps(arguments: &[Argument], row: usize) -> u64 {
-    let value = |index: usize| arguments.get(index).map_or(0, |argument| at(argument.numbers.as_ref(), row));
-    let (start, stop) = if arguments.len() == 1 { (0, value(0)) } else { (value(0), value(1)) };
-    let distance = (i128::from(stop) - i128::from(start)).unsigned_abs();
-    let is_time = arguments.first().is_some_and(|argument| argument.is_time);
-    let (distance, step) = match arguments.get(2) {
-        Some(Argument { step_ns: Some(step), .. }) => (distance * 1_000, step.unsigned_abs()),
-        // A step from a column can be as short as there are.
-        Some(Argument { numbers: None, .. }) if is_time => (distance * 1_000, 1),
-        Some(_) => (distance, u128::from(value(2).unsigned_abs())),
-        None => (distance, 1),
-    };
-    u64::try_from(distance / step.max(1)).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 #[cfg(test)]
