@@ -12,8 +12,9 @@ mod keyed_states;
 mod layers;
 mod merged;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use lakehouse::{BatchTable, CaptureProgress, LakeTable};
 use model::{Error, Positions, Result};
 use parking_lot::Mutex;
@@ -185,7 +186,8 @@ enum BatchEvent {
 
 impl Layered {
     async fn speed(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
-        if let Err(error) = self.fold_speed(&mut stopped).await {
+        let folding = AssertUnwindSafe(self.fold_speed(&mut stopped)).catch_unwind().await;
+        if let Err(error) = folding.unwrap_or_else(|_| Err(Error::internal("its task ended abnormally"))) {
             tracing::error!(view = self.plan.name(), %error, "the speed layer stopped");
             self.merged.reach().fail(error.to_string());
         }

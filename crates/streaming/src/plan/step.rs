@@ -3,14 +3,19 @@
 //! They map rows to rows one by one, so weights pass through them, and so do the columns that are carried beside the
 //! rows (weights, places in the log) without being part of the query.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array},
     compute::{concat, filter, filter_record_batch, prep_null_mask_filter},
     datatypes::{Schema, SchemaRef},
 };
-use datafusion::{common::cast::as_boolean_array, physical_expr::PhysicalExpr};
+use datafusion::{
+    common::cast::as_boolean_array, error::DataFusionError, logical_expr::ColumnarValue, physical_expr::PhysicalExpr,
+};
 
 use crate::error::{Error, Result};
 
@@ -53,18 +58,24 @@ pub(crate) struct Expression {
 impl Expression {
     /// Its value for each row.
     pub(crate) fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
-        self.physical
-            .evaluate(rows)
-            .and_then(|value| value.into_array(rows.num_rows()))
-            .map_err(Error::evaluate(self.text.as_str()))
+        self.computed(rows, || self.physical.evaluate(rows))
     }
 
     /// Its value for each row that is selected; for the others, which may fail, anything.
     pub(crate) fn evaluate_where(&self, rows: &RecordBatch, selected: &BooleanArray) -> Result<ArrayRef> {
-        self.physical
-            .evaluate_selection(rows, selected)
-            .and_then(|value| value.into_array(rows.num_rows()))
-            .map_err(Error::evaluate(self.text.as_str()))
+        self.computed(rows, || self.physical.evaluate_selection(rows, selected))
+    }
+
+    /// What `evaluate` makes. A function that panics has failed like any other: it stops no view.
+    fn computed(
+        &self,
+        rows: &RecordBatch,
+        evaluate: impl FnOnce() -> datafusion::error::Result<ColumnarValue>,
+    ) -> Result<ArrayRef> {
+        // Nothing is left half changed: an expression has no state, and what it was making is gone.
+        let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate()?.into_array(rows.num_rows())));
+        let evaluated = evaluated.unwrap_or_else(|_| Err(DataFusionError::Execution("a function panicked".to_owned())));
+        evaluated.map_err(Error::evaluate(self.text.as_str()))
     }
 
     /// Its value for each row, NULL for a row for which it fails; `failure` keeps the first reason.

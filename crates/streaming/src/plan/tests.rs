@@ -1,9 +1,20 @@
 //! What is a view, and what is refused with which error.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use std::sync::Arc;
 
-use super::ViewPlan;
+use arrow::{
+    array::{Int64Array, RecordBatch},
+    datatypes::{DataType, TimeUnit},
+};
+use datafusion::{
+    common::DFSchema,
+    logical_expr::{Volatility, create_udf},
+    prelude::{SessionContext, col},
+};
+
+use super::{ViewPlan, step::Expression};
 use crate::{
+    error::Error,
     sql::{Statement, parse},
     testing::{flights, source, view},
 };
@@ -195,4 +206,26 @@ fn a_constant_that_would_be_too_large_is_refused_with_the_view() {
             ViewPlan::new(&view(&format!("SELECT carrier, {call} AS c FROM flights")), &[flights()]).unwrap_err();
         assert!(error.message.contains("more than 16777216 bytes"), "{call}: {error:?}");
     }
+}
+
+#[test]
+fn a_function_that_panics_has_failed_for_its_rows_alone() {
+    let panicking = |arguments: &[datafusion::logical_expr::ColumnarValue]| {
+        let value = arguments[0].clone();
+        let numbers = value.to_array(1)?;
+        assert!(numbers.as_any().downcast_ref::<Int64Array>().unwrap().iter().all(|n| n != Some(2)), "planted");
+        Ok(value)
+    };
+    let int64 = || DataType::Int64;
+    let function = create_udf("panicking", vec![int64()], int64(), Volatility::Immutable, Arc::new(panicking));
+    let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2, 3])) as _)]).unwrap();
+    let schema = DFSchema::try_from(rows.schema()).unwrap();
+    let physical = SessionContext::new().create_physical_expr(function.call(vec![col("n")]), &schema).unwrap();
+    let expression = Expression { physical, text: "panicking(n)".to_owned() };
+
+    assert!(matches!(expression.evaluate(&rows), Err(Error::Evaluate { .. })));
+    let mut failure = None;
+    let values = expression.evaluate_or_null(&rows, &mut failure).unwrap();
+    assert_eq!(values.as_any().downcast_ref::<Int64Array>().unwrap(), &Int64Array::from(vec![Some(1), None, Some(3)]));
+    assert!(failure.unwrap().contains("panicking(n)"));
 }

@@ -1,8 +1,8 @@
 //! Windows written as table functions, turned into plain SQL.
 //!
 //! `TUMBLE(source, time, INTERVAL '1 hour')` becomes a subquery over the source that adds `window_start` and
-//! `window_end` with `date_bin`. From there on it is a projection like any other: no operator knows the syntax, and a
-//! batch engine runs the same plan.
+//! `window_end` with `tumble_start` and `tumble_end`. From there on it is a projection like any other: no operator
+//! knows the syntax, and a batch engine runs the same plan.
 //!
 //! What must hold: a window is `[start, end)`, aligned to the epoch.
 
