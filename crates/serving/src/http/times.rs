@@ -4,7 +4,7 @@
 //! of an error, which looks like an answer; so rows are looked at before they are written.
 
 use arrow::{
-    array::{Array, AsArray, PrimitiveArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, PrimitiveArray, RecordBatch},
     compute::{cast, max, min},
     datatypes::{DataType, Int64Type, TimeUnit},
     error::ArrowError,
@@ -36,9 +36,26 @@ fn have_texts(values: &dyn Array) -> Result<bool, ArrowError> {
             let days = cast(&cast(values, &DataType::Int32)?, &DataType::Int64)?;
             return Ok(are_within(days.as_primitive(), SECONDS_MAX / 86_400));
         }
-        DataType::List(_) => return have_texts(values.as_list::<i32>().values().as_ref()),
-        DataType::LargeList(_) => return have_texts(values.as_list::<i64>().values().as_ref()),
+        DataType::Time32(unit) | DataType::Time64(unit) => {
+            let per_second = match unit {
+                TimeUnit::Second => 1,
+                TimeUnit::Millisecond => 1_000,
+                TimeUnit::Microsecond => 1_000_000,
+                TimeUnit::Nanosecond => 1_000_000_000,
+            };
+            let times = cast(values, &DataType::Int64)?;
+            let times = times.as_primitive::<Int64Type>();
+            let of_a_day = 0..86_400 * per_second;
+            return Ok([min(times), max(times)].into_iter().flatten().all(|time| of_a_day.contains(&time)));
+        }
+        DataType::List(_) => return have_elements_texts(values.as_list::<i32>()),
+        DataType::LargeList(_) => return have_elements_texts(values.as_list::<i64>()),
         DataType::FixedSizeList(..) => return have_texts(values.as_fixed_size_list().values().as_ref()),
+        DataType::Map(..) => {
+            let map = values.as_map();
+            let entries = slice_of(map.entries(), map.value_offsets());
+            return have_texts(entries.as_ref());
+        }
         DataType::Dictionary(..) => return have_texts(values.as_any_dictionary().values().as_ref()),
         DataType::Struct(_) => {
             for column in values.as_struct().columns() {
@@ -52,6 +69,19 @@ fn have_texts(values: &dyn Array) -> Result<bool, ArrowError> {
         _ => return Ok(true),
     };
     Ok(are_within(cast(values, &DataType::Int64)?.as_primitive(), SECONDS_MAX * per_second))
+}
+
+/// Of the lists that are shown, not of what else their column holds.
+fn have_elements_texts<O: OffsetSizeTrait>(lists: &GenericListArray<O>) -> Result<bool, ArrowError> {
+    have_texts(slice_of(lists.values().as_ref(), lists.value_offsets()).as_ref())
+}
+
+fn slice_of<O: OffsetSizeTrait>(values: &dyn Array, offsets: &[O]) -> ArrayRef {
+    let (first, last) = match offsets {
+        [first, .., last] => (first.as_usize(), last.as_usize()),
+        _ => (0, 0),
+    };
+    values.slice(first, last - first)
 }
 
 fn are_within(values: &PrimitiveArray<Int64Type>, limit: i64) -> bool {

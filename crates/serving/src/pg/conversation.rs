@@ -63,10 +63,11 @@ impl Conversation {
     pub(super) async fn go_on(&mut self) -> io::Result<()> {
         while let Some(message) = self.receive(frame::message_length).await? {
             if let Err(error) = frame::check(&message) {
-                // After an error everything up to the next Sync is passed over.
-                if !matches!(self.socket.state(), State::AwaitingSync) {
+                // After an error everything up to the next Sync is passed over; one that is malformed is one too.
+                let is_sync = message.first() == Some(&b'S');
+                if is_sync || !matches!(self.socket.state(), State::AwaitingSync) {
                     let is_simple = message.first() == Some(&b'Q');
-                    process_error(&mut self.socket, wire_error(error), !is_simple).await?;
+                    process_error(&mut self.socket, wire_error(error), !is_simple && !is_sync).await?;
                 }
                 continue;
             }

@@ -15,8 +15,11 @@ use crate::sql::sqlstate;
 /// The longest message with which a connection may begin, as in PostgreSQL.
 const STARTUP_BYTES_MAX: usize = 10_000;
 
-/// The longest message after that; values that are bound are the largest.
+/// The longest statement or set of values; values that are bound are the largest.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The longest of all other messages, as in PostgreSQL.
+const SMALL_MESSAGE_BYTES_MAX: usize = 10_000;
 
 const CANCEL_CODE: u32 = 80_877_102;
 
@@ -65,8 +68,9 @@ pub(super) fn message_length(received: &[u8]) -> Result<Option<usize>, SqlError>
     }
     let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_be_bytes(*length) as usize;
-    if !(4..=MESSAGE_BYTES_MAX).contains(&length) {
-        let message = format!("a message announces {length} bytes, the most is {MESSAGE_BYTES_MAX}");
+    let bytes_max = if b"QPBd".contains(kind) { MESSAGE_BYTES_MAX } else { SMALL_MESSAGE_BYTES_MAX };
+    if !(4..=bytes_max).contains(&length) {
+        let message = format!("a message announces {length} bytes, the most is {bytes_max}");
         return Err(violation(message));
     }
     Ok((rest.len() >= length - 4).then_some(length + 1))

@@ -384,7 +384,13 @@ async fn a_message_that_is_none_is_answered_with_an_error() {
         assert_eq!((code(&answers).as_str(), answers.len()), ("08P01", 1), "{}", char::from(*kind));
         assert_eq!(kinds(&wire.query("SELECT 1").await), "TDC");
     }
-    for fatal in [&b"~\0\0\0\x04"[..], b"Q\0\0\0\0", b"Q\x7f\xff\xff\xff", b"F\0\0\0\x04"] {
+    // A Sync that is none ends what it should have ended.
+    wire.send(b'P', b"").await;
+    wire.send(b'S', b"x").await;
+    let answers = wire.until_ready().await;
+    assert_eq!(code(&answers), "08P01");
+    assert_eq!(kinds(&wire.query("SELECT 1").await), "TDC");
+    for fatal in [&b"~\0\0\0\x04"[..], b"Q\0\0\0\0", b"Q\x7f\xff\xff\xff", b"F\0\0\0\x04", b"D\0\0\x27\x11"] {
         let mut wire = Wire::connect(&server).await;
         wire.stream.write_all(fatal).await.unwrap();
         assert_eq!(code(&wire.until_ready().await), "08P01", "{fatal:?}");

@@ -151,6 +151,10 @@ async fn a_time_that_has_no_text_is_refused_and_not_written_as_an_error() {
         (format!("named_struct('a', {timestamp})"), i64::MAX, None),
         ("arrow_cast(arrow_cast(#, 'Int32'), 'Date32')".to_owned(), 0, Some(json!("1970-01-01"))),
         ("arrow_cast(arrow_cast(#, 'Int32'), 'Date32')".to_owned(), i64::from(i32::MAX), None),
+        ("arrow_cast(#, 'Time64(Microsecond)')".to_owned(), 1_000_000, Some(json!("00:00:01"))),
+        ("arrow_cast(#, 'Time64(Microsecond)')".to_owned(), 86_400_000_000, None),
+        ("arrow_cast(#, 'Time64(Microsecond)')".to_owned(), -1, None),
+        (format!("map(['a'], [{timestamp}])"), i64::MAX, None),
     ];
     for (sql, number, expected) in cases {
         let body = time(number, &sql).to_string();
