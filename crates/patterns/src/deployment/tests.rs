@@ -1,9 +1,11 @@
 //! Versions of views that come, stay beside each other and go, with a crash at any moment; topics that go under them.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use eventlog::{EventLog as _, TopicSpec};
-use model::{ErrorKind, Positions, TopicName};
+use futures::TryStreamExt;
+use model::{ErrorKind, Positions, Principal, TopicName};
+use serving::sql::{Definitions, Outcome, SqlService, SqlSettings};
 use streaming::{Statement, ViewDefinition, sql};
 use uuid::Uuid;
 
@@ -300,6 +302,9 @@ async fn a_view_that_cannot_be_started_stops_nothing_else() {
         product.execute(&format!("REFRESH MATERIALIZED VIEW {name}")).await.unwrap_err();
     }
     assert!(product.state("k").starts_with("failed: "), "{}", product.state("k"));
+    let listed = product.after_a_crash(&directory.path().join("listed")).await;
+    check_catalogue(&listed).await;
+    listed.stop().await;
     product.execute("REFRESH MATERIALIZED VIEW k").await.unwrap();
     assert_eq!(product.counts("k", &end).await, expected(2, 1));
     product.execute(&format!("CREATE OR REPLACE MATERIALIZED VIEW unknown AS {COUNT}")).await.unwrap();
@@ -311,6 +316,21 @@ async fn a_view_that_cannot_be_started_stops_nothing_else() {
     let product = Product::open(&directory.path().join("first")).await;
     assert_eq!(product.deployment.view_states().len(), 2);
     product.stop().await;
+}
+
+/// The catalogue tables list every view; a statement that reads one that cannot be read is told why.
+async fn check_catalogue(product: &Product) {
+    let definitions: Arc<dyn Definitions> = Arc::clone(&product.deployment) as _;
+    let metrics = product.parts.metrics.clone();
+    let service = SqlService::new(Arc::clone(&product.views), definitions, SqlSettings::default(), metrics).unwrap();
+    let session = service.session(Principal::anonymous());
+    for listed in ["SELECT relname FROM pg_class", "SELECT attname FROM pg_attribute", "TABLE information_schema.views"]
+    {
+        let Outcome::Rows { stream, .. } = session.query(listed, &[]).await.unwrap() else { panic!("{listed}") };
+        stream.try_collect::<Vec<_>>().await.unwrap();
+    }
+    let refused = session.query("SELECT * FROM unknown", &[]).await.err().unwrap();
+    assert!(refused.message.contains("no_such_function"), "{refused}");
 }
 
 /// All files below a folder.

@@ -65,30 +65,44 @@ pub(super) fn catalog_list(schema: Arc<dyn SchemaProvider>) -> Result<Arc<dyn Ca
     Ok(Arc::new(list))
 }
 
-/// `public` as the catalogue tables see it.
+/// `public` with its columns alone.
 #[derive(Debug)]
-pub(super) struct DescribedSchema(pub(super) Relations);
+pub(super) struct DescribedSchema {
+    pub(super) relations: Relations,
+    pub(super) use_of: DescriptionUse,
+}
+
+/// What descriptions are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DescriptionUse {
+    /// Catalogue tables: they list views that cannot be read too.
+    Listing,
+    /// Statements: one that reads such a view is told why it cannot.
+    Preparing,
+}
 
 #[async_trait]
 impl SchemaProvider for DescribedSchema {
     fn table_names(&self) -> Vec<String> {
-        self.0.names()
+        self.relations.names()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if let Some(refusal) = self.0.views.get(name).and_then(|view| view.refusal()) {
+        if self.use_of == DescriptionUse::Preparing
+            && let Some(refusal) = self.relations.views.get(name).and_then(|view| view.refusal())
+        {
             return Err(DataFusionError::External(Box::new(refusal)));
         }
-        let described = self.0.describe(name);
+        let described = self.relations.describe(name);
         Ok(described.map(|(schema, _)| Arc::new(EmptyTable::new(schema)) as Arc<dyn TableProvider>))
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        Ok(self.0.describe(name).map(|(_, table_type)| table_type))
+        Ok(self.relations.describe(name).map(|(_, table_type)| table_type))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.0.describe(name).is_some()
+        self.relations.describe(name).is_some()
     }
 }
 

@@ -23,7 +23,8 @@ use model::{Error, Metrics, Principal, Result};
 use super::{
     Definitions, Session, SqlSettings,
     catalog::{
-        CATALOG, DescribedSchema, INFORMATION_SCHEMA, PG_CATALOG, PinnedSchema, Relations, SCHEMA, catalog_list,
+        CATALOG, DescribedSchema, DescriptionUse, INFORMATION_SCHEMA, PG_CATALOG, PinnedSchema, Relations, SCHEMA,
+        catalog_list,
     },
     engine::Engine,
     functions,
@@ -63,7 +64,10 @@ impl SqlService {
         };
         let (pg_catalog, information_schema) = (schema(PG_CATALOG)?, schema(INFORMATION_SCHEMA)?);
         let engine = Engine::new(settings.query_threads)?;
-        let describing = context.state();
+        let public = DescribedSchema { relations: relations.clone(), use_of: DescriptionUse::Preparing };
+        let catalogs = catalog_list(Arc::new(public)).map_err(failed)?;
+        register_descriptions(&catalogs, &pg_catalog, &information_schema);
+        let describing = SessionStateBuilder::new_from_existing(context.state()).with_catalog_list(catalogs).build();
         Ok(Arc::new(Self { relations, settings, metrics, describing, engine, pg_catalog, information_schema }))
     }
 
@@ -87,14 +91,21 @@ impl SqlService {
     pub(super) fn session_catalogs(&self, public: Arc<PinnedSchema>) -> Arc<dyn CatalogProviderList> {
         // Registering in memory, under names that differ, cannot fail.
         let list = catalog_list(public).unwrap_or_else(|_| Arc::clone(self.describing.catalog_list()));
-        if let Some(catalog) = list.catalog(CATALOG) {
-            for (name, schema) in [(PG_CATALOG, &self.pg_catalog), (INFORMATION_SCHEMA, &self.information_schema)] {
-                if let Err(error) = catalog.register_schema(name, Arc::clone(schema)) {
-                    tracing::error!(%error, name, "a session has no catalogue tables");
-                }
-            }
-        }
+        register_descriptions(&list, &self.pg_catalog, &self.information_schema);
         list
+    }
+}
+
+fn register_descriptions(
+    list: &Arc<dyn CatalogProviderList>,
+    pg_catalog: &Arc<dyn SchemaProvider>,
+    information_schema: &Arc<dyn SchemaProvider>,
+) {
+    let Some(catalog) = list.catalog(CATALOG) else { return };
+    for (name, schema) in [(PG_CATALOG, pg_catalog), (INFORMATION_SCHEMA, information_schema)] {
+        if let Err(error) = catalog.register_schema(name, Arc::clone(schema)) {
+            tracing::error!(%error, name, "a session has no catalogue tables");
+        }
     }
 }
 
@@ -105,7 +116,8 @@ impl fmt::Debug for SqlService {
 }
 
 fn describing_context(relations: &Relations, settings: &SqlSettings) -> Result<SessionContext, DataFusionError> {
-    let catalogs = catalog_list(Arc::new(DescribedSchema(relations.clone())))?;
+    let public = DescribedSchema { relations: relations.clone(), use_of: DescriptionUse::Listing };
+    let catalogs = catalog_list(Arc::new(public))?;
     let state = SessionStateBuilder::new()
         .with_config(config(settings))
         .with_runtime_env(runtime(settings)?)

@@ -100,13 +100,16 @@ impl Views {
     ///
     /// # Errors
     /// [`NotFound`](model::ErrorKind::NotFound) without such a name, [`Unavailable`](model::ErrorKind::Unavailable)
-    /// after `timeout`.
+    /// after `timeout` and when the view fails before; its own for a view of which nothing can be read.
     pub async fn wait_for(&self, name: &str, demanded: &Positions, timeout: Duration) -> Result<Arc<dyn Relation>> {
         let deadline = Instant::now() + timeout;
         let mut changes = self.changes.subscribe();
         loop {
             changes.mark_unchanged();
             let relation = self.get(name).ok_or_else(|| Error::not_found(format!("there is no view {name}")))?;
+            if let Some(refusal) = relation.refusal() {
+                return Err(refusal);
+            }
             let concerned: Positions =
                 relation.topics().iter().flat_map(|topic| entries_of(demanded, topic.as_str())).collect();
             if concerned.is_empty() {
@@ -117,9 +120,11 @@ impl Views {
                 biased;
                 // Only the name that is waited for matters, but a needless turn of the loop costs nothing.
                 Ok(()) = changes.changed() => {}
-                settled = timeout_at(deadline, relation.reach().settled(&concerned)) => return match settled {
-                    Ok(settled) => settled.map(|()| relation),
-                    Err(_) => Err(relation.reach().late(&concerned, timeout)),
+                settled = timeout_at(deadline, relation.reach().settled(&concerned)) => match settled {
+                    // It may have been replaced between the two looks.
+                    Ok(Err(_)) if changes.has_changed().unwrap_or(false) => {}
+                    Ok(settled) => return settled.map(|()| relation),
+                    Err(_) => return Err(relation.reach().late(&concerned, timeout)),
                 },
             }
         }
