@@ -29,7 +29,7 @@ pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
         stage.flight_count()
     ))?;
     stage.tell(format!(
-        "  in {:.1} s: {rate:.0} commands/s, command to durable {}",
+        "  in {:.2} s: {rate:.0} commands/s, command to durable {}",
         fleet.elapsed.as_secs_f64(),
         fleet.latencies.summary()
     ))?;

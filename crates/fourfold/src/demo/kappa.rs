@@ -44,7 +44,7 @@ pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
     stage.define(FIRST).await?;
     let fed = stage.feed(MAIN_SHARE, Pace::Free, Some("carrier_hours")).await?;
     stage.tell(format!(
-        "  {} flights through Kafka into the view carrier_hours in {:.1} s: {:.0} events/s",
+        "  {} flights through Kafka into the view carrier_hours in {:.2} s: {:.0} events/s",
         fed.events,
         fed.elapsed.as_secs_f64(),
         fed.rate()
@@ -56,7 +56,7 @@ pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
         "  its first SQL counted cancelled flights as departures; the corrected one was replayed beside it and",
     )?;
     stage.tell(format!(
-        "  swapped in after {:.1} s, while a reader read {} times and never found the view empty",
+        "  swapped in after {:.2} s, while a reader read {} times and never found the view empty",
         replaced.seconds, replaced.reads
     ))?;
     let (rows, positions) = stage.query("SELECT * FROM carrier_hours", &fed.positions).await?;
