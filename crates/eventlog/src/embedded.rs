@@ -139,6 +139,14 @@ impl EmbeddedLog {
         self.shared.check_running()
     }
 
+    /// Whether the log takes writes.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], with the reason, when it was stopped by a failure; only a new start recovers.
+    pub fn check_running(&self) -> Result<()> {
+        self.shared.check_running()
+    }
+
     /// Sends a request to the writer and waits for its answer.
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
         let (reply, answer) = Reply::new();

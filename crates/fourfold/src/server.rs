@@ -84,7 +84,7 @@ impl Server {
             aggregates: Some(Arc::clone(&aggregates)),
             clock,
             metrics,
-            readiness: readiness(Arc::clone(&deployment)),
+            readiness: readiness(Arc::clone(&embedded), Arc::clone(&deployment)),
         };
         let http = http::start(http_settings(settings)?, doors).await?;
         Ok(Self { log: embedded, store, aggregates, deployment, views, sql, broker, pg, http })
@@ -153,11 +153,18 @@ fn named_as_given(error: eventlog::Error, directory: &Path) -> Error {
     }
 }
 
-// Every part is up before the HTTP door opens; what can still fail on the way are views.
-fn readiness(deployment: Arc<Deployment>) -> Readiness {
+// Every part is up before the HTTP door opens; what can still fail on the way are the log and views.
+fn readiness(log: Arc<EmbeddedLog>, deployment: Arc<Deployment>) -> Readiness {
     Readiness::new(move || {
+        let failure = log.check_running().err().map(|error| error.to_string());
+        let log = Part { name: "log".to_owned(), ready: failure.is_none(), note: failure };
         let views = deployment.view_states().into_iter();
-        views.map(|(name, state)| Part { name, ready: !state.starts_with("failed"), note: Some(state) }).collect()
+        let views = views.map(|(name, state)| Part {
+            name: format!("view {name}"),
+            ready: !state.starts_with("failed"),
+            note: Some(state),
+        });
+        std::iter::once(log).chain(views).collect()
     })
 }
 

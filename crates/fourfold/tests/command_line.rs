@@ -270,7 +270,7 @@ fn a_topic_that_a_source_reads_is_not_deleted_by_accident() {
 
     // The view notices with its next read.
     let failed = (0..300).map(|_| server.run(&["status"])).find(|ran| !ran.status.success());
-    let ran = failed.expect("a view whose topic is gone fails").ends_with(1).says("error: not ready: v: failed");
+    let ran = failed.expect("a view whose topic is gone fails").ends_with(1).says("error: not ready: view v: failed");
     assert!(ran.out.starts_with(b"views\nview  version") && ran.out.ends_with(b"\n"), "{}", ran.out.escape_ascii());
 }
 
@@ -294,5 +294,8 @@ fn a_position_can_be_passed_on() {
     assert!(!table.contains("CREATE"), "{table}");
     let shown = server.run(&["sql", "-c", "SHOW VIEWS"]).ends_with(0);
     assert_eq!(String::from_utf8_lossy(&shown.out).lines().count(), 3);
-    assert_eq!(server.run(&["status", "--json"]).ends_with(0).json()["ready"]["status"], "ready");
+    let status = server.run(&["status", "--json"]).ends_with(0).json();
+    assert_eq!(status["ready"]["status"], "ready");
+    let names: Vec<_> = status["ready"]["parts"].as_array().unwrap().iter().map(|part| &part["name"]).collect();
+    assert_eq!(names, ["log", "view v"]);
 }

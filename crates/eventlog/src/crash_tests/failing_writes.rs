@@ -23,7 +23,13 @@ fn check_a_run(operation: u64, fault: Fault) -> bool {
     disk.plan(operation, fault);
     let mut ledger = Ledger::default();
     let failed = match open(&disk) {
-        Ok(log) => run(work(&log, &mut ledger)).err(),
+        Ok(log) => {
+            let failed = run(work(&log, &mut ledger)).err();
+            if matches!(failed, Some(Error::Stopped(_))) {
+                check_error(&log.check_running().unwrap_err(), fault, operation);
+            }
+            failed
+        }
         Err(error) => Some(error),
     };
     if let Some(error) = &failed {
