@@ -7,7 +7,7 @@ use model::TopicPartition;
 
 use crate::{
     log::{Error, Result, TopicSettings},
-    record::{BatchHeader, split_batches},
+    record::{BatchHeader, check_record_count, split_batches},
 };
 
 /// Cuts an append into its batches and checks each.
@@ -39,7 +39,7 @@ pub(crate) fn admit(
     Ok(batches)
 }
 
-fn check(header: &BatchHeader, batch: &[u8]) -> Result<(), String> {
+fn check(header: &BatchHeader, batch: &Bytes) -> Result<(), String> {
     if !header.crc_is_valid(batch) {
         return Err("the checksum is wrong".to_owned());
     }
@@ -53,7 +53,7 @@ fn check(header: &BatchHeader, batch: &[u8]) -> Result<(), String> {
     if header.is_transactional() {
         return Err("transactions are not supported".to_owned());
     }
-    header.compression()?;
+    check_record_count(header, batch)?;
     if header.is_idempotent() && (header.producer_epoch < 0 || header.base_sequence < 0) {
         let (id, epoch, sequence) = (header.producer_id, header.producer_epoch, header.base_sequence);
         return Err(format!("producer {id} sent epoch {epoch} and sequence {sequence}"));

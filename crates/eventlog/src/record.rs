@@ -22,6 +22,7 @@ pub use compression::{Compression, DECOMPRESSED_BYTES_MAX};
 pub use header::{BatchHeader, HEADER_BYTES, split_batches};
 pub(crate) use header::{add_to_sequence, place};
 pub use partitioner::partition_of_key;
+pub(crate) use reader::check_record_count;
 
 use crate::log::{Error, Result, StoredBatch};
 
@@ -81,8 +82,8 @@ impl StoredBatch {
     ///
     /// # Errors
     /// [`Error::UnreadableBatch`] when the records cannot be decompressed, are larger than
-    /// [`DECOMPRESSED_BYTES_MAX`], or do not follow the format: the log checks a producer's header and checksum, not
-    /// what is inside.
+    /// [`DECOMPRESSED_BYTES_MAX`], or do not follow the format: the log checks a producer's header, checksum and
+    /// count, not what is inside a record or compressed.
     pub fn records(&self) -> Result<Vec<Record>> {
         let header = self.header()?;
         reader::read_records(&header, &self.bytes).map_err(|reason| self.unreadable(reason))

@@ -255,13 +255,18 @@ async fn what_is_not_a_good_batch_is_refused() {
     let settings = TopicSettings { message_bytes_max: 1000, ..TopicSettings::default() };
     log.create_topic(TopicSpec { name: topic("t"), partitions: 1, settings }).await.unwrap();
     let good = batch(&["value", "value"]);
-    // Changes a header and mends its checksum.
-    let changed = |at: usize, bytes: &[u8]| {
-        let mut changed = good.to_vec();
+    // Changes a batch and mends its checksum.
+    let change = |batch: &[u8], at: usize, bytes: &[u8]| {
+        let mut changed = batch.to_vec();
         changed[at..at + bytes.len()].copy_from_slice(bytes);
         let crc = crc32c::crc32c(&changed[21..]);
         changed[17..21].copy_from_slice(&crc.to_be_bytes());
         Bytes::from(changed)
+    };
+    let changed = |at: usize, bytes: &[u8]| change(&good, at, bytes);
+    let counting = |batch: &[u8], count: i32| {
+        let counted = change(batch, 57, &count.to_be_bytes());
+        change(&counted, 23, &(count - 1).to_be_bytes())
     };
     let mut flipped = good.to_vec();
     *flipped.last_mut().unwrap() ^= 1;
@@ -273,6 +278,11 @@ async fn what_is_not_a_good_batch_is_refused() {
         (Bytes::from(flipped), "the checksum is wrong"),
         (changed(57, &0_i32.to_be_bytes()), "0 records cannot"),
         (changed(23, &5_i32.to_be_bytes()), "2 records cannot have a last offset delta of 5"),
+        (counting(&good, 1), "there are bytes after the last record"),
+        (counting(&good, 3), "record 2: a number does not end"),
+        (counting(&good, i32::MAX), "2147483647 records do not fit in"),
+        (counting(&changed(21, &4_i16.to_be_bytes()), i32::MAX), "2147483647 records do not fit in 268435456 bytes"),
+        (changed(61, &[0x7e]), "record 0: it needs 63 bytes"),
         (changed(21, &(1_i16 << 5).to_be_bytes()), "control batch"),
         (changed(21, &(1_i16 << 4).to_be_bytes()), "transactions are not supported"),
         (changed(21, &6_i16.to_be_bytes()), "no compression codec 6"),

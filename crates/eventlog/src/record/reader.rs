@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{BatchHeader, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Header, Record};
+use super::{BatchHeader, Compression, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Header, Record};
 
 /// The smallest record: its length, attributes, two deltas, two lengths and a header count of one byte each.
 const RECORD_BYTES_MIN: usize = 7;
@@ -26,6 +26,28 @@ pub(super) fn read_records(header: &BatchHeader, batch: &Bytes) -> Result<Vec<Re
         records.push(fields.record(header).map_err(|reason| format!("record {index}: {reason}"))?);
     }
     if fields.rest.is_empty() { Ok(records) } else { Err("there are bytes after the last record".to_owned()) }
+}
+
+/// Checks that a batch has as many records as its header says, as far as that can be told without unfolding it: from
+/// the records' lengths where they are not compressed.
+///
+/// # Errors
+/// A sentence that says what does not fit.
+pub(crate) fn check_record_count(header: &BatchHeader, batch: &Bytes) -> Result<(), String> {
+    let count = usize::try_from(header.record_count).map_err(|_| "the record count is negative".to_owned())?;
+    let whole = header.compression()? == Compression::None;
+    let body_bytes_max = if whole { batch.len() - HEADER_BYTES } else { DECOMPRESSED_BYTES_MAX };
+    if count > body_bytes_max / RECORD_BYTES_MIN {
+        return Err(format!("{count} records do not fit in {body_bytes_max} bytes"));
+    }
+    if !whole {
+        return Ok(());
+    }
+    let mut fields = Fields { rest: batch.slice(HEADER_BYTES..) };
+    for index in 0..count {
+        fields.pass_record().map_err(|reason| format!("record {index}: {reason}"))?;
+    }
+    if fields.rest.is_empty() { Ok(()) } else { Err("there are bytes after the last record".to_owned()) }
 }
 
 /// A place in the records' bytes that moves on as fields are taken.
@@ -56,6 +78,15 @@ impl Fields {
             headers: fields.headers()?,
         };
         if fields.rest.is_empty() { Ok(record) } else { Err("it is shorter than its length".to_owned()) }
+    }
+
+    fn pass_record(&mut self) -> Result<(), String> {
+        let length = self.length()?.ok_or("it has no length")?;
+        if length > self.rest.len() {
+            return Err(format!("it needs {length} bytes, {} are left", self.rest.len()));
+        }
+        bytes::Buf::advance(&mut self.rest, length);
+        Ok(())
     }
 
     fn headers(&mut self) -> Result<Vec<Header>, String> {
