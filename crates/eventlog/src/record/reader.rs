@@ -16,10 +16,7 @@ pub(super) fn read_records(header: &BatchHeader, batch: &Bytes) -> Result<Vec<Re
         return Err(format!("a batch of {size} bytes is cut short, {} bytes are left", batch.len()));
     }
     let body = header.compression()?.decompress(&batch.slice(HEADER_BYTES..size), DECOMPRESSED_BYTES_MAX)?;
-    let count = usize::try_from(header.record_count).map_err(|_| "the record count is negative".to_owned())?;
-    if count > body.len() / RECORD_BYTES_MIN {
-        return Err(format!("{count} records do not fit in {} bytes", body.len()));
-    }
+    let count = record_count(header, body.len())?;
     let mut fields = Fields { rest: body };
     let mut records = Vec::with_capacity(count);
     for index in 0..count {
@@ -34,20 +31,24 @@ pub(super) fn read_records(header: &BatchHeader, batch: &Bytes) -> Result<Vec<Re
 /// # Errors
 /// A sentence that says what does not fit.
 pub(crate) fn check_record_count(header: &BatchHeader, batch: &Bytes) -> Result<(), String> {
-    let count = usize::try_from(header.record_count).map_err(|_| "the record count is negative".to_owned())?;
-    let whole = header.compression()? == Compression::None;
-    let body_bytes_max = if whole { batch.len() - HEADER_BYTES } else { DECOMPRESSED_BYTES_MAX };
-    if count > body_bytes_max / RECORD_BYTES_MIN {
-        return Err(format!("{count} records do not fit in {body_bytes_max} bytes"));
+    if header.compression()? != Compression::None {
+        return record_count(header, DECOMPRESSED_BYTES_MAX).map(drop);
     }
-    if !whole {
-        return Ok(());
-    }
+    let count = record_count(header, batch.len() - HEADER_BYTES)?;
     let mut fields = Fields { rest: batch.slice(HEADER_BYTES..) };
     for index in 0..count {
         fields.pass_record().map_err(|reason| format!("record {index}: {reason}"))?;
     }
     if fields.rest.is_empty() { Ok(()) } else { Err("there are bytes after the last record".to_owned()) }
+}
+
+/// How many records there are, when so many fit in the bytes of a batch's body.
+fn record_count(header: &BatchHeader, body_bytes: usize) -> Result<usize, String> {
+    let count = usize::try_from(header.record_count).map_err(|_| "the record count is negative".to_owned())?;
+    if count > body_bytes / RECORD_BYTES_MIN {
+        return Err(format!("{count} records do not fit in {body_bytes} bytes"));
+    }
+    Ok(count)
 }
 
 /// A place in the records' bytes that moves on as fields are taken.
@@ -82,9 +83,7 @@ impl Fields {
 
     fn pass_record(&mut self) -> Result<(), String> {
         let length = self.length()?.ok_or("it has no length")?;
-        if length > self.rest.len() {
-            return Err(format!("it needs {length} bytes, {} are left", self.rest.len()));
-        }
+        self.check_left(length)?;
         bytes::Buf::advance(&mut self.rest, length);
         Ok(())
     }
@@ -112,10 +111,15 @@ impl Fields {
     }
 
     fn take(&mut self, length: usize) -> Result<Bytes, String> {
+        self.check_left(length)?;
+        Ok(self.rest.split_to(length))
+    }
+
+    fn check_left(&self, length: usize) -> Result<(), String> {
         if length > self.rest.len() {
             return Err(format!("it needs {length} bytes, {} are left", self.rest.len()));
         }
-        Ok(self.rest.split_to(length))
+        Ok(())
     }
 
     fn varint(&mut self) -> Result<i32, String> {
