@@ -1,7 +1,7 @@
 //! The words of the product, each written down once.
 //!
 //! What it is: the vocabulary that every other crate shares: [`TopicName`], [`TopicPartition`], [`Offset`],
-//! [`Positions`], [`Epoch`], [`Principal`], [`Error`], [`Clock`], [`Metrics`].
+//! [`Positions`], [`Epoch`], [`Principal`], [`Error`], [`Clock`], [`Entropy`], [`Metrics`].
 //!
 //! What it is not: no async, no serialisation framework, no I/O, no settings. A format that stores one of these
 //! words writes it by hand and versions it.
@@ -19,6 +19,7 @@
 //! # Ok::<(), model::Error>(())
 //! ```
 
+pub mod entropy;
 pub mod error;
 pub mod metrics;
 pub mod positions;
@@ -26,6 +27,7 @@ pub mod principal;
 pub mod time;
 pub mod topic;
 
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{Error, ErrorKind, Result};
 pub use metrics::Metrics;
 pub use positions::{Epoch, Positions};

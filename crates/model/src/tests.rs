@@ -1,8 +1,8 @@
 //! Tests of the words.
 
 use crate::{
-    Access, Epoch, ErrorKind, Metrics, Positions, Principal, Resource, TopicName, TopicPartition, metrics::CATALOGUE,
-    principal::authorise,
+    Access, Clock, Entropy, Epoch, ErrorKind, ManualClock, Metrics, Positions, Principal, Resource, SeededEntropy,
+    SystemEntropy, TopicName, TopicPartition, metrics::CATALOGUE, principal::authorise,
 };
 
 fn partition(text: &str) -> TopicPartition {
@@ -90,4 +90,33 @@ fn metrics_are_served_with_unit_and_label() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), CATALOGUE.len(), "every metric has a name of its own");
+}
+
+#[test]
+fn a_seeded_source_repeats_itself_and_no_id() {
+    let ids = |seed| {
+        let source = SeededEntropy::new(seed);
+        (0..1_000).map(|_| source.uuid()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(1), ids(1));
+    let mut all = [ids(1), ids(2), (0..1_000).map(|_| SystemEntropy.uuid()).collect()].concat();
+    assert!(all.iter().all(|id| id.get_version_num() == 4));
+    let count = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), count, "no id comes twice");
+}
+
+#[test]
+fn a_manual_clock_that_is_set_back_still_measures_forward() {
+    let clock = ManualClock::at(1_000);
+    let begin = clock.instant();
+    for (set_to, elapsed_ms) in [(1_500, 500), (200, 500), (300, 600), (90_300, 90_600)] {
+        clock.set(set_to);
+        assert_eq!(clock.now_ms(), set_to);
+        assert_eq!(i64::try_from(clock.instant().duration_since(begin).as_millis()).ok(), Some(elapsed_ms));
+    }
+    clock.set(0);
+    clock.advance(7);
+    assert_eq!(clock.now_ms(), 7);
 }
