@@ -2,67 +2,16 @@
 //!
 //! What must hold: only the writer (and recovery before it) changes what is stored, and only after a change is durable.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use model::{Clock, Metrics, TopicName, TopicPartition};
+use model::{TopicName, TopicPartition};
 use parking_lot::RwLock;
 
 use crate::{
     checkpoint::Groups,
-    disk::Disk,
     log::{CommittedOffset, Error, Result, Topic},
     partition::Partition,
-    settings::EventLogSettings,
 };
-
-/// What the parts of an open log share.
-pub(crate) struct Shared {
-    pub(crate) directory: PathBuf,
-    pub(crate) settings: EventLogSettings,
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) metrics: Metrics,
-    pub(crate) catalogue: Catalogue,
-    /// Why nothing is appended any more.
-    stopped: OnceLock<String>,
-}
-
-impl Shared {
-    pub(crate) fn new(
-        directory: PathBuf,
-        settings: EventLogSettings,
-        disk: Arc<dyn Disk>,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-    ) -> Self {
-        let (catalogue, stopped) = (Catalogue::default(), OnceLock::new());
-        Self { directory, settings, disk, clock, metrics, catalogue, stopped }
-    }
-
-    pub(crate) fn wal_directory(&self) -> PathBuf {
-        self.directory.join("wal")
-    }
-
-    pub(crate) fn topics_directory(&self) -> PathBuf {
-        self.directory.join("topics")
-    }
-
-    /// Ends all appending; the first reason stays.
-    pub(crate) fn stop(&self, reason: &str) {
-        if self.stopped.set(reason.to_owned()).is_ok() {
-            tracing::error!(directory = %self.directory.display(), reason, "the log stops taking writes");
-        }
-    }
-
-    /// An error when the log was stopped.
-    pub(crate) fn check_running(&self) -> Result<()> {
-        self.stopped.get().map_or(Ok(()), |reason| Err(Error::Stopped(reason.clone())))
-    }
-}
 
 #[derive(Default)]
 pub(crate) struct Catalogue {

@@ -26,13 +26,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     admission::admit,
-    catalogue::Shared,
     disk::{Disk, FileSystem},
     log::{
         Acks, Appended, Bounds, CommittedOffset, Error, EventLog, ReadResult, Result, TimedOffset, Topic, TopicSpec,
         io_error,
     },
     mover::{Mover, TailBudget},
+    open_log::OpenLog,
     recovery::{Recovered, recover},
     request::{AppendRequest, Reply, Request},
     settings::EventLogSettings,
@@ -49,7 +49,7 @@ const MOVER_MESSAGES_MAX: usize = 1024;
 /// Dropping it stops it without a checkpoint, as if the process had died, but without losing what was queued; use
 /// [`close`](Self::close) for a quick next start.
 pub struct EmbeddedLog {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<OpenLog>,
     /// Gone when the log is closed.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     queue_bytes: Arc<Semaphore>,
@@ -90,7 +90,7 @@ impl EmbeddedLog {
         metrics: Metrics,
         lock: Option<File>,
     ) -> Result<Arc<Self>> {
-        let shared = Arc::new(Shared::new(directory.to_owned(), settings, disk, clock, metrics));
+        let shared = Arc::new(OpenLog::new(directory.to_owned(), settings, disk, clock, metrics));
         let Recovered { state, wal, wal_bytes, open } = recover(&shared)?;
         let (requests, receiver) = mpsc::channel(shared.settings.queue_requests_max.max(1));
         let (messages, mover_messages) = sync_channel(MOVER_MESSAGES_MAX);

@@ -22,12 +22,13 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc::Sender;
 
 use crate::{
-    catalogue::Shared,
     checkpoint::Checkpoint,
     log::{Result, io_error},
+    open_log::OpenLog,
     open_segments::OpenSegments,
-    partition::{Partition, TailBatch},
+    partition::Partition,
     request::Request,
+    tail::TailBatch,
     wal,
 };
 
@@ -52,7 +53,7 @@ pub(crate) struct TailBudget {
 
 impl TailBudget {
     /// Counts `bytes` in, and waits while that is too much, unless the log was stopped.
-    pub(crate) fn take(&self, bytes: usize, bytes_max: usize, shared: &Shared) {
+    pub(crate) fn take(&self, bytes: usize, bytes_max: usize, shared: &OpenLog) {
         let mut waiting = self.waiting.lock();
         while *waiting > 0 && *waiting + bytes > bytes_max && shared.check_running().is_ok() {
             self.freed.wait_for(&mut waiting, Duration::from_millis(100));
@@ -68,7 +69,7 @@ impl TailBudget {
 }
 
 pub(crate) struct Mover {
-    shared: Arc<Shared>,
+    shared: Arc<OpenLog>,
     messages: Receiver<MoverMessage>,
     /// Where a checkpoint is asked for. Weak, so that the mover does not keep the writer waiting for requests.
     writer: tokio::sync::mpsc::WeakSender<Request>,
@@ -83,7 +84,7 @@ pub(crate) struct Mover {
 
 impl Mover {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<OpenLog>,
         messages: Receiver<MoverMessage>,
         writer: &Sender<Request>,
         budget: Arc<TailBudget>,
@@ -218,7 +219,7 @@ fn bytes_of(batches: &[TailBatch]) -> usize {
 }
 
 /// Removes files of the write-ahead log that hold only frames before `sequence`.
-fn remove_wal_before(shared: &Shared, sequence: u64) -> Result<()> {
+fn remove_wal_before(shared: &OpenLog, sequence: u64) -> Result<()> {
     let directory = shared.wal_directory();
     let names = shared.disk.list(&directory).map_err(io_error("list", &directory))?;
     for name in names {
@@ -231,7 +232,7 @@ fn remove_wal_before(shared: &Shared, sequence: u64) -> Result<()> {
 }
 
 /// Removes the directories of topics that are gone. `named` are the partitions of the stored checkpoint.
-fn remove_unnamed_topics<'a>(shared: &Shared, named: impl Iterator<Item = &'a Arc<Partition>>) -> Result<()> {
+fn remove_unnamed_topics<'a>(shared: &OpenLog, named: impl Iterator<Item = &'a Arc<Partition>>) -> Result<()> {
     // A topic may have been created after the checkpoint: only a deleted one is gone.
     let mut kept: HashSet<PathBuf> = named.map(|partition| partition.directory().to_owned()).collect();
     kept.extend(shared.catalogue.partitions().iter().map(|(_, partition)| partition.directory().to_owned()));

@@ -16,7 +16,6 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use model::{Offset, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -26,28 +25,13 @@ use crate::{
     disk::Disk,
     log::{Bounds, Error, ReadResult, Result, StoredBatch, TimedOffset, TopicSettings, io_error},
     open_segments::OpenSegments,
-    record::BatchHeader,
-    segment::{Segment, SegmentExtent},
-    segment_read::first_at_or_after,
+    segment::{Segment, SegmentExtent, first_at_or_after},
     settings::EventLogSettings,
+    tail::TailBatch,
 };
 
 /// The part of a topic's name that goes into a directory's: the rest would not fit beside number and id.
 const DIRECTORY_NAME_CHARS_MAX: usize = 200;
-
-/// A committed batch in memory.
-#[derive(Clone, Debug)]
-pub(crate) struct TailBatch {
-    pub(crate) header: BatchHeader,
-    pub(crate) arrival_time_ms: i64,
-    pub(crate) bytes: Bytes,
-}
-
-impl TailBatch {
-    fn stored(&self) -> StoredBatch {
-        StoredBatch { bytes: self.bytes.clone(), arrival_time_ms: self.arrival_time_ms }
-    }
-}
 
 pub(crate) struct Partition {
     pub(crate) name: TopicPartition,

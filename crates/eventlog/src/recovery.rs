@@ -10,14 +10,15 @@ use model::TopicPartition;
 use uuid::Uuid;
 
 use crate::{
-    catalogue::Shared,
     checkpoint::Checkpoint,
     frame::{Change, Frame},
     log::{Error, Result, Topic, io_error},
+    open_log::OpenLog,
     open_segments::OpenSegments,
-    partition::{Partition, TailBatch},
+    partition::Partition,
     record::split_batches,
     state::{PartitionState, State},
+    tail::TailBatch,
     wal::{self, Wal},
     wal_scan::{Found, WINDOW_BYTES, WalFile, WalScan},
 };
@@ -36,7 +37,7 @@ pub(crate) struct Recovered {
 }
 
 /// Brings `shared` to where the log stopped.
-pub(crate) fn recover(shared: &Shared) -> Result<Recovered> {
+pub(crate) fn recover(shared: &OpenLog) -> Result<Recovered> {
     make_directories(shared)?;
     let checkpoint = Checkpoint::load(&*shared.disk, &shared.directory)?.unwrap_or_default();
     let sequence = checkpoint.sequence;
@@ -75,7 +76,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<Recovered> {
     Ok(Recovered { state: replay.state, wal, wal_bytes, open: replay.open })
 }
 
-fn make_directories(shared: &Shared) -> Result<()> {
+fn make_directories(shared: &OpenLog) -> Result<()> {
     for directory in [shared.wal_directory(), shared.topics_directory()] {
         shared.disk.create_directory(&directory).map_err(io_error("create", &directory))?;
     }
@@ -87,7 +88,7 @@ fn make_directories(shared: &Shared) -> Result<()> {
 }
 
 /// The state that a checkpoint speaks of. What is on disk and not in it is removed: it is younger, and replayed.
-fn restore(shared: &Shared, checkpoint: Checkpoint) -> Result<State> {
+fn restore(shared: &OpenLog, checkpoint: Checkpoint) -> Result<State> {
     let mut state = State::new(checkpoint.next_producer_id, shared.settings.producers_max);
     let topics = shared.topics_directory();
     let mut named = Vec::new();
@@ -119,14 +120,14 @@ fn restore(shared: &Shared, checkpoint: Checkpoint) -> Result<State> {
     Ok(state)
 }
 
-fn add_topic(shared: &Shared, state: &mut State, topic: Arc<Topic>, partitions: Vec<PartitionState>) {
+fn add_topic(shared: &OpenLog, state: &mut State, topic: Arc<Topic>, partitions: Vec<PartitionState>) {
     let of_catalogue = partitions.iter().map(|partition| Arc::clone(&partition.shared)).collect();
     shared.catalogue.add_topic(Arc::clone(&topic), of_catalogue);
     state.add_topic(topic, partitions);
 }
 
 /// The files that hold the frames from `sequence` on.
-fn read_wal(shared: &Shared, sequence: u64) -> Result<Vec<WalFile>> {
+fn read_wal(shared: &OpenLog, sequence: u64) -> Result<Vec<WalFile>> {
     let directory = shared.wal_directory();
     let names = shared.disk.list(&directory).map_err(io_error("list", &directory))?;
     let sequences: Vec<u64> = names.iter().filter_map(|name| wal::sequence_of(name)).collect();
@@ -144,7 +145,7 @@ fn read_wal(shared: &Shared, sequence: u64) -> Result<Vec<WalFile>> {
 }
 
 /// Keeps bad bytes for whoever wants to look at them.
-fn set_aside(shared: &Shared, file: &WalFile, damaged: Range<u64>, frames: u64) -> Result<()> {
+fn set_aside(shared: &OpenLog, file: &WalFile, damaged: Range<u64>, frames: u64) -> Result<()> {
     let directory = shared.directory.join("quarantine");
     let file_name = wal::file_name(file.first_sequence);
     let (from, bytes) = (damaged.start, damaged.end - damaged.start);
@@ -166,7 +167,7 @@ fn set_aside(shared: &Shared, file: &WalFile, damaged: Range<u64>, frames: u64) 
 }
 
 /// Makes what was replayed durable, and takes away what lies behind its end, so that it is not looked at again.
-fn cut_off(shared: &Shared, files: &[WalFile], end: Option<(usize, u64)>) -> Result<()> {
+fn cut_off(shared: &OpenLog, files: &[WalFile], end: Option<(usize, u64)>) -> Result<()> {
     let directory = shared.wal_directory();
     let (last, at) = end.unwrap_or((files.len(), 0));
     for (index, file) in files.iter().enumerate() {
@@ -185,7 +186,7 @@ fn cut_off(shared: &Shared, files: &[WalFile], end: Option<(usize, u64)>) -> Res
 }
 
 struct Replay<'a> {
-    shared: &'a Shared,
+    shared: &'a OpenLog,
     state: State,
     open: OpenSegments,
     /// Batches that wait to be written to segments.

@@ -11,7 +11,8 @@
 //! entry whenever the time changes.
 //!
 //! What must hold: only the mover appends; offsets are contiguous within a segment; a dirty segment keeps its file
-//! open until it is synced (`open_segments` sees to it that those are not too many), because a write error is reported only to those who hold the file.
+//! open until it is synced (`open_segments` sees to it that those are not too many), because a write error is reported
+//! only to those who hold the file.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,11 +25,20 @@ use parking_lot::RwLock;
 use crate::{
     disk::{Disk, DiskFile},
     log::{Error, Result, io_error},
-    partition::TailBatch,
     record::BatchHeader,
-    segment_index::{EntryFile, IndexKind},
-    segment_repair::Repair,
+    tail::TailBatch,
 };
+
+mod entry;
+mod entry_file;
+mod read;
+mod repair;
+
+pub(crate) use read::first_at_or_after;
+
+use entry::{arrival_entry, joined, read_arrival_entry, read_index_entry, read_time_entry};
+use entry_file::{EntryFile, IndexKind};
+use repair::Repair;
 
 /// How far a segment goes, as a checkpoint stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,36 +298,6 @@ impl Contents {
             self.time_index.push(joined(self.max_timestamp_ms.to_be_bytes(), relative.to_be_bytes()));
         }
     }
-}
-
-/// Reads an entry of `.index`: where a batch begins, and its last offset.
-pub(crate) fn read_index_entry(segment_base: Offset, entry: [u8; 8]) -> (u64, Offset) {
-    let entry = u64::from_be_bytes(entry);
-    (entry & u64::from(u32::MAX), segment_base + (entry >> 32).cast_signed())
-}
-
-/// Reads an entry of `.timeindex`: the largest timestamp so far, and the last offset of its batch.
-pub(crate) fn read_time_entry(segment_base: Offset, entry: [u8; 12]) -> (i64, Offset) {
-    let [a, b, c, d, e, f, g, h, offset @ ..] = entry;
-    (i64::from_be_bytes([a, b, c, d, e, f, g, h]), segment_base + i64::from(u32::from_be_bytes(offset)))
-}
-
-/// An entry of `.arrivals`: from `offset` on, batches arrived at `arrival_time_ms`.
-pub(crate) fn arrival_entry(offset: Offset, arrival_time_ms: i64) -> [u8; 20] {
-    let body: [u8; 16] = joined(offset.to_be_bytes(), arrival_time_ms.to_be_bytes());
-    joined(body, crc32c::crc32c(&body).to_be_bytes())
-}
-
-/// Reads what [`arrival_entry`] made; `None` when its checksum is wrong.
-pub(crate) fn read_arrival_entry(entry: [u8; 20]) -> Option<(Offset, i64)> {
-    let (body, checksum) = entry.split_last_chunk()?;
-    let (offset, arrival) = body.split_first_chunk()?;
-    (crc32c::crc32c(body) == u32::from_be_bytes(*checksum))
-        .then_some((i64::from_be_bytes(*offset), i64::from_be_bytes(*arrival.first_chunk()?)))
-}
-
-fn joined<const A: usize, const B: usize, const N: usize>(first: [u8; A], second: [u8; B]) -> [u8; N] {
-    std::array::from_fn(|i| if i < A { first[i] } else { second[i - A] })
 }
 
 /// Cuts a segment to the size that a checkpoint knows.

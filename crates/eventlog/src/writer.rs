@@ -20,14 +20,15 @@ use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
 use crate::{
-    catalogue::Shared,
     frame::{Change, FrameBuffer, NewAppend},
     log::{Acks, Appended, CommittedOffset, Error, Result, Topic, TopicSpec},
     mover::{MoverMessage, TailBudget},
-    partition::{Partition, TailBatch},
+    open_log::OpenLog,
+    partition::Partition,
     record::BatchHeader,
     request::{AppendRequest, Reply, Request},
     state::{Decision, PartitionState, State},
+    tail::TailBatch,
     wal::Wal,
 };
 
@@ -35,7 +36,7 @@ use crate::{
 const PRODUCER_IDS_RESERVED: i64 = 1000;
 
 pub(crate) struct Writer {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<OpenLog>,
     pub(crate) state: State,
     pub(crate) wal: Wal,
     pub(crate) requests: Receiver<Request>,
@@ -338,7 +339,7 @@ impl Writer {
 
 impl Effect {
     /// Everything but an append.
-    fn apply(self, shared: &Shared) {
+    fn apply(self, shared: &OpenLog) {
         let catalogue = &shared.catalogue;
         match self {
             Self::Append { reply, answer, .. } | Self::Repeat { reply, answer } => reply.send(Ok(answer)),

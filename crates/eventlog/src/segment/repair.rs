@@ -15,9 +15,13 @@ use model::Offset;
 use crate::{
     log::{Error, Result, io_error},
     record::BatchHeader,
-    segment::{Contents, Segment, arrival_entry, read_arrival_entry},
-    segment_index::IndexKind,
-    segment_read::Cursor,
+};
+
+use super::{
+    Contents, Segment,
+    entry::{arrival_entry, read_arrival_entry},
+    entry_file::IndexKind,
+    read::Cursor,
 };
 
 /// How far apart the entries of a rebuilt index are, in bytes of the segment.

@@ -3,7 +3,7 @@
 //! New entries stay in memory until a checkpoint writes them. They are few (the write-ahead log bounds them), and
 //! what a crash takes away, replaying the write-ahead log brings back.
 //!
-//! What it is not: needed. What is missing or wrong is [`Unusable::Damaged`], and `segment_repair` makes it anew.
+//! What it is not: needed. What is missing or wrong is [`Unusable::Damaged`], and `repair` makes it anew.
 
 use std::{
     io,

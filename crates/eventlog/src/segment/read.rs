@@ -13,9 +13,13 @@ use crate::{
     disk::DiskFile,
     log::{Error, Result, StoredBatch, TimedOffset, io_error},
     record::{BatchHeader, HEADER_BYTES},
-    segment::{Segment, read_arrival_entry, read_index_entry, read_time_entry},
-    segment_index::{IndexKind, Unusable},
-    segment_repair::Repair,
+};
+
+use super::{
+    Segment,
+    entry::{read_arrival_entry, read_index_entry, read_time_entry},
+    entry_file::{IndexKind, Unusable},
+    repair::Repair,
 };
 
 /// How much is read beyond what was asked for, to begin between two index entries and end on a whole batch.
