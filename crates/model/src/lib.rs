@@ -1,7 +1,7 @@
 //! The words of the product, each written down once.
 //!
 //! What it is: the vocabulary that every other crate shares: [`TopicName`], [`TopicPartition`], [`Offset`],
-//! [`Positions`], [`Epoch`], [`Principal`], [`Error`], [`Clock`], [`Entropy`], [`Metrics`].
+//! [`Positions`], [`Epoch`], [`Principal`], [`Error`], [`MemoryBudget`], [`Clock`], [`Entropy`], [`Metrics`].
 //!
 //! What it is not: no async, no serialisation framework, no I/O, no settings. A format that stores one of these
 //! words writes it by hand and versions it.
@@ -21,6 +21,7 @@
 
 pub mod entropy;
 pub mod error;
+pub mod memory;
 pub mod metrics;
 pub mod positions;
 pub mod principal;
@@ -29,6 +30,7 @@ pub mod topic;
 
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{Error, ErrorKind, Result};
+pub use memory::{MemoryBudget, MemoryExhausted, MemoryReservation};
 pub use metrics::Metrics;
 pub use positions::{Epoch, Positions};
 pub use principal::{Access, Principal, Resource};
