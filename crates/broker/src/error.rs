@@ -38,6 +38,8 @@ pub(crate) fn error_code(error: &eventlog::Error) -> ErrorCode {
         Log::BatchTooLarge { .. } => ErrorCode::MessageTooLarge,
         Log::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
         Log::ProducerFenced { .. } => ErrorCode::InvalidProducerEpoch,
+        // A producer tries again, which is right where the disk is full for a while.
+        Log::DiskFull { .. } | Log::TooManyOpenFiles { .. } => ErrorCode::KafkaStorageError,
         Log::Stopped(_) | Log::DirectoryInUse(_) | Log::Corrupt { .. } | Log::Io { .. } => ErrorCode::KafkaStorageError,
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     disk::Disk,
     fields::{Fields, put_text},
     frame::{put_committed_offset, put_topic, read_committed_offset, read_topic},
-    log::{CommittedOffset, Error, Result, Topic, io_error},
+    log::{CommittedOffset, Error, Result, Topic, io_error, sync_error},
     producer_state::ProducerStates,
     segment::SegmentExtent,
 };
@@ -75,9 +75,9 @@ impl Checkpoint {
         let new = directory.join("checkpoint.new");
         let file = disk.create(&new).map_err(io_error("create", &new))?;
         file.write_all_at(&self.to_bytes(), 0).map_err(io_error("write", &new))?;
-        file.sync().map_err(io_error("sync", &new))?;
+        file.sync().map_err(sync_error(&new))?;
         disk.rename(&new, &path).map_err(io_error("rename", &new))?;
-        disk.sync_directory(directory).map_err(io_error("sync", directory))
+        disk.sync_directory(directory).map_err(sync_error(directory))
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {

@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     admission::admit,
+    checkpoint_turn::CheckpointTurn,
     disk::{Disk, FileSystem},
     log::{
         Acks, Appended, Bounds, CommittedOffset, Error, EventLog, ReadResult, Result, TimedOffset, Topic, TopicSpec,
@@ -91,11 +92,13 @@ impl EmbeddedLog {
         lock: Option<File>,
     ) -> Result<Arc<Self>> {
         let shared = Arc::new(OpenLog::new(directory.to_owned(), settings, disk, clock, metrics));
-        let Recovered { state, wal, wal_bytes, open } = recover(&shared)?;
+        let Recovered { state, wal, wal_bytes, open, deleted } = recover(&shared)?;
         let (requests, receiver) = mpsc::channel(shared.settings.queue_requests_max.max(1));
         let (messages, mover_messages) = sync_channel(MOVER_MESSAGES_MAX);
         let budget = Arc::new(TailBudget::default());
-        let mover = Mover::new(Arc::clone(&shared), mover_messages, &requests, Arc::clone(&budget), open);
+        let turn = Arc::new(CheckpointTurn::default());
+        let (turns, budgets) = (Arc::clone(&turn), Arc::clone(&budget));
+        let mover = Mover::new(Arc::clone(&shared), mover_messages, &requests, budgets, turns, open);
         let writer = Writer {
             shared: Arc::clone(&shared),
             state,
@@ -103,7 +106,10 @@ impl EmbeddedLog {
             requests: receiver,
             mover: messages,
             budget,
+            turn,
             wal_bytes_since_checkpoint: wal_bytes,
+            deleted,
+            lacking: None,
         };
         let threads = vec![spawn("log-mover", || mover.run())?, spawn("log-writer", || writer.run())?];
         let queue_bytes = shared.settings.queue_bytes_max.clamp(1, Semaphore::MAX_PERMITS);
@@ -119,12 +125,15 @@ impl EmbeddedLog {
 
     /// Finishes what is queued, makes a checkpoint, stops, and lets go of the directory. Everything asked for
     /// afterwards is answered with [`Error::Stopped`], except reads, which go on until another log takes the
-    /// directory. Closing twice is fine.
+    /// directory. Closing twice is fine. Where a checkpoint would take longer than
+    /// [`close_ms_max`](EventLogSettings::close_ms_max), or the disk has no room for it, there is none, and the next
+    /// start recovers: what was acknowledged is durable all the same.
     ///
     /// # Errors
-    /// [`Error::Stopped`] when the log had stopped before, or stopped while closing: then there is no new checkpoint,
-    /// and the next start recovers.
+    /// [`Error::Stopped`] when the log had stopped before, or stopped while closing: then there is no new checkpoint
+    /// either.
     pub async fn close(&self) -> Result<()> {
+        self.shared.begin_end();
         let requests = self.requests.lock().take();
         if let Some(requests) = requests {
             // Fails only if the writer is gone already.
@@ -143,8 +152,10 @@ impl EmbeddedLog {
     ///
     /// # Errors
     /// [`Error::Stopped`], with the reason, when it was stopped by a failure; only a new start recovers.
+    /// [`Error::DiskFull`] or [`Error::TooManyOpenFiles`], with how long that has been so, when it waits for room and
+    /// then goes on by itself.
     pub fn check_running(&self) -> Result<()> {
-        self.shared.check_running()
+        self.shared.check_writable()
     }
 
     /// Sends a request to the writer and waits for its answer.
@@ -269,6 +280,7 @@ impl EventLog for EmbeddedLog {
 
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
+        self.shared.begin_end();
         // The threads end when nobody can ask any more; the directory's lock must outlive them.
         self.requests.get_mut().take();
         join(std::mem::take(self.threads.get_mut()));

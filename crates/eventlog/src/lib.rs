@@ -15,6 +15,8 @@
 mod admission;
 mod catalogue;
 mod checkpoint;
+mod checkpoint_turn;
+mod commit;
 mod disk;
 mod embedded;
 mod fields;
@@ -30,6 +32,7 @@ mod recovery;
 mod request;
 mod segment;
 mod settings;
+mod shortage;
 mod state;
 mod tail;
 mod wal;

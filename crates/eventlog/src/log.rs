@@ -3,13 +3,15 @@
 //! Two implementations are meant: [`EmbeddedLog`](crate::EmbeddedLog) on local disk, and a Kafka cluster. Nothing
 //! above this crate may know which one it has.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{Offset, Resource, TopicName, TopicPartition};
 use tokio::sync::watch;
 use uuid::Uuid;
+
+use crate::shortage::Lack;
 
 /// `Result` with the log's own [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -278,6 +280,19 @@ pub enum Error {
     /// The log is closed, or stopped after a failed write.
     #[error("the log does not take writes: {0}")]
     Stopped(String),
+    /// The disk, or what may be used of it, is full. Nothing was changed; it can be tried again, and the log goes on by
+    /// itself when there is room.
+    #[error("the disk is full: cannot {doing}")]
+    DiskFull {
+        /// What could not be done, with the path and the reason.
+        doing: String,
+    },
+    /// The process, or the machine, has too many files open. Nothing was changed; it can be tried again.
+    #[error("too many files are open: cannot {doing}")]
+    TooManyOpenFiles {
+        /// What could not be done, with the path and the reason.
+        doing: String,
+    },
     /// Another process holds the data directory.
     #[error("the data directory {0} is in use by another process")]
     DirectoryInUse(String),
@@ -297,13 +312,45 @@ pub enum Error {
         /// What was being done, with the path.
         doing: String,
         /// Why it failed.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
+impl Error {
+    /// Whether something is lacking for a while, so that nothing was changed and it can be tried again.
+    pub(crate) fn is_shortage(&self) -> bool {
+        matches!(self, Self::DiskFull { .. } | Self::TooManyOpenFiles { .. })
+    }
+
+    /// The same for another who asked: a shortage stays one, and anything else has stopped the log.
+    pub(crate) fn repeated(&self) -> Self {
+        match self {
+            Self::DiskFull { doing } => Self::DiskFull { doing: doing.clone() },
+            Self::TooManyOpenFiles { doing } => Self::TooManyOpenFiles { doing: doing.clone() },
+            Self::Stopped(reason) => Self::Stopped(reason.clone()),
+            other => Self::Stopped(other.to_string()),
+        }
+    }
+}
+
 /// Turns an I/O error into one that says what was being done to which file.
-pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    move |source| Error::Io { doing: format!("{doing} {}", path.display()), source }
+pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| {
+        let doing = format!("{doing} {}", path.display());
+        match Lack::of(&source) {
+            Some(lack) => lack.while_doing(&doing, &source),
+            None => Error::Io { doing, source },
+        }
+    }
+}
+
+/// The same for a failed sync. Whatever its reason, it is not a lack of room, after which one may go on: nobody knows
+/// what is on disk. Only where nothing could be opened to sync it, it was not tried at all.
+pub(crate) fn sync_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| match Lack::of(&source) {
+        Some(Lack::OpenFiles) => io_error("sync", path)(source),
+        _ => Error::Io { doing: format!("sync {}", path.display()), source },
+    }
 }
 
 impl From<Error> for model::Error {
@@ -317,6 +364,10 @@ impl From<Error> for model::Error {
             Error::InvalidBatch { .. } | Error::BatchTooLarge { .. } => (Kind::Invalid, None),
             Error::UnreadableBatch { .. } => (Kind::Corrupt, Some("its producer sent what no consumer can read")),
             Error::Stopped(_) => (Kind::Unavailable, Some("see the server's log; restart it to recover")),
+            Error::DiskFull { .. } => (Kind::Unavailable, Some("free space on it; the log goes on by itself")),
+            Error::TooManyOpenFiles { .. } => {
+                (Kind::Unavailable, Some("allow more open files (ulimit -n), or use fewer connections and partitions"))
+            }
             Error::DirectoryInUse(_) => (Kind::Conflict, Some("stop the other process, or choose another directory")),
             Error::Corrupt { .. } => (Kind::Corrupt, Some("keep a copy of the file before anything else")),
             Error::Io { .. } => (Kind::Internal, None),

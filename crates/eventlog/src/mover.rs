@@ -5,10 +5,13 @@
 //! exactly what the checkpoint must name; the mover syncs them, stores the checkpoint, and removes what it made
 //! superfluous: files of the write-ahead log, of retired segments, of deleted topics.
 //!
-//! What must hold: a file that the stored checkpoint names is never removed.
+//! Where the disk is full or too many files are open it tries again until there is room: what it moves is safe in the
+//! write-ahead log. For the same reason it may give up when the log is closed and time is over.
+//!
+//! What must hold: a file that the stored checkpoint names is never removed, nor is one that is not the log's.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     path::PathBuf,
     sync::{
         Arc,
@@ -23,11 +26,13 @@ use tokio::sync::mpsc::Sender;
 
 use crate::{
     checkpoint::Checkpoint,
-    log::{Result, io_error},
+    checkpoint_turn::CheckpointTurn,
+    log::{Error, Result, io_error, sync_error},
     open_log::OpenLog,
     open_segments::OpenSegments,
     partition::Partition,
     request::Request,
+    shortage::{Backoff, Part},
     tail::TailBatch,
     wal,
 };
@@ -35,13 +40,50 @@ use crate::{
 /// How much is gathered before it is written to segments.
 const MOVE_BYTES: usize = 4 << 20;
 
+/// How often the mover looks up when nothing comes.
+const TICK: Duration = Duration::from_millis(500);
+
 type Move = (Arc<Partition>, Vec<TailBatch>);
 
 pub(crate) enum MoverMessage {
     /// Committed batches.
     Move(Vec<Move>),
-    /// Everything before this message belongs to the checkpoint; the partitions are in its order.
-    Checkpoint(Box<Checkpoint>, Vec<Vec<Arc<Partition>>>),
+    /// Everything before this message belongs to the checkpoint.
+    Checkpoint(Box<CheckpointWork>),
+}
+
+/// A checkpoint to finish.
+pub(crate) struct CheckpointWork {
+    checkpoint: Checkpoint,
+    /// In the checkpoint's order.
+    partitions: Vec<Vec<Arc<Partition>>>,
+    /// The partitions of deleted topics, which it does not name.
+    deleted: Vec<Arc<Partition>>,
+    /// The files of segments that retention took out of it.
+    retired: Vec<PathBuf>,
+}
+
+impl CheckpointWork {
+    pub(crate) fn new(
+        checkpoint: Checkpoint,
+        partitions: Vec<Vec<Arc<Partition>>>,
+        deleted: Vec<Arc<Partition>>,
+    ) -> Self {
+        Self { checkpoint, partitions, deleted, retired: Vec::new() }
+    }
+}
+
+/// Why the mover ends.
+enum Halt {
+    /// The log is closed, and the rest would take too long.
+    GaveUp,
+    Failed(Error),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// How many committed bytes wait for the mover.
@@ -52,10 +94,12 @@ pub(crate) struct TailBudget {
 }
 
 impl TailBudget {
-    /// Counts `bytes` in, and waits while that is too much, unless the log was stopped.
+    /// Counts `bytes` in, and waits while that is too much, unless the log was stopped, the mover lacks something, or
+    /// time for closing is over.
     pub(crate) fn take(&self, bytes: usize, bytes_max: usize, shared: &OpenLog) {
         let mut waiting = self.waiting.lock();
-        while *waiting > 0 && *waiting + bytes > bytes_max && shared.check_running().is_ok() {
+        let hopes = || shared.check_writable().is_ok() && !shared.is_out_of_time();
+        while *waiting > 0 && *waiting + bytes > bytes_max && hopes() {
             self.freed.wait_for(&mut waiting, Duration::from_millis(100));
         }
         *waiting += bytes;
@@ -74,6 +118,7 @@ pub(crate) struct Mover {
     /// Where a checkpoint is asked for. Weak, so that the mover does not keep the writer waiting for requests.
     writer: tokio::sync::mpsc::WeakSender<Request>,
     budget: Arc<TailBudget>,
+    turn: Arc<CheckpointTurn>,
     open: OpenSegments,
     /// Moved batches that are still in memory, oldest first: up to which offset, and how many bytes.
     cached: VecDeque<(Arc<Partition>, Offset, usize)>,
@@ -88,6 +133,7 @@ impl Mover {
         messages: Receiver<MoverMessage>,
         writer: &Sender<Request>,
         budget: Arc<TailBudget>,
+        turn: Arc<CheckpointTurn>,
         open: OpenSegments,
     ) -> Self {
         let (cached, cached_bytes) = (VecDeque::new(), 0);
@@ -96,6 +142,7 @@ impl Mover {
             messages,
             writer: writer.downgrade(),
             budget,
+            turn,
             open,
             cached,
             cached_bytes,
@@ -106,24 +153,38 @@ impl Mover {
     /// Works until the writer is gone and everything it sent is done.
     pub(crate) fn run(mut self) {
         let interval = Duration::from_millis(self.shared.settings.retention_check_interval_ms.max(1));
+        let tick = interval.min(TICK);
+        let mut idle = Duration::ZERO;
         loop {
-            let done = match self.messages.recv_timeout(interval) {
+            let done = match self.messages.recv_timeout(tick) {
                 Ok(message) => self.handle(message),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.look_at_retention();
+                    idle += tick;
+                    if idle >= interval {
+                        idle = Duration::ZERO;
+                        self.look_at_retention();
+                    }
+                    self.look_after_writer();
                     Ok(())
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            if let Err(error) = done {
-                // What was committed is safe in the write-ahead log; opening the log again moves it.
-                self.shared.stop(&format!("moving committed records into segments failed: {error}"));
-                return;
+            match done {
+                Ok(()) => {}
+                Err(Halt::GaveUp) => {
+                    tracing::warn!("the log ends without a checkpoint: the next start reads its write-ahead log");
+                    return;
+                }
+                Err(Halt::Failed(error)) => {
+                    // What was committed is safe in the write-ahead log; opening the log again moves it.
+                    self.shared.stop(&format!("moving committed records into segments failed: {error}"));
+                    return;
+                }
             }
         }
     }
 
-    fn handle(&mut self, message: MoverMessage) -> Result<()> {
+    fn handle(&mut self, message: MoverMessage) -> Result<(), Halt> {
         let mut next = Some(message);
         while let Some(message) = next.take() {
             match message {
@@ -131,10 +192,39 @@ impl Mover {
                     next = self.gather(&mut moves);
                     self.move_batches(moves)?;
                 }
-                MoverMessage::Checkpoint(checkpoint, partitions) => self.checkpoint(*checkpoint, &partitions)?,
+                MoverMessage::Checkpoint(mut work) => {
+                    self.persevere(|mover| mover.checkpoint(&mut work))?;
+                    if self.turn.give() {
+                        self.ask_for(Request::Checkpoint);
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// Attempts something until it does not lack room any more.
+    fn persevere(&mut self, mut attempt: impl FnMut(&mut Self) -> Result<(), Halt>) -> Result<(), Halt> {
+        let shared = Arc::clone(&self.shared);
+        let mut backoff = Backoff::new(shared.settings.retry_delay_ms_max);
+        loop {
+            let done = if shared.is_out_of_time() { Err(Halt::GaveUp) } else { attempt(self) };
+            match done {
+                Err(Halt::Failed(error)) if shared.shortage.begin(Part::Mover, &error, shared.clock.instant()) => {
+                    if shared.is_ending() {
+                        return Err(Halt::GaveUp);
+                    }
+                    if matches!(error, Error::TooManyOpenFiles { .. }) {
+                        self.open.close_all()?;
+                    }
+                    shared.shortage.pause(backoff.delay(), || shared.is_ending());
+                }
+                done => {
+                    shared.shortage.end(Part::Mover);
+                    return done;
+                }
+            }
+        }
     }
 
     /// Adds what waits, up to a checkpoint or enough bytes.
@@ -153,7 +243,7 @@ impl Mover {
         None
     }
 
-    fn move_batches(&mut self, moves: Vec<Move>) -> Result<()> {
+    fn move_batches(&mut self, moves: Vec<Move>) -> Result<(), Halt> {
         let mut by_partition: HashMap<*const Partition, Move> = HashMap::new();
         for (partition, batches) in moves {
             let key = Arc::as_ptr(&partition);
@@ -161,9 +251,12 @@ impl Mover {
         }
         for (partition, batches) in by_partition.into_values() {
             let bytes = bytes_of(&batches);
-            if !partition.is_deleted() {
-                partition.move_to_segments(&batches, &self.shared.settings, &mut self.open)?;
-            }
+            self.persevere(|mover| {
+                if !partition.is_deleted() {
+                    partition.move_to_segments(&batches, &mover.shared.settings, &mut mover.open)?;
+                }
+                Ok(())
+            })?;
             if let Some(last) = batches.last() {
                 self.cached.push_back((partition, last.header.next_offset(), bytes));
                 self.cached_bytes += bytes;
@@ -178,25 +271,32 @@ impl Mover {
         Ok(())
     }
 
-    fn checkpoint(&mut self, mut checkpoint: Checkpoint, partitions: &[Vec<Arc<Partition>>]) -> Result<()> {
+    /// Makes a checkpoint; an attempt that lacked room can be repeated from its beginning.
+    fn checkpoint(&mut self, work: &mut CheckpointWork) -> Result<(), Halt> {
         let (shared, now_ms) = (Arc::clone(&self.shared), self.shared.clock.now_ms());
-        let mut retired: Vec<PathBuf> = Vec::new();
+        let CheckpointWork { checkpoint, partitions, deleted, retired } = work;
         for (topic, partitions) in checkpoint.topics.iter_mut().zip(partitions) {
             for (entry, partition) in topic.partitions.iter_mut().zip(partitions) {
+                if shared.is_out_of_time() {
+                    return Err(Halt::GaveUp);
+                }
                 retired.extend(partition.retire(&topic.topic.settings, now_ms));
                 entry.segments = partition.persist()?;
                 entry.log_start_offset = partition.bounds().log_start_offset;
             }
         }
         let topics = shared.topics_directory();
-        shared.disk.sync_directory(&topics).map_err(io_error("sync", &topics))?;
+        shared.disk.sync_directory(&topics).map_err(sync_error(&topics))?;
         checkpoint.store(&*shared.disk, &shared.directory)?;
         self.checkpoint_asked = false;
         for path in retired {
-            shared.disk.remove_file(&path).map_err(io_error("remove", &path))?;
+            shared.disk.remove_file(path).map_err(io_error("remove", path))?;
         }
-        remove_wal_before(&shared, checkpoint.sequence + 1)?;
-        remove_unnamed_topics(&shared, partitions.iter().flatten())
+        for partition in deleted {
+            let path = partition.directory();
+            shared.disk.remove_directory(path).map_err(io_error("remove", path))?;
+        }
+        Ok(remove_wal_before(&shared, checkpoint.sequence + 1)?)
     }
 
     /// Asks for a checkpoint when there is something to delete: deleting is part of it.
@@ -204,13 +304,21 @@ impl Mover {
         let now_ms = self.shared.clock.now_ms();
         let partitions = self.shared.catalogue.partitions();
         let expired = partitions.iter().any(|(topic, partition)| partition.has_expired(&topic.settings, now_ms));
-        if expired
-            && !self.checkpoint_asked
-            && let Some(writer) = self.writer.upgrade()
-        {
+        if expired && !self.checkpoint_asked {
             // If the queue is full there is another round.
-            self.checkpoint_asked = writer.try_send(Request::Checkpoint).is_ok();
+            self.checkpoint_asked = self.ask_for(Request::Checkpoint);
         }
+    }
+
+    /// Lets the writer look whether what it lacked is there: nobody else may ask it for anything.
+    fn look_after_writer(&self) {
+        if self.shared.shortage.error(Part::Writer, self.shared.clock.instant()).is_some() {
+            self.ask_for(Request::Retry);
+        }
+    }
+
+    fn ask_for(&self, request: Request) -> bool {
+        self.writer.upgrade().is_some_and(|writer| writer.try_send(request).is_ok())
     }
 }
 
@@ -222,26 +330,13 @@ fn bytes_of(batches: &[TailBatch]) -> usize {
 fn remove_wal_before(shared: &OpenLog, sequence: u64) -> Result<()> {
     let directory = shared.wal_directory();
     let names = shared.disk.list(&directory).map_err(io_error("list", &directory))?;
-    for name in names {
-        if wal::sequence_of(&name).is_some_and(|first| first < sequence) {
-            let path = directory.join(name);
-            shared.disk.remove_file(&path).map_err(io_error("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes the directories of topics that are gone. `named` are the partitions of the stored checkpoint.
-fn remove_unnamed_topics<'a>(shared: &OpenLog, named: impl Iterator<Item = &'a Arc<Partition>>) -> Result<()> {
-    // A topic may have been created after the checkpoint: only a deleted one is gone.
-    let mut kept: HashSet<PathBuf> = named.map(|partition| partition.directory().to_owned()).collect();
-    kept.extend(shared.catalogue.partitions().iter().map(|(_, partition)| partition.directory().to_owned()));
-    let topics = shared.topics_directory();
-    for name in shared.disk.list(&topics).map_err(io_error("list", &topics))? {
-        let path = topics.join(name);
-        if !kept.contains(&path) {
-            shared.disk.remove_directory(&path).map_err(io_error("remove", &path))?;
-        }
+    let mut files: Vec<_> = names.iter().filter_map(|name| Some((wal::sequence_of(name)?, name))).collect();
+    files.sort_unstable();
+    // The last one that begins at or before the frame may hold it, and frames after it.
+    let kept = files.iter().rposition(|(first, _)| *first <= sequence).unwrap_or(0);
+    for (_, name) in files.iter().take(kept) {
+        let path = directory.join(name);
+        shared.disk.remove_file(&path).map_err(io_error("remove", &path))?;
     }
     Ok(())
 }

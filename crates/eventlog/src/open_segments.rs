@@ -48,4 +48,14 @@ impl OpenSegments {
         self.segments.insert(address, (Arc::downgrade(segment), self.uses));
         Ok(())
     }
+
+    /// Closes all, so that their files can be opened by others.
+    pub(crate) fn close_all(&mut self) -> Result<()> {
+        for (_, (segment, _)) in self.segments.drain() {
+            if let Some(segment) = segment.upgrade() {
+                segment.close()?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     disk::Disk,
-    log::{Bounds, Error, ReadResult, Result, StoredBatch, TimedOffset, TopicSettings, io_error},
+    log::{Bounds, Error, ReadResult, Result, StoredBatch, TimedOffset, TopicSettings, io_error, sync_error},
     open_segments::OpenSegments,
     segment::{Segment, SegmentExtent, first_at_or_after},
     settings::EventLogSettings,
@@ -262,14 +262,17 @@ impl Partition {
 
     // ---- the mover's side
 
-    /// Copies committed batches, which follow those moved before, into segments.
+    /// Copies committed batches, which follow those moved before, into segments. What the segments have already, because
+    /// an attempt was broken off, is not copied again.
     pub(crate) fn move_to_segments(
         &self,
         batches: &[TailBatch],
         settings: &EventLogSettings,
         open: &mut OpenSegments,
     ) -> Result<()> {
-        let mut rest = batches;
+        let moved_to = self.segments.read().last().map_or(0, |last| last.next_offset());
+        let moved = batches.partition_point(|batch| batch.header.next_offset() <= moved_to);
+        let mut rest = batches.get(moved..).unwrap_or_default();
         while let Some(first) = rest.first() {
             let active = self.segments.read().last().map(Arc::clone);
             let active = active.filter(|segment| fits(segment, 0, first, settings));
@@ -350,7 +353,7 @@ impl Partition {
             extents.push(extent);
         }
         if names_made {
-            self.disk.sync_directory(&self.directory).map_err(io_error("sync", &self.directory))?;
+            self.disk.sync_directory(&self.directory).map_err(sync_error(&self.directory))?;
             self.names_unsynced.store(false, Ordering::Release);
         }
         Ok(extents)

@@ -56,6 +56,14 @@ impl Producer {
     }
 }
 
+/// A producer as it was before one batch, and the one that was forgotten for it.
+#[derive(Debug)]
+pub(crate) struct ProducerBefore {
+    id: i64,
+    was: Option<Producer>,
+    forgotten: Option<(i64, Producer)>,
+}
+
 /// The producers of one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProducerStates(HashMap<i64, Producer>);
@@ -82,8 +90,15 @@ impl ProducerStates {
     }
 
     /// Remembers a batch that was appended; `header` has its final base offset. Beyond `producers_max`, the producer
-    /// that was idle for longest is forgotten.
-    pub(crate) fn remember(&mut self, header: &BatchHeader, arrival_time_ms: i64, producers_max: usize) {
+    /// that was idle for longest is forgotten. Returns what there was before, for [`restore`](Self::restore).
+    pub(crate) fn remember(
+        &mut self,
+        header: &BatchHeader,
+        arrival_time_ms: i64,
+        producers_max: usize,
+    ) -> ProducerBefore {
+        let mut before =
+            ProducerBefore { id: header.producer_id, was: self.0.get(&header.producer_id).cloned(), forgotten: None };
         let producer = self
             .0
             .entry(header.producer_id)
@@ -105,9 +120,19 @@ impl ProducerStates {
         if self.0.len() > producers_max.max(1) {
             let idle = self.0.iter().filter(|(id, _)| **id != header.producer_id);
             if let Some(id) = idle.min_by_key(|(_, producer)| producer.last_used_ms()).map(|(id, _)| *id) {
-                self.0.remove(&id);
+                before.forgotten = self.0.remove(&id).map(|producer| (id, producer));
             }
         }
+        before
+    }
+
+    /// Takes back what [`remember`](Self::remember) did last.
+    pub(crate) fn restore(&mut self, before: ProducerBefore) {
+        match before.was {
+            Some(producer) => self.0.insert(before.id, producer),
+            None => self.0.remove(&before.id),
+        };
+        self.0.extend(before.forgotten);
     }
 
     /// Forgets producers that wrote nothing since `before_ms`.

@@ -34,6 +34,8 @@ pub(crate) struct Recovered {
     pub(crate) wal_bytes: u64,
     /// The segments that it was written to.
     pub(crate) open: OpenSegments,
+    /// The partitions whose topics were deleted; their files may go with the next checkpoint.
+    pub(crate) deleted: Vec<Arc<Partition>>,
 }
 
 /// Brings `shared` to where the log stopped.
@@ -45,7 +47,8 @@ pub(crate) fn recover(shared: &OpenLog) -> Result<Recovered> {
     let files = read_wal(shared, sequence + 1)?;
     // The other half is for readers, connections, and everything else in the process.
     let open = OpenSegments::new(shared.settings.open_segments_max.min(shared.disk.open_files_max() / 2));
-    let mut replay = Replay { shared, state, open, batches: HashMap::new(), waiting_bytes: 0, wal_bytes: 0 };
+    let (batches, deleted) = (HashMap::new(), Vec::new());
+    let mut replay = Replay { shared, state, open, batches, waiting_bytes: 0, wal_bytes: 0, deleted };
     let mut scan = WalScan::new(&*shared.disk, &files, sequence + 1, WINDOW_BYTES);
     let mut damaged = 0;
     let mut end = None;
@@ -73,7 +76,7 @@ pub(crate) fn recover(shared: &OpenLog) -> Result<Recovered> {
     let wal = Wal::create(Arc::clone(&shared.disk), &wal_directory, shared.settings.wal_file_bytes, next_sequence)?;
     // After damage the next checkpoint comes at once, so that it is not reported again at every start.
     let wal_bytes = if damaged > 0 || repaired { shared.settings.checkpoint_wal_bytes } else { replay.wal_bytes };
-    Ok(Recovered { state: replay.state, wal, wal_bytes, open: replay.open })
+    Ok(Recovered { state: replay.state, wal, wal_bytes, open: replay.open, deleted: replay.deleted })
 }
 
 fn make_directories(shared: &OpenLog) -> Result<()> {
@@ -194,6 +197,7 @@ struct Replay<'a> {
     /// How much of the write-ahead log they may keep in memory: all that was read since the last were written.
     waiting_bytes: usize,
     wal_bytes: u64,
+    deleted: Vec<Arc<Partition>>,
 }
 
 impl Replay<'_> {
@@ -219,6 +223,7 @@ impl Replay<'_> {
                 self.batches.retain(|(topic, _), _| *topic != id);
                 if let Some(removed) = self.state.remove_topic(id) {
                     catalogue.remove_topic(&removed.topic.name);
+                    self.deleted.extend(removed.partitions.into_iter().map(|partition| partition.shared));
                 }
             }
             Change::CommitOffsets { group, offsets } => {

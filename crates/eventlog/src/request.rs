@@ -58,6 +58,8 @@ pub(crate) enum Request {
     },
     /// The mover found something to do that needs a checkpoint.
     Checkpoint,
+    /// The writer lacked something; it may look whether it is there.
+    Retry,
     /// The last request: a checkpoint, and the end.
     Close,
 }
@@ -84,7 +86,8 @@ impl Request {
             }
             Self::CreateTopic { .. } => 4 * FRAME_BYTES,
             Self::DeleteGroup { group, .. } => group.len() + FRAME_BYTES,
-            Self::DeleteTopic { .. } | Self::NewProducerId { .. } | Self::Checkpoint | Self::Close => FRAME_BYTES,
+            Self::DeleteTopic { .. } | Self::NewProducerId { .. } => FRAME_BYTES,
+            Self::Checkpoint | Self::Retry | Self::Close => 0,
         }
     }
 
@@ -97,7 +100,17 @@ impl Request {
             Self::DeleteTopic { reply, .. } | Self::CommitOffsets { reply, .. } | Self::DeleteGroup { reply, .. } => {
                 reply.send(Err(error));
             }
-            Self::Checkpoint | Self::Close => {}
+            Self::Checkpoint | Self::Retry | Self::Close => {}
         }
+    }
+
+    /// Whether it needs room for itself and is answered.
+    pub(crate) fn is_change(&self) -> bool {
+        !matches!(self, Self::Checkpoint | Self::Retry | Self::Close)
+    }
+
+    /// Whether what is stored becomes less by it.
+    pub(crate) fn frees(&self) -> bool {
+        matches!(self, Self::DeleteTopic { .. } | Self::DeleteGroup { .. })
     }
 }

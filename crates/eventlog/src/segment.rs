@@ -24,7 +24,7 @@ use parking_lot::RwLock;
 
 use crate::{
     disk::{Disk, DiskFile},
-    log::{Error, Result, io_error},
+    log::{Error, Result, io_error, sync_error},
     record::BatchHeader,
     tail::TailBatch,
 };
@@ -203,7 +203,7 @@ impl Segment {
         // Only the mover changes a segment, so nothing is written between the sync and the end.
         let file = self.contents.read().file.clone();
         if let Some(file) = file {
-            file.sync().map_err(io_error("sync", &self.log_path))?;
+            file.sync().map_err(sync_error(&self.log_path))?;
         }
         self.contents.write().file = None;
         Ok(())

@@ -38,6 +38,11 @@ pub struct EventLogSettings {
     pub producer_expiry_ms: i64,
     /// How often retention is looked at, in milliseconds.
     pub retention_check_interval_ms: u64,
+    /// How long at most until another attempt where the disk is full or too many files are open, in milliseconds.
+    pub retry_delay_ms_max: u64,
+    /// How long closing may take to leave a checkpoint behind, in milliseconds; what is not done by then is done when
+    /// the log is opened again.
+    pub close_ms_max: u64,
 }
 
 impl Default for EventLogSettings {
@@ -60,6 +65,8 @@ impl Default for EventLogSettings {
             producers_max: 1_000,
             producer_expiry_ms: 24 * 3_600_000,
             retention_check_interval_ms: 30_000,
+            retry_delay_ms_max: 1_000,
+            close_ms_max: 5_000,
         }
     }
 }

@@ -14,9 +14,14 @@ use std::{
     sync::Arc,
 };
 
+use model::ManualClock;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile};
+
+mod dice;
+
+pub(crate) use dice::Dice;
 
 const SECTOR_BYTES: usize = 512;
 
@@ -33,6 +38,8 @@ pub(crate) enum Fault {
     NoSpace,
     /// From this operation on nothing can be changed.
     ReadOnly,
+    /// From this operation on no file can be opened or made.
+    NoFiles,
 }
 
 /// How much of the unsynced writes a power cut keeps.
@@ -58,6 +65,10 @@ struct Contents {
     operations: u64,
     syncs: u64,
     largest_read_bytes: usize,
+    /// What was ever made or got its name, in order.
+    made: Vec<PathBuf>,
+    /// A clock that every sync sets forward, and by how many milliseconds.
+    sync_takes: Option<(Arc<ManualClock>, u32)>,
     fault: Option<(u64, Fault)>,
     dead: bool,
 }
@@ -91,6 +102,21 @@ impl SimulatedDisk {
     /// Lets `fault` happen at the operation with this number, counted from 0.
     pub(crate) fn plan(&self, operation: u64, fault: Fault) {
         self.0.lock().fault = Some((operation, fault));
+    }
+
+    /// Ends what was planned.
+    pub(crate) fn heal(&self) {
+        self.0.lock().fault = None;
+    }
+
+    /// Lets every sync take so many milliseconds of a clock.
+    pub(crate) fn let_syncs_take(&self, clock: &Arc<ManualClock>, time_ms: u32) {
+        self.0.lock().sync_takes = Some((Arc::clone(clock), time_ms));
+    }
+
+    /// How many files whose names end so were ever made.
+    pub(crate) fn made(&self, extension: &str) -> usize {
+        self.0.lock().made.iter().filter(|path| path.extension().is_some_and(|found| found == extension)).count()
     }
 
     pub(crate) fn operations(&self) -> u64 {
@@ -207,7 +233,7 @@ impl Contents {
             return Err(io::Error::other("the power is gone"));
         }
         let is_due = |(operation, fault): &(u64, Fault)| match fault {
-            Fault::EverySyncError | Fault::NoSpace | Fault::ReadOnly => *operation <= self.operations,
+            Fault::EverySyncError | Fault::NoSpace | Fault::ReadOnly | Fault::NoFiles => *operation <= self.operations,
             Fault::PowerCut | Fault::SyncError => *operation == self.operations,
         };
         let fault = self.fault.filter(is_due).map(|(_, fault)| fault);
@@ -230,8 +256,19 @@ impl Contents {
         }
     }
 
+    /// Fails when no file can be opened.
+    fn begin_open(&self) -> io::Result<()> {
+        match self.fault {
+            Some((operation, Fault::NoFiles)) if operation <= self.operations => Err(too_many_files()),
+            _ => Ok(()),
+        }
+    }
+
     fn begin_sync(&mut self) -> io::Result<()> {
         self.syncs += 1;
+        if let Some((clock, time_ms)) = &self.sync_takes {
+            clock.advance(*time_ms);
+        }
         match self.begin()? {
             Some(Fault::SyncError | Fault::EverySyncError) => Err(io::Error::other("the sync fails")),
             _ => Ok(()),
@@ -239,6 +276,7 @@ impl Contents {
     }
 
     fn rename_to(&mut self, path: &Path, node: Option<u64>) {
+        self.made.extend(node.map(|_| path.to_owned()));
         match node {
             Some(node) => self.names.insert(path.to_owned(), node),
             None => self.names.remove(path),
@@ -266,6 +304,7 @@ impl Disk for SimulatedDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let contents = self.0.lock();
+        contents.begin_open()?;
         let inside = contents.names.keys().filter(|name| name.parent() == Some(path));
         Ok(inside.map(|name| name.file_name().unwrap().to_str().unwrap().to_owned()).collect())
     }
@@ -273,6 +312,7 @@ impl Disk for SimulatedDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut contents = self.0.lock();
         contents.begin_growth()?;
+        contents.begin_open()?;
         contents.node(path.parent().unwrap())?;
         let node = match contents.node(path) {
             Ok(node) => {
@@ -291,7 +331,9 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let node = self.0.lock().node(path)?;
+        let contents = self.0.lock();
+        contents.begin_open()?;
+        let node = contents.node(path)?;
         Ok(Arc::new(SimulatedFile { disk: self.clone(), node }))
     }
 
@@ -326,6 +368,7 @@ impl Disk for SimulatedDisk {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let mut contents = self.0.lock();
+        contents.begin_open()?;
         contents.begin_sync()?;
         for (name, node) in contents.name_changes.remove(path).unwrap_or_default() {
             match node {
@@ -339,6 +382,10 @@ impl Disk for SimulatedDisk {
     fn open_files_max(&self) -> usize {
         usize::MAX
     }
+}
+
+fn too_many_files() -> io::Error {
+    rustix::io::Errno::MFILE.into()
 }
 
 struct SimulatedFile {
@@ -425,44 +472,4 @@ fn put(bytes: &mut Vec<u8>, position: usize, written: &[u8]) {
         bytes.resize(end, 0);
     }
     bytes[position..end].copy_from_slice(written);
-}
-
-/// Decides what survives.
-pub(crate) struct Dice {
-    survivors: Survivors,
-    state: u64,
-}
-
-impl Dice {
-    pub(crate) fn new(survivors: Survivors) -> Self {
-        let state = match survivors {
-            Survivors::Random(seed) => seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-            Survivors::Nothing | Survivors::Everything => 1,
-        };
-        Self { survivors, state }
-    }
-
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        // xorshift64*
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
-    }
-
-    fn keep(&mut self) -> bool {
-        match self.survivors {
-            Survivors::Nothing => false,
-            Survivors::Everything => true,
-            Survivors::Random(_) => self.roll(2) == 0,
-        }
-    }
-
-    fn prefix(&mut self, length: usize) -> usize {
-        match self.survivors {
-            Survivors::Nothing => 0,
-            Survivors::Everything => length,
-            Survivors::Random(_) => usize::try_from(self.roll(length as u64 + 1)).unwrap(),
-        }
-    }
 }

@@ -16,7 +16,7 @@ use crate::{
     checkpoint::{Checkpoint, Groups, PartitionCheckpoint, TopicCheckpoint},
     log::{Appended, Error, Result, Topic},
     partition::Partition,
-    producer_state::{ProducerStates, Verdict},
+    producer_state::{ProducerBefore, ProducerStates, Verdict},
     record::BatchHeader,
 };
 
@@ -43,11 +43,27 @@ pub(crate) struct PartitionState {
     pub(crate) producers: ProducerStates,
 }
 
+/// How to take back a change that could not be made durable.
+pub(crate) enum Undo {
+    Append { topic: Uuid, partition: i32, before: PlaceBefore },
+    CreateTopic(Uuid),
+    DeleteTopic(TopicState),
+    ProducerIds { next: i64, reserved: i64 },
+}
+
+/// A partition as it was before an append.
+#[derive(Debug)]
+pub(crate) struct PlaceBefore {
+    next_offset: Offset,
+    last_arrival_ms: i64,
+    producer: Option<ProducerBefore>,
+}
+
 /// What becomes of an append.
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// It goes to this place.
-    Append { base_offset: Offset, next_offset: Offset, arrival_time_ms: i64 },
+    Append { base_offset: Offset, next_offset: Offset, arrival_time_ms: i64, before: PlaceBefore },
     /// It is there already.
     Duplicate(Appended),
 }
@@ -116,13 +132,34 @@ impl State {
         }
         let arrival_time_ms = now_ms.max(partition.last_arrival_ms);
         let base_offset = partition.next_offset;
+        let mut before =
+            PlaceBefore { next_offset: base_offset, last_arrival_ms: partition.last_arrival_ms, producer: None };
         let mut next_offset = base_offset;
         for (header, _) in batches {
             let header = BatchHeader { base_offset: next_offset, ..*header };
-            partition.place(&header, arrival_time_ms, producers_max);
+            before.producer = partition.place(&header, arrival_time_ms, producers_max);
             next_offset = header.next_offset();
         }
-        Ok((id, Decision::Append { base_offset, next_offset, arrival_time_ms }))
+        Ok((id, Decision::Append { base_offset, next_offset, arrival_time_ms, before }))
+    }
+
+    /// Takes a change back. Changes are taken back from the last one on.
+    pub(crate) fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Append { topic, partition, before } => {
+                let Some(partition) = self.partition_by_id(topic, partition) else { return };
+                partition.next_offset = before.next_offset;
+                partition.last_arrival_ms = before.last_arrival_ms;
+                if let Some(producer) = before.producer {
+                    partition.producers.restore(producer);
+                }
+            }
+            Undo::CreateTopic(id) => drop(self.remove_topic(id)),
+            Undo::DeleteTopic(state) => self.add_topic(Arc::clone(&state.topic), state.partitions),
+            Undo::ProducerIds { next, reserved } => {
+                (self.next_producer_id, self.reserved_producer_ids) = (next, reserved);
+            }
+        }
     }
 
     /// Replays an append: `header` is as it was stored.
@@ -186,11 +223,9 @@ impl PartitionState {
         }
     }
 
-    fn place(&mut self, header: &BatchHeader, arrival_time_ms: i64, producers_max: usize) {
+    fn place(&mut self, header: &BatchHeader, arrival_time_ms: i64, producers_max: usize) -> Option<ProducerBefore> {
         self.next_offset = header.next_offset();
         self.last_arrival_ms = arrival_time_ms;
-        if header.is_idempotent() {
-            self.producers.remember(header, arrival_time_ms, producers_max);
-        }
+        header.is_idempotent().then(|| self.producers.remember(header, arrival_time_ms, producers_max))
     }
 }

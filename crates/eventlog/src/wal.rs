@@ -7,7 +7,8 @@
 //! What it is not: the reader. What a crash left is looked at by `wal_scan`.
 //!
 //! What must hold: a file's header and its name are durable before its first frame is written; a group of frames
-//! never spans two files; after a failed write or sync nothing more is written (the writer stops).
+//! never spans two files; after a failed sync nothing more is written (the writer stops). A group that could not be
+//! written is cut off again, so that no frame of it can be taken for one that follows.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,12 +22,14 @@ use crate::{
     disk::{Disk, DiskFile},
     fields::Fields,
     frame::FrameBuffer,
-    log::{Error, Result, io_error},
+    log::{Error, Result, io_error, sync_error},
 };
 
 const MAGIC: [u8; 6] = *b"FF-WAL";
 const VERSION: u16 = 1;
 const HEADER_COPY_BYTES: usize = 32;
+/// What a file is called until its header is durable.
+const NEW_FILE_NAME: &str = "new";
 /// Where the first frame begins.
 pub(crate) const WAL_HEADER_BYTES: usize = 2 * HEADER_COPY_BYTES;
 
@@ -85,6 +88,10 @@ pub(crate) struct Wal {
     capacity: u64,
     file_bytes: u64,
     next_sequence: u64,
+    /// Whether the file was cut off behind the last frame, so that the room it had is to be reserved again.
+    is_cut: bool,
+    /// Whether the file's name is still to be made durable.
+    is_unnamed: bool,
 }
 
 impl Wal {
@@ -92,8 +99,21 @@ impl Wal {
     pub(crate) fn create(disk: Arc<dyn Disk>, directory: &Path, file_bytes: u64, next_sequence: u64) -> Result<Self> {
         let (file, path, salt) = create_file(&*disk, directory, file_bytes, next_sequence)?;
         let directory = directory.to_owned();
-        let position = WAL_HEADER_BYTES as u64;
-        Ok(Self { disk, directory, file, path, salt, position, capacity: file_bytes, file_bytes, next_sequence })
+        let (position, is_cut, is_unnamed) = (WAL_HEADER_BYTES as u64, false, false);
+        disk.sync_directory(&directory).map_err(sync_error(&directory))?;
+        Ok(Self {
+            disk,
+            directory,
+            file,
+            path,
+            salt,
+            position,
+            capacity: file_bytes,
+            file_bytes,
+            next_sequence,
+            is_cut,
+            is_unnamed,
+        })
     }
 
     /// The sequence of the last frame.
@@ -106,12 +126,21 @@ impl Wal {
         FrameBuffer::new(self.salt, self.next_sequence, self.last_sequence())
     }
 
-    /// Whether a group of `group_bytes` fits in the current file.
-    pub(crate) fn has_room(&self, group_bytes: u64) -> bool {
-        self.position.saturating_add(group_bytes) <= self.capacity
+    /// Makes sure that a group of `group_bytes` can be written. Everything written must be durable. When there is no
+    /// room for it, everything stays as it is.
+    pub(crate) fn make_room(&mut self, group_bytes: u64) -> Result<()> {
+        self.sync_name()?;
+        if self.is_cut {
+            self.reserve(self.capacity)?;
+        }
+        if self.position.saturating_add(group_bytes) > self.capacity {
+            self.rotate(group_bytes)?;
+        }
+        self.sync_name()
     }
 
-    /// Writes a group and returns its bytes. Not durable before [`sync`](Self::sync).
+    /// Writes a group and returns its bytes. Not durable before [`sync`](Self::sync); when it fails,
+    /// [`take_back`](Self::take_back) must follow before anything else.
     pub(crate) fn write(&mut self, group: FrameBuffer) -> Result<Bytes> {
         let (bytes, next_sequence) = group.finish();
         let write = self.file.write_all_at(&bytes, self.position);
@@ -121,17 +150,48 @@ impl Wal {
         Ok(bytes)
     }
 
-    /// Makes everything written durable.
-    pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(io_error("sync", &self.path))
+    /// Cuts off what was written of a group before the disk was full.
+    pub(crate) fn take_back(&mut self) -> Result<()> {
+        self.is_cut = true;
+        self.file.truncate(self.position).map_err(io_error("truncate", &self.path))
     }
 
-    /// Begins a new file with room for `group_bytes`. Everything written must be durable.
-    pub(crate) fn rotate(&mut self, group_bytes: u64) -> Result<()> {
-        self.capacity = self.file_bytes.max(group_bytes + WAL_HEADER_BYTES as u64);
-        let (file, path, salt) = create_file(&*self.disk, &self.directory, self.capacity, self.next_sequence)?;
+    /// Makes everything written durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(sync_error(&self.path))
+    }
+
+    /// Begins a new file if most of this one is used, so that this one can go when a checkpoint has what is in it.
+    /// Everything written must be durable.
+    pub(crate) fn turn_over(&mut self) -> Result<()> {
+        if self.position > self.capacity / 2 { self.rotate(0) } else { Ok(()) }
+    }
+
+    /// Makes the name of a new file durable. No frame is written before, neither to this file nor to the one before.
+    fn sync_name(&mut self) -> Result<()> {
+        if self.is_unnamed {
+            self.disk.sync_directory(&self.directory).map_err(sync_error(&self.directory))?;
+            self.is_unnamed = false;
+        }
+        Ok(())
+    }
+
+    /// Begins a new file with room for `group_bytes`.
+    fn rotate(&mut self, group_bytes: u64) -> Result<()> {
+        let capacity = self.file_bytes.max(group_bytes + WAL_HEADER_BYTES as u64);
+        if self.position == WAL_HEADER_BYTES as u64 {
+            return self.reserve(capacity); // Nothing is in it: it serves as the new one.
+        }
+        let (file, path, salt) = create_file(&*self.disk, &self.directory, capacity, self.next_sequence)?;
         (self.file, self.path, self.salt) = (file, path, salt);
-        self.position = WAL_HEADER_BYTES as u64;
+        (self.position, self.capacity, self.is_cut) = (WAL_HEADER_BYTES as u64, capacity, false);
+        self.is_unnamed = true;
+        Ok(())
+    }
+
+    fn reserve(&mut self, capacity: u64) -> Result<()> {
+        self.file.preallocate(capacity).map_err(io_error("reserve space for", &self.path))?;
+        (self.capacity, self.is_cut) = (capacity, false);
         Ok(())
     }
 }
@@ -148,14 +208,20 @@ pub(crate) fn file_name(first_sequence: u64) -> String {
 
 type NewFile = (Arc<dyn DiskFile>, PathBuf, u32);
 
+/// Makes a file; its name is not durable yet. When there is no room for it, no file of its name is left.
 fn create_file(disk: &dyn Disk, directory: &Path, capacity: u64, first_sequence: u64) -> Result<NewFile> {
-    let path = directory.join(file_name(first_sequence));
+    let new = directory.join(NEW_FILE_NAME);
     let salt = Uuid::new_v4().as_fields().0;
-    let file = disk.create(&path).map_err(io_error("create", &path))?;
+    let file = disk.create(&new).map_err(io_error("create", &new))?;
     let header = WalHeader { first_sequence, salt }.to_bytes();
-    file.preallocate(capacity).map_err(io_error("reserve space for", &path))?;
-    file.write_all_at(&header, 0).map_err(io_error("write", &path))?;
-    file.sync().map_err(io_error("sync", &path))?;
-    disk.sync_directory(directory).map_err(io_error("sync", directory))?;
+    let reserved = file.preallocate(capacity).map_err(io_error("reserve space for", &new));
+    if let Err(error) = reserved.and_then(|()| file.write_all_at(&header, 0).map_err(io_error("write", &new))) {
+        // What could be reserved is of more use to others. If it cannot be removed, the next attempt takes it over.
+        let _ = disk.remove_file(&new);
+        return Err(error);
+    }
+    file.sync().map_err(sync_error(&new))?;
+    let path = directory.join(file_name(first_sequence));
+    disk.rename(&new, &path).map_err(io_error("rename", &new))?;
     Ok((file, path, salt))
 }

@@ -5,29 +5,31 @@
 //! gather, so the busier the log, the more each sync carries.
 //!
 //! What must hold: nothing is shown to readers, and nothing but [`Acks::Written`] is answered, before the sync; after
-//! a failed write or sync every request is answered with [`Error::Stopped`], and nothing is tried again, because
-//! after a failed sync nobody knows what is on disk.
+//! a failed sync every request is answered with [`Error::Stopped`], and nothing is tried again, because nobody knows
+//! what is on disk. A commit for which there was no room is taken back as a whole: from the file, and from the state.
 
 use std::{
-    ops::Range,
     sync::{Arc, mpsc::SyncSender},
     time::Instant,
 };
 
 use bytes::Bytes;
-use model::{Offset, TopicName};
+use model::Offset;
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
 use crate::{
-    frame::{Change, FrameBuffer, NewAppend},
+    checkpoint_turn::CheckpointTurn,
+    commit::{Commit, Effect},
+    frame::{Change, NewAppend},
     log::{Acks, Appended, CommittedOffset, Error, Result, Topic, TopicSpec},
-    mover::{MoverMessage, TailBudget},
+    mover::{CheckpointWork, MoverMessage, TailBudget},
     open_log::OpenLog,
     partition::Partition,
     record::BatchHeader,
     request::{AppendRequest, Reply, Request},
-    state::{Decision, PartitionState, State},
+    shortage::{Backoff, Part},
+    state::{Decision, PartitionState, State, Undo},
     tail::TailBatch,
     wal::Wal,
 };
@@ -42,61 +44,13 @@ pub(crate) struct Writer {
     pub(crate) requests: Receiver<Request>,
     pub(crate) mover: SyncSender<MoverMessage>,
     pub(crate) budget: Arc<TailBudget>,
+    pub(crate) turn: Arc<CheckpointTurn>,
     /// How much was written ahead since the last checkpoint began.
     pub(crate) wal_bytes_since_checkpoint: u64,
-}
-
-/// What happens when a commit is durable.
-enum Effect {
-    Append {
-        partition: Arc<Partition>,
-        batches: Vec<(BatchHeader, Range<usize>)>,
-        reply: Reply<Appended>,
-        answer: Appended,
-    },
-    /// An answer that had to wait for the commit it repeats.
-    Repeat {
-        reply: Reply<Appended>,
-        answer: Appended,
-    },
-    CreateTopic {
-        topic: Arc<Topic>,
-        partitions: Vec<Arc<Partition>>,
-        reply: Reply<Arc<Topic>>,
-    },
-    /// Refusing a name that is taken waits for the commit that took it: who is refused finds the topic.
-    RefuseTopic {
-        name: TopicName,
-        reply: Reply<Arc<Topic>>,
-    },
-    DeleteTopic {
-        topic: Arc<Topic>,
-        partitions: Vec<Arc<Partition>>,
-        reply: Reply<()>,
-    },
-    NewProducerId {
-        id: i64,
-        reply: Reply<i64>,
-    },
-    CommitOffsets {
-        group: String,
-        offsets: Vec<(model::TopicPartition, CommittedOffset)>,
-        reply: Reply<()>,
-    },
-    DeleteGroup {
-        group: String,
-        reply: Reply<()>,
-    },
-}
-
-/// One commit in the making.
-struct Commit {
-    frames: FrameBuffer,
-    effects: Vec<Effect>,
-    /// Appends that are answered when they are written.
-    written: Vec<(Reply<Appended>, Appended)>,
-    checkpoint: bool,
-    close: bool,
+    /// The partitions of topics that were deleted since then.
+    pub(crate) deleted: Vec<Arc<Partition>>,
+    /// What was lacking: until when nothing is tried, and how long to wait the next time.
+    pub(crate) lacking: Option<(Instant, Backoff)>,
 }
 
 impl Writer {
@@ -104,19 +58,19 @@ impl Writer {
     pub(crate) fn run(mut self) {
         while let Some(first) = self.requests.blocking_recv() {
             let (requests, bytes) = self.gather(first);
-            if let Err(stopped) = self.shared.check_running() {
-                for request in requests {
-                    if matches!(request, Request::Close) {
-                        return;
-                    }
-                    request.fail(Error::Stopped(stopped.to_string()));
+            let close = requests.iter().any(|request| matches!(request, Request::Close));
+            let done = match self.shared.check_running() {
+                Ok(()) => self.commit(requests, bytes),
+                Err(stopped) => {
+                    requests.into_iter().for_each(|request| request.fail(stopped.repeated()));
+                    Ok(())
                 }
-                continue;
+            };
+            if let Err(error) = done {
+                self.shared.stop(&error.to_string());
             }
-            match self.commit(requests, bytes) {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => self.shared.stop(&error.to_string()),
+            if close {
+                return;
             }
         }
     }
@@ -133,50 +87,96 @@ impl Writer {
         (requests, bytes)
     }
 
-    /// Makes requests durable and answers them. Returns whether that was the last commit.
-    fn commit(&mut self, requests: Vec<Request>, bytes: usize) -> Result<bool> {
-        let mut rotated = Ok(());
-        if !self.wal.has_room(bytes as u64) {
-            rotated = self.wal.rotate(bytes as u64);
-        }
-        let frames = self.wal.begin();
-        let mut commit = Commit { frames, effects: Vec::new(), written: Vec::new(), checkpoint: false, close: false };
+    /// Makes requests durable and answers them.
+    fn commit(&mut self, requests: Vec<Request>, bytes: usize) -> Result<()> {
+        let requests = match self.make_room(bytes) {
+            Ok(()) => self.refuse(requests, Part::Mover, |request| request.is_change() && !request.frees()),
+            Err(error) if error.is_shortage() => self.refuse(requests, Part::Writer, Request::is_change),
+            Err(error) => {
+                let reason = format!("the write-ahead log failed: {error}");
+                self.shared.stop(&reason);
+                requests.into_iter().for_each(|request| request.fail(Error::Stopped(reason.clone())));
+                return Err(error);
+            }
+        };
+        let mut commit = Commit::new(self.wal.begin());
         for request in requests {
             self.stage(request, &mut commit);
         }
-        let Commit { frames, effects, written, checkpoint, close } = commit;
+        let Commit { frames, effects, written, undo, checkpoint, close } = commit;
         let frame_bytes = frames.len() as u64;
-        let stored = rotated.and_then(|()| self.store(frames, written));
+        let stored = if frames.is_empty() { Ok(Bytes::new()) } else { self.wal.write(frames) };
+        let stored = stored.and_then(|bytes| self.answer_written(written, frame_bytes).map(|()| bytes));
         match stored {
             Ok(bytes) => self.finish(effects, &bytes)?,
+            Err(error) if error.is_shortage() => self.take_back(effects, undo, &error)?,
             Err(error) => {
                 let reason = format!("the write-ahead log failed, and what was not acknowledged may be lost: {error}");
                 self.shared.stop(&reason);
-                effects.into_iter().for_each(|effect| effect.fail(&reason));
+                effects.into_iter().for_each(|effect| effect.fail(Error::Stopped(reason.clone())));
                 return Err(error);
             }
         }
         self.wal_bytes_since_checkpoint += frame_bytes;
-        let due = self.wal_bytes_since_checkpoint >= self.shared.settings.checkpoint_wal_bytes;
-        if due || checkpoint || close {
-            self.begin_checkpoint()?;
-        }
-        Ok(close)
+        self.look_at_checkpoint(checkpoint, close)
     }
 
-    /// Writes and syncs frames; none at all need neither.
-    fn store(&mut self, frames: FrameBuffer, written: Vec<(Reply<Appended>, Appended)>) -> Result<Bytes> {
-        if frames.is_empty() {
-            return Ok(Bytes::new());
+    /// Makes room in the write-ahead log, but not too often when there was none.
+    fn make_room(&mut self, bytes: usize) -> Result<()> {
+        let now = self.shared.clock.instant();
+        if self.lacking.is_some_and(|(until, _)| now < until)
+            && let Some(error) = self.shared.shortage.error(Part::Writer, now)
+        {
+            return Err(error);
         }
-        let bytes = self.wal.write(frames)?;
+        let room = self.wal.make_room(bytes as u64);
+        match &room {
+            Ok(()) => self.shared.shortage.end(Part::Writer),
+            Err(error) => self.note_shortage(error),
+        }
+        room
+    }
+
+    fn note_shortage(&mut self, error: &Error) {
+        let now = self.shared.clock.instant();
+        if self.shared.shortage.begin(Part::Writer, error, now) {
+            let fresh = Backoff::new(self.shared.settings.retry_delay_ms_max);
+            let mut backoff = self.lacking.map_or(fresh, |(_, backoff)| backoff);
+            self.lacking = Some((now + backoff.delay(), backoff));
+        }
+    }
+
+    /// Answers those requests that `needs` what a part lacks, if it does; the others are left.
+    fn refuse(&self, mut requests: Vec<Request>, part: Part, needs: impl Fn(&Request) -> bool) -> Vec<Request> {
+        let Some(error) = self.shared.shortage.error(part, self.shared.clock.instant()) else { return requests };
+        requests.extract_if(.., |request| needs(request)).for_each(|request| request.fail(error.repeated()));
+        requests
+    }
+
+    /// Answers what need not be durable, and makes it durable; where nothing was written, neither.
+    fn answer_written(&mut self, written: Vec<(Reply<Appended>, Appended)>, frame_bytes: u64) -> Result<()> {
+        if frame_bytes == 0 {
+            return Ok(());
+        }
+        self.lacking = None;
         for (reply, answer) in written {
             reply.send(Ok(answer));
         }
-        let begun = Instant::now();
+        let begun = self.shared.clock.instant();
         self.wal.sync()?;
-        self.shared.metrics.log_commit.observe(begun.elapsed().as_secs_f64());
-        Ok(bytes)
+        let took = self.shared.clock.instant().saturating_duration_since(begun);
+        self.shared.metrics.log_commit.observe(took.as_secs_f64());
+        Ok(())
+    }
+
+    /// Undoes a commit of which not all could be written.
+    fn take_back(&mut self, effects: Vec<Effect>, undo: Vec<Undo>, error: &Error) -> Result<()> {
+        self.note_shortage(error);
+        undo.into_iter().rev().for_each(|undo| self.state.undo(undo));
+        let taken = self.wal.take_back();
+        let error = taken.as_ref().err().unwrap_or(error);
+        effects.into_iter().for_each(|effect| effect.fail(error.repeated()));
+        taken
     }
 
     /// Decides about one request: an answer at once, or a frame and what follows from it.
@@ -189,7 +189,8 @@ impl Writer {
                 None => reply.send(Err(Error::UnknownPartition(name.to_string()))),
             },
             Request::NewProducerId { reply } => {
-                let id = self.state.next_producer_id;
+                let (id, reserved) = (self.state.next_producer_id, self.state.reserved_producer_ids);
+                commit.undo.push(Undo::ProducerIds { next: id, reserved });
                 self.state.next_producer_id += 1;
                 if id >= self.state.reserved_producer_ids {
                     self.state.reserved_producer_ids = id + PRODUCER_IDS_RESERVED;
@@ -209,6 +210,7 @@ impl Writer {
                 commit.effects.push(Effect::DeleteGroup { group, reply });
             }
             Request::Checkpoint => commit.checkpoint = true,
+            Request::Retry => {}
             Request::Close => commit.close = true,
         }
     }
@@ -221,7 +223,8 @@ impl Writer {
             Err(error) => return reply.send(Err(error)),
         };
         let (base_offset, next_offset, arrival_time_ms) = match decision {
-            Decision::Append { base_offset, next_offset, arrival_time_ms } => {
+            Decision::Append { base_offset, next_offset, arrival_time_ms, before } => {
+                commit.undo.push(Undo::Append { topic, partition: name.partition, before });
                 (base_offset, next_offset, arrival_time_ms)
             }
             Decision::Duplicate(answer) => return commit.effects.push(Effect::Repeat { reply, answer }),
@@ -265,6 +268,7 @@ impl Writer {
         commit.frames.push(&Change::CreateTopic((*topic).clone()));
         let states = partitions.iter().map(|partition| PartitionState::empty(Arc::clone(partition))).collect();
         self.state.add_topic(Arc::clone(&topic), states);
+        commit.undo.push(Undo::CreateTopic(topic.id));
         commit.effects.push(Effect::CreateTopic { topic, partitions, reply });
     }
 
@@ -273,8 +277,9 @@ impl Writer {
             return reply.send(Err(Error::UnknownPartition(id.to_string())));
         };
         commit.frames.push(&Change::DeleteTopic(id));
-        let partitions = removed.partitions.into_iter().map(|partition| partition.shared).collect();
-        commit.effects.push(Effect::DeleteTopic { topic: removed.topic, partitions, reply });
+        let partitions = removed.partitions.iter().map(|partition| Arc::clone(&partition.shared)).collect();
+        commit.effects.push(Effect::DeleteTopic { topic: Arc::clone(&removed.topic), partitions, reply });
+        commit.undo.push(Undo::DeleteTopic(removed));
         // Its files may go when a checkpoint no longer names them.
         commit.checkpoint = true;
     }
@@ -310,6 +315,10 @@ impl Writer {
                     moves.push((partition, batches));
                     reply.send(Ok(answer));
                 }
+                Effect::DeleteTopic { topic, partitions, reply } => {
+                    self.deleted.extend(partitions.iter().map(Arc::clone));
+                    Effect::DeleteTopic { topic, partitions, reply }.apply(&self.shared);
+                }
                 other => other.apply(&self.shared),
             }
         }
@@ -320,60 +329,47 @@ impl Writer {
         self.tell_mover(MoverMessage::Move(moves))
     }
 
+    /// Begins a checkpoint when one is due, asked for, or the log is closed. While one is being made those that are
+    /// asked for become one together; and far too much is not written ahead before it is done.
+    fn look_at_checkpoint(&mut self, asked: bool, close: bool) -> Result<()> {
+        let due_bytes = self.shared.settings.checkpoint_wal_bytes;
+        let due = self.wal_bytes_since_checkpoint >= due_bytes;
+        if close {
+            return self.begin_checkpoint(true);
+        }
+        if (due || asked || self.turn.is_wanted()) && self.turn.take() {
+            return self.begin_checkpoint(false);
+        }
+        if self.wal_bytes_since_checkpoint >= due_bytes.saturating_mul(2) {
+            self.turn.wait(&self.shared);
+        }
+        Ok(())
+    }
+
     /// Begins a checkpoint of everything so far: the mover finishes it when it has moved everything so far.
-    fn begin_checkpoint(&mut self) -> Result<()> {
+    fn begin_checkpoint(&mut self, close: bool) -> Result<()> {
         let settings = &self.shared.settings;
         let producers_since_ms = self.shared.clock.now_ms().saturating_sub(settings.producer_expiry_ms);
         let sequence = self.wal.last_sequence();
-        self.wal.rotate(0)?;
+        if !close {
+            match self.wal.turn_over() {
+                // The file is kept for longer; the checkpoint is what frees space.
+                Err(error) if error.is_shortage() => {}
+                turned => turned?,
+            }
+        }
         self.wal_bytes_since_checkpoint = 0;
         let groups = self.shared.catalogue.all_groups();
         let (checkpoint, partitions) = self.state.snapshot(sequence, groups, producers_since_ms);
-        self.tell_mover(MoverMessage::Checkpoint(Box::new(checkpoint), partitions))
+        let deleted = std::mem::take(&mut self.deleted);
+        self.tell_mover(MoverMessage::Checkpoint(Box::new(CheckpointWork::new(checkpoint, partitions, deleted))))
     }
 
     fn tell_mover(&self, message: MoverMessage) -> Result<()> {
-        self.mover.send(message).map_err(|_| Error::Stopped("the mover ended".to_owned()))
-    }
-}
-
-impl Effect {
-    /// Everything but an append.
-    fn apply(self, shared: &OpenLog) {
-        let catalogue = &shared.catalogue;
-        match self {
-            Self::Append { reply, answer, .. } | Self::Repeat { reply, answer } => reply.send(Ok(answer)),
-            Self::CreateTopic { topic, partitions, reply } => {
-                catalogue.add_topic(Arc::clone(&topic), partitions);
-                reply.send(Ok(topic));
-            }
-            Self::RefuseTopic { name, reply } => reply.send(Err(Error::TopicExists(name))),
-            Self::DeleteTopic { topic, partitions, reply } => {
-                catalogue.remove_topic(&topic.name);
-                partitions.iter().for_each(|partition| partition.delete());
-                reply.send(Ok(()));
-            }
-            Self::NewProducerId { id, reply } => reply.send(Ok(id)),
-            Self::CommitOffsets { group, offsets, reply } => {
-                catalogue.commit_offsets(&group, offsets.into_iter());
-                reply.send(Ok(()));
-            }
-            Self::DeleteGroup { group, reply } => {
-                catalogue.delete_group(&group);
-                reply.send(Ok(()));
-            }
-        }
-    }
-
-    fn fail(self, reason: &str) {
-        let stopped = Error::Stopped(reason.to_owned());
-        match self {
-            Self::Append { reply, .. } | Self::Repeat { reply, .. } => reply.send(Err(stopped)),
-            Self::CreateTopic { reply, .. } | Self::RefuseTopic { reply, .. } => reply.send(Err(stopped)),
-            Self::NewProducerId { reply, .. } => reply.send(Err(stopped)),
-            Self::DeleteTopic { reply, .. } | Self::CommitOffsets { reply, .. } | Self::DeleteGroup { reply, .. } => {
-                reply.send(Err(stopped));
-            }
+        match self.mover.send(message) {
+            // What it left is in the write-ahead log.
+            Err(_) if self.shared.is_ending() => Ok(()),
+            sent => sent.map_err(|_| Error::Stopped("the mover ended".to_owned())),
         }
     }
 }
