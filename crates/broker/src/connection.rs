@@ -9,7 +9,7 @@ use std::{io::IoSlice, net::SocketAddr, sync::Arc};
 use bytes::{Buf, Bytes};
 use futures::future::{BoxFuture, FutureExt, ready};
 use futures::stream::{FuturesOrdered, StreamExt};
-use kafka_wire::{Api, Frame, RequestHeader};
+use kafka_wire::{Api, RequestHeader};
 use model::Principal;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,17 +17,19 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use crate::answer_budget::{Answer, Share, UNCOUNTED_BYTES_MAX};
 use crate::error::ConnectionError;
 use crate::request_reader::{FrameLimits, Request, RequestReader};
-use crate::requests::{self, Caller, Services};
-use crate::server::stopped;
+use crate::requests::{self, Caller};
+use crate::services::Services;
+use crate::stop::stopped;
 
-/// Answers are gathered up to this size before they are sent.
-const WRITE_BYTES_MAX: usize = 1024 * 1024;
+/// Answers are gathered up to this size before they are sent; there are not more that the budget does not count.
+const WRITE_BYTES_MAX: usize = UNCOUNTED_BYTES_MAX;
 /// How many pieces one call to the system may take.
 const WRITE_PIECES_MAX: usize = 64;
 
-type PendingAnswer = BoxFuture<'static, Result<Option<Frame>, ConnectionError>>;
+type PendingAnswer = BoxFuture<'static, Result<Option<Answer>, ConnectionError>>;
 
 /// A request that was read and has not started.
 struct Parked {
@@ -51,14 +53,15 @@ pub(crate) struct Connection {
 
 /// What the loop woke up for.
 enum Event {
-    Answer(Result<Option<Frame>, ConnectionError>),
+    Answer(Result<Option<Answer>, ConnectionError>),
     Request(Result<Option<Request>, ConnectionError>),
     Idle,
     Stopping,
 }
 
 impl Connection {
-    pub(crate) fn new(services: Arc<Services>, stream: TcpStream, peer: SocketAddr) -> Self {
+    pub(crate) fn new(services: Arc<Services>, stream: TcpStream, peer: SocketAddr) -> std::io::Result<Self> {
+        let endpoint = services.endpoint(stream.local_addr()?);
         let (read_half, writer) = stream.into_split();
         let in_flight_bytes = Arc::clone(&services.in_flight_bytes);
         let limits = FrameLimits {
@@ -67,8 +70,8 @@ impl Connection {
         };
         let reader = RequestReader::new(read_half, in_flight_bytes, limits);
         let stopping = services.stopping.clone();
-        let caller = Caller { principal: Principal::anonymous(), host: peer.ip().to_string(), rotation: 0 };
-        Self {
+        let caller = Caller { principal: Principal::anonymous(), host: peer.ip().to_string(), endpoint, rotation: 0 };
+        Ok(Self {
             services,
             caller,
             reader,
@@ -78,7 +81,7 @@ impl Connection {
             parked: None,
             stopping,
             requests: 0,
-        }
+        })
     }
 
     /// Serves until the client leaves, fails, or the broker stops.
@@ -146,13 +149,16 @@ impl Connection {
     }
 
     /// Sends an answer, together with those that are ready behind it.
-    async fn send(&mut self, first: Option<Frame>) -> Result<(), ConnectionError> {
+    async fn send(&mut self, first: Option<Answer>) -> Result<(), ConnectionError> {
         let mut pieces: Vec<Bytes> = Vec::new();
+        // Given back when everything is written, or given up.
+        let mut shares: Vec<Share> = Vec::new();
         let mut bytes = 0;
-        let mut gather = |frame: Option<Frame>| {
-            if let Some(frame) = frame {
+        let mut gather = |answer: Option<Answer>| {
+            if let Some(Answer { frame, share }) = answer {
                 bytes += frame.length();
                 pieces.extend(frame.pieces);
+                shares.push(share);
             }
             bytes < WRITE_BYTES_MAX
         };

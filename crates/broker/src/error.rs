@@ -14,6 +14,14 @@ pub(crate) enum ConnectionError {
     /// The client stopped in the middle of a request, or does not take its answers.
     #[error("the client was too slow: {0}")]
     Slow(&'static str),
+    /// The answer would be too large, even alone.
+    #[error(
+        "an answer would take {0} bytes, over the limit of {1}: ask for less at once, or raise kafka.answer_bytes_max"
+    )]
+    AnswerSize(usize, usize),
+    /// Answers that clients do not read take all the room there is.
+    #[error("there was no room for an answer: {0} bytes of answers wait for clients that do not read them")]
+    AnswersWait(usize),
     /// An unanswered produce request (`acks=0`) failed: closing is the only way to tell.
     #[error("a produce request without an answer failed: {0}")]
     Unanswered(String),

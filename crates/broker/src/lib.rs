@@ -15,8 +15,10 @@
 //! What must hold:
 //! - answers leave in the order of their requests; produce requests of one connection overlap, nothing else does;
 //! - with `acks=all` an answer leaves after the log made the records durable;
-//! - connections, requests in flight, their bytes, groups and members are bounded by [`BrokerSettings`].
+//! - connections, requests in flight, their bytes, the bytes of answers that wait to be read, groups and members are
+//!   bounded by [`BrokerSettings`].
 
+mod answer_budget;
 pub mod client;
 mod connection;
 mod coordinator;
@@ -24,7 +26,9 @@ mod error;
 mod request_reader;
 mod requests;
 mod server;
+mod services;
 mod settings;
+mod stop;
 
 pub use server::Broker;
 pub use settings::{BrokerSettings, GroupSettings};

@@ -1,8 +1,9 @@
 //! Messages with a length in front, out of a byte stream: a broker's requests, a client's answers.
 //!
-//! What must hold: a request's length is checked before room is made for it; room is made only as its bytes arrive; and
-//! what is large is counted against the broker's limit before its bulk is read. A small request is not counted: the
-//! number of connections bounds those, and clients that announce much and send little must not keep others from asking.
+//! What must hold: a request's length is checked before room is made for it; room is made only as its bytes arrive, never
+//! for more than as much again; and what is large is counted against the broker's limit before its bulk is read. A
+//! connection's small requests have a little room of their own, which the number of connections bounds: clients that
+//! announce much and send little must not keep others from asking.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,10 +15,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::ConnectionError;
 
 const LENGTH_BYTES: usize = 4;
-const READ_BYTES_MIN: usize = 64 * 1024;
+const READ_BYTES_MIN: usize = 16 * 1024;
 const READ_BYTES_MAX: usize = 1024 * 1024;
-/// A request of at most so many bytes is not counted, and of a larger one so many have to arrive before it is.
-const UNCOUNTED_BYTES_MAX: usize = READ_BYTES_MIN;
+/// The room of a connection's own. Of a larger request so many bytes have to arrive before it is counted.
+const OWN_BYTES_MAX: usize = 64 * 1024;
 
 /// One request, and its share of the bytes in flight.
 pub(crate) struct Request {
@@ -39,6 +40,7 @@ pub(crate) struct RequestReader<S> {
     buffer: BytesMut,
     length: Option<usize>,
     permit: Option<OwnedSemaphorePermit>,
+    own_bytes: Arc<Semaphore>,
     in_flight_bytes: Arc<Semaphore>,
     limits: FrameLimits,
     // When the request that has begun must have arrived.
@@ -47,7 +49,16 @@ pub(crate) struct RequestReader<S> {
 
 impl<S: AsyncRead + Unpin> RequestReader<S> {
     pub(crate) fn new(stream: S, in_flight_bytes: Arc<Semaphore>, limits: FrameLimits) -> Self {
-        Self { stream, buffer: BytesMut::new(), length: None, permit: None, in_flight_bytes, limits, deadline: None }
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            length: None,
+            permit: None,
+            own_bytes: Arc::new(Semaphore::new(OWN_BYTES_MAX)),
+            in_flight_bytes,
+            limits,
+            deadline: None,
+        }
     }
 
     /// The next request; `None` when the client closed the connection between two. May be dropped and called again
@@ -57,11 +68,8 @@ impl<S: AsyncRead + Unpin> RequestReader<S> {
             let wanted = match self.request_length()? {
                 None => LENGTH_BYTES,
                 Some(length) => {
-                    if self.permit.is_none() && self.buffer.len() >= length.min(UNCOUNTED_BYTES_MAX) {
-                        let counted = if length > UNCOUNTED_BYTES_MAX { length } else { 0 };
-                        let count = u32::try_from(counted).unwrap_or(u32::MAX);
-                        let permit = Arc::clone(&self.in_flight_bytes).acquire_many_owned(count).await;
-                        self.permit = Some(permit.map_err(|_| ConnectionError::Stopping)?);
+                    if self.permit.is_none() && self.buffer.len() >= length.min(OWN_BYTES_MAX) {
+                        self.permit = Some(self.count(length).await?);
                         // The time spent waiting for our own limit is not the client's.
                         self.deadline = None;
                     }
@@ -75,7 +83,9 @@ impl<S: AsyncRead + Unpin> RequestReader<S> {
                     length - self.buffer.len()
                 }
             };
-            self.buffer.reserve(wanted.clamp(READ_BYTES_MIN, READ_BYTES_MAX));
+            // As much again as has arrived: whoever announces a lot has to send it before it takes memory.
+            let more = self.buffer.len().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+            self.buffer.reserve(wanted.clamp(READ_BYTES_MIN, more));
             let begun = self.length.is_some() || !self.buffer.is_empty();
             let read = self.stream.read_buf(&mut self.buffer);
             let read = if begun {
@@ -90,6 +100,17 @@ impl<S: AsyncRead + Unpin> RequestReader<S> {
                 _ => {}
             }
         }
+    }
+
+    async fn count(&self, length: usize) -> Result<OwnedSemaphorePermit, ConnectionError> {
+        let count = u32::try_from(length).unwrap_or(u32::MAX);
+        if length <= OWN_BYTES_MAX
+            && let Ok(permit) = Arc::clone(&self.own_bytes).try_acquire_many_owned(count)
+        {
+            return Ok(permit);
+        }
+        let permit = Arc::clone(&self.in_flight_bytes).acquire_many_owned(count).await;
+        permit.map_err(|_| ConnectionError::Stopping)
     }
 
     fn request_length(&mut self) -> Result<Option<usize>, ConnectionError> {
@@ -108,3 +129,6 @@ impl<S: AsyncRead + Unpin> RequestReader<S> {
         Ok(self.length)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use eventlog::EventLog;
-use model::{Clock, Error, Metrics};
+use model::{Clock, Error, Metrics, SystemEntropy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -11,8 +11,10 @@ use tokio::time::timeout;
 
 use crate::connection::Connection;
 use crate::coordinator::Coordinator;
-use crate::requests::Services;
+use crate::error::ConnectionError;
+use crate::services::Services;
 use crate::settings::BrokerSettings;
+use crate::stop::stopped;
 
 /// A running Kafka server.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub struct Broker {
     local_addr: SocketAddr,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    coordinating: JoinHandle<()>,
 }
 
 impl Broker {
@@ -38,6 +41,10 @@ impl Broker {
             return Err(Error::invalid("the bytes in flight must allow for the largest request")
                 .with_hint("raise in_flight_bytes_max, or lower request_bytes_max"));
         }
+        if settings.answer_bytes_max / 4 < settings.fetch_bytes_max {
+            return Err(Error::invalid("the largest fetch has to fit four times into the bytes of waiting answers")
+                .with_hint("raise kafka.answer_bytes_max, or lower kafka.fetch_bytes_max"));
+        }
         let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
             Error::conflict(format!("cannot listen for Kafka clients on {}", settings.listen))
                 .with_source(error)
@@ -47,10 +54,11 @@ impl Broker {
             .local_addr()
             .map_err(|error| Error::internal("a listening socket has no address").with_source(error))?;
         let (stop, stopping) = watch::channel(false);
-        let coordinator = Coordinator::start(settings.groups, stopping.clone());
+        let (coordinator, coordinating) =
+            Coordinator::start(settings.groups, Arc::new(SystemEntropy), stopping.clone());
         let services = Arc::new(Services::new(settings, local_addr, log, clock, metrics, coordinator, stopping));
         let accepting = tokio::spawn(accept(listener, services));
-        Ok(Broker { local_addr, stop, accepting })
+        Ok(Broker { local_addr, stop, accepting, coordinating })
     }
 
     /// The address listened on.
@@ -63,6 +71,7 @@ impl Broker {
         // Nobody listening any more means that it stopped before.
         let _ = self.stop.send(true);
         let _ = self.accepting.await;
+        let _ = self.coordinating.await;
     }
 }
 
@@ -110,14 +119,17 @@ async fn serve(services: Arc<Services>, stream: TcpStream, peer: SocketAddr) {
     }
     let connections = services.metrics.broker_connections.clone();
     connections.inc();
-    if let Err(error) = Connection::new(services, stream, peer).run().await {
-        tracing::debug!(%peer, %error, "closed a connection");
+    let served = match Connection::new(services, stream, peer) {
+        Ok(connection) => connection.run().await,
+        Err(error) => Err(error.into()),
+    };
+    match served {
+        Ok(()) => {}
+        // What the operator can change, or has to know.
+        Err(error @ (ConnectionError::AnswerSize(..) | ConnectionError::AnswersWait(_))) => {
+            tracing::warn!(%peer, %error, "closed a connection");
+        }
+        Err(error) => tracing::debug!(%peer, %error, "closed a connection"),
     }
     connections.dec();
-}
-
-/// Returns when the broker is to stop; also when it stopped before.
-pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // The sender gone is a stop as well.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
 }

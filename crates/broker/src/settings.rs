@@ -32,6 +32,8 @@ pub struct BrokerSettings {
     pub stop_timeout: Duration,
     /// The most bytes that one fetch answers (a first batch may be larger).
     pub fetch_bytes_max: usize,
+    /// How many bytes of answers may wait to be read, over all connections. At least four times `fetch_bytes_max`.
+    pub answer_bytes_max: usize,
     /// The longest wait of a fetch.
     pub fetch_wait_max: Duration,
     /// Whether a topic that a client asks for is created.
@@ -55,6 +57,10 @@ pub struct GroupSettings {
     pub members_max: usize,
     /// How many groups may have members at one time.
     pub groups_max: usize,
+    /// How much one group may keep of its members, in bytes: their metadata, assignments and names.
+    pub group_bytes_max: usize,
+    /// How much all groups may keep of their members, in bytes.
+    pub groups_bytes_max: usize,
     /// The longest note that a consumer may commit with an offset, in bytes.
     pub offset_metadata_bytes_max: usize,
 }
@@ -75,6 +81,7 @@ impl Default for BrokerSettings {
             transfer_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(5),
             fetch_bytes_max: 55 * 1024 * 1024,
+            answer_bytes_max: 256 * 1024 * 1024,
             fetch_wait_max: Duration::from_secs(60),
             auto_create_topics: true,
             default_partitions: 1,
@@ -91,6 +98,8 @@ impl Default for GroupSettings {
             initial_rebalance_delay_ms: 200,
             members_max: 1_000,
             groups_max: 10_000,
+            group_bytes_max: 16 * 1024 * 1024,
+            groups_bytes_max: 64 * 1024 * 1024,
             offset_metadata_bytes_max: 4_096,
         }
     }

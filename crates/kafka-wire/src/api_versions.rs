@@ -41,7 +41,7 @@ pub fn encode_response(writer: &mut Writer, version: i16, error: Option<ErrorCod
 
 /// Reads what a server speaks: its error code, and the ranges by key.
 pub fn decode_response(version: i16, body: Bytes) -> Result<(i16, Vec<(i16, VersionRange)>)> {
-    let mut reader = Reader::new(body, Api::ApiVersions.is_flexible(version));
+    let mut reader = Reader::of_answer(body, Api::ApiVersions.is_flexible(version));
     let error = reader.i16("error code")?;
     let ranges = reader.array("api keys", 6, |reader| {
         let key = reader.i16("api key")?;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 pub use kafka_protocol::protocol::{Decodable, Encodable};
 
-use crate::{Api, Result, WireError, Writer, shape};
+use crate::{Api, Reader, Result, WireError, Writer, shape};
 
 /// Reads a request.
 ///
@@ -16,7 +16,7 @@ pub fn decode_request<T: Decodable>(api: Api, version: i16, body: Bytes) -> Resu
     if !api.versions().contains(version) {
         return Err(WireError::UnsupportedVersion { api: api.name(), version });
     }
-    shape::check(shape::request(api), api, version, body.clone())?;
+    shape::check(shape::request(api), api, version, Reader::new(body.clone(), api.is_flexible(version)))?;
     decode(api, version, body)
 }
 
@@ -25,7 +25,7 @@ pub fn decode_request<T: Decodable>(api: Api, version: i16, body: Bytes) -> Resu
 /// # Errors
 /// As [`decode_request`].
 pub fn decode_response<T: Decodable>(api: Api, version: i16, body: Bytes) -> Result<T> {
-    shape::check(shape::response(api), api, version, body.clone())?;
+    shape::check(shape::response(api), api, version, Reader::of_answer(body.clone(), api.is_flexible(version)))?;
     decode(api, version, body)
 }
 

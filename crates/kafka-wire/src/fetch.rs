@@ -193,7 +193,7 @@ impl Response {
 
     /// Reads an answer.
     pub fn decode(version: i16, body: Bytes) -> Result<Self> {
-        let mut reader = Reader::new(body, Api::Fetch.is_flexible(version));
+        let mut reader = Reader::of_answer(body, Api::Fetch.is_flexible(version));
         reader.i32("throttle time")?;
         let mut error = 0;
         if version >= 7 {

@@ -68,7 +68,7 @@ impl RequestHeader {
 
     /// Cuts the response to this request (without its length) down to its body.
     pub fn response_body(api: Api, version: i16, response: Bytes) -> Result<(i32, Bytes)> {
-        let mut reader = Reader::new(response, api.has_flexible_response_header(version));
+        let mut reader = Reader::of_answer(response, api.has_flexible_response_header(version));
         let correlation_id = reader.i32("correlation id")?;
         reader.tags()?;
         Ok((correlation_id, reader.into_rest()))

@@ -14,12 +14,12 @@ pub struct Request {
     pub allow_auto_topic_creation: bool,
 }
 
-/// One topic asked for: by name, or by id when the name is null.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One topic asked for: by id when that is not zero, else by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopicQuery {
     /// Its id; zero when asked by name.
     pub id: Uuid,
-    /// Its name.
+    /// Its name; null or empty when asked by id.
     pub name: Option<Text>,
 }
 
@@ -150,7 +150,7 @@ impl Response {
     /// Reads an answer. A client of ours talks to one broker at a time, so of partitions only their number is kept,
     /// and the leader of the first.
     pub fn decode(version: i16, body: Bytes) -> Result<Self> {
-        let mut reader = Reader::new(body, Api::Metadata.is_flexible(version));
+        let mut reader = Reader::of_answer(body, Api::Metadata.is_flexible(version));
         if version >= 3 {
             reader.i32("throttle time")?;
         }

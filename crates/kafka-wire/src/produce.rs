@@ -141,7 +141,7 @@ pub fn encode_response(writer: &mut Writer, version: i16, topics: &[TopicResult]
 
 /// Reads an answer.
 pub fn decode_response(version: i16, body: Bytes) -> Result<Vec<TopicResult>> {
-    let mut reader = Reader::new(body, Api::Produce.is_flexible(version));
+    let mut reader = Reader::of_answer(body, Api::Produce.is_flexible(version));
     reader.array("responses", 2, |reader| {
         let name = reader.string("name")?;
         let partitions = reader.array("partitions", 14, |reader| {

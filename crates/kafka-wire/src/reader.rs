@@ -1,23 +1,36 @@
 //! Reading the protocol's primitive types from untrusted bytes.
 //!
-//! What must hold: every length is checked against the bytes that remain before anything is cut or allocated.
+//! What must hold: every length is checked against the bytes that remain before anything is cut or allocated, and there
+//! are not more items in all than are worth the memory that small ones take.
 
 use bytes::{Buf, Bytes};
 use uuid::Uuid;
 
 use crate::{Result, Text, WireError};
 
+/// How many array items and tagged fields a request may have in total.
+const REQUEST_ITEMS_MAX: usize = 200_000;
+/// The same of an answer, which comes from a server that was chosen.
+const ANSWER_ITEMS_MAX: usize = 10_000_000;
+
 /// A cursor over one message.
 #[derive(Debug)]
 pub struct Reader {
     bytes: Bytes,
     flexible: bool,
+    items_max: usize,
+    items: usize,
 }
 
 impl Reader {
-    /// A reader of a message body; `flexible` chooses compact lengths and tagged fields.
+    /// A reader of a request; `flexible` chooses compact lengths and tagged fields.
     pub fn new(bytes: Bytes, flexible: bool) -> Self {
-        Self { bytes, flexible }
+        Self { bytes, flexible, items_max: REQUEST_ITEMS_MAX, items: 0 }
+    }
+
+    /// A reader of an answer.
+    pub fn of_answer(bytes: Bytes, flexible: bool) -> Self {
+        Self { items_max: ANSWER_ITEMS_MAX, ..Self::new(bytes, flexible) }
     }
 
     /// How many bytes are left.
@@ -130,6 +143,7 @@ impl Reader {
         let length = if self.flexible { self.compact_length(field)? } else { self.length(field, false)? };
         if let Some(length) = length {
             self.require(field, length.saturating_mul(item_bytes_min.max(1)))?;
+            self.count(field, length)?;
         }
         Ok(length)
     }
@@ -159,20 +173,29 @@ impl Reader {
         Ok(Some(items))
     }
 
-    /// Passes over the tagged fields at the end of a structure; nothing in a version that has none. Returns how many
-    /// there were.
-    pub fn tags(&mut self) -> Result<usize> {
+    /// Passes over the tagged fields at the end of a structure; nothing in a version that has none.
+    pub fn tags(&mut self) -> Result<()> {
         if !self.flexible {
-            return Ok(0);
+            return Ok(());
         }
         let count = self.unsigned_varint("tagged fields")?;
         self.require("tagged fields", (count as usize).saturating_mul(2))?;
+        self.count("tagged fields", count as usize)?;
         for _ in 0..count {
             self.unsigned_varint("tag")?;
             let length = self.unsigned_varint("tagged field")?;
             self.skip("tagged field", length as usize)?;
         }
-        Ok(count as usize)
+        Ok(())
+    }
+
+    fn count(&mut self, field: &'static str, items: usize) -> Result<()> {
+        self.items = self.items.saturating_add(items);
+        if self.items > self.items_max {
+            let reason = format!("the message has more than {} items", self.items_max);
+            return Err(WireError::Invalid { field, reason });
+        }
+        Ok(())
     }
 
     fn length(&mut self, field: &'static str, short: bool) -> Result<Option<usize>> {

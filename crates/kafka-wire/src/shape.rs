@@ -1,16 +1,11 @@
 //! The shapes of the messages off the hot path, as data, and a walk that checks bytes against a shape.
 //!
-//! What must hold: a message that passes the walk has every byte that its array lengths promise, and no more items than
-//! [`ITEMS_MAX`], so that decoding it allocates a bounded amount. Source of the shapes: Kafka's message schemas
+//! What must hold: a message that passes the walk has every byte that its array lengths promise, and no more items
+//! than its reader allows, so that decoding it allocates a bounded amount. Source of the shapes: Kafka's message schemas
 //! (<https://github.com/apache/kafka/tree/trunk/clients/src/main/resources/common/message>); a test compares them with
 //! what `kafka-protocol` writes in every version.
 
-use bytes::Bytes;
-
 use crate::{Api, Reader, Result, WireError};
-
-/// How many array items and tagged fields a message off the hot path may have in total.
-const ITEMS_MAX: usize = 200_000;
 
 /// One field: in which versions, and of which type.
 pub(crate) struct Field(i16, i16, Type);
@@ -140,10 +135,10 @@ pub(crate) fn response(api: Api) -> Option<&'static [Field]> {
     })
 }
 
-/// Walks over `body` without allocating.
-pub(crate) fn check(shape: Option<&'static [Field]>, api: Api, version: i16, body: Bytes) -> Result<()> {
+/// Walks over a message without allocating.
+pub(crate) fn check(shape: Option<&'static [Field]>, api: Api, version: i16, reader: Reader) -> Result<()> {
     let shape = shape.ok_or(WireError::UnsupportedVersion { api: api.name(), version })?;
-    let mut walk = Walk { reader: Reader::new(body, api.is_flexible(version)), version, items: 0 };
+    let mut walk = Walk { reader, version };
     walk.structure(shape)?;
     walk.reader.finish()
 }
@@ -151,7 +146,6 @@ pub(crate) fn check(shape: Option<&'static [Field]>, api: Api, version: i16, bod
 struct Walk {
     reader: Reader,
     version: i16,
-    items: usize,
 }
 
 impl Walk {
@@ -161,8 +155,7 @@ impl Walk {
                 self.value(kind)?;
             }
         }
-        let tags = self.reader.tags()?;
-        self.count(tags)
+        self.reader.tags()
     }
 
     fn value(&mut self, kind: &'static Type) -> Result<()> {
@@ -177,16 +170,6 @@ impl Walk {
 
     fn array(&mut self, mut item: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         let length = self.reader.array_length("an array", 1)?.unwrap_or(0);
-        self.count(length)?;
         (0..length).try_for_each(|_| item(self))
-    }
-
-    fn count(&mut self, items: usize) -> Result<()> {
-        self.items += items;
-        if self.items > ITEMS_MAX {
-            let reason = format!("it has more than {ITEMS_MAX} items");
-            return Err(WireError::Invalid { field: "the message", reason });
-        }
-        Ok(())
     }
 }

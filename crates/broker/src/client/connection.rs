@@ -54,6 +54,8 @@ impl Connection {
             .map_err(|error| unreachable(error.to_string()))?;
         stream.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
         let (outgoing, received) = mpsc::channel(IN_FLIGHT_MAX);
+        // It ends by itself with the last handle, when what was given to it is written: requests that are not answered
+        // must not be lost with whoever sent them.
         tokio::spawn(run(stream, received, settings.clone()));
         let client_id = Text::from_string(settings.client_id.clone());
         let mut connection = Self { outgoing, served: Arc::new(Vec::new()), client_id };

@@ -34,6 +34,33 @@ pub(crate) struct Join {
     pub(crate) may_skip_assignment: bool,
 }
 
+/// What a member takes in memory besides its texts.
+const MEMBER_BYTES: usize = 512;
+/// What a protocol of a member takes besides its name and metadata.
+const PROTOCOL_BYTES: usize = 96;
+
+impl Join {
+    /// About how much a member takes that joins so.
+    pub(super) fn bytes(&self) -> usize {
+        let Identity { member_id, instance_id } = &self.identity;
+        // A member's id begins with its client's.
+        let texts = member_id.len().max(self.client_id.len()) + self.client_id.len() + self.client_host.len();
+        let texts = texts + 2 * instance_id.as_ref().map_or(0, String::len) + self.protocol_type.len();
+        MEMBER_BYTES + texts + protocol_bytes(&self.protocols)
+    }
+}
+
+impl Sync {
+    /// How much the assignments take.
+    pub(super) fn bytes(&self) -> usize {
+        self.assignments.iter().map(|(_, assignment)| assignment.len()).sum()
+    }
+}
+
+fn protocol_bytes(protocols: &[Protocol]) -> usize {
+    protocols.iter().map(|protocol| PROTOCOL_BYTES + protocol.name.len() + protocol.metadata.len()).sum()
+}
+
 /// A wish for one's assignment; from the leader, everybody's.
 #[derive(Clone, Debug)]
 pub(crate) struct Sync {
@@ -84,6 +111,22 @@ pub(crate) struct Description {
     pub(crate) members: Vec<MemberDescription>,
 }
 
+impl Description {
+    /// A group whose members have all left.
+    pub(super) fn empty(protocol_type: String) -> Self {
+        Self { state: "Empty", protocol_type, protocol: String::new(), members: Vec::new() }
+    }
+}
+
+/// A group as it stands in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) protocol_type: String,
+    pub(crate) state: &'static str,
+    pub(crate) has_members: bool,
+}
+
 /// A member as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemberDescription {
@@ -114,6 +157,13 @@ impl<T> Member<T> {
     // A member that waits for an answer cannot send heartbeats.
     pub(super) fn is_waiting(&self) -> bool {
         self.waits_to_join.is_some() || self.waits_to_sync.is_some()
+    }
+
+    /// About how much it takes in memory, with its id.
+    pub(super) fn bytes(&self, member_id: &str) -> usize {
+        let texts = member_id.len() + self.client_id.len() + self.client_host.len();
+        let texts = texts + 2 * self.instance_id.as_ref().map_or(0, String::len);
+        MEMBER_BYTES + texts + protocol_bytes(&self.protocols) + self.assignment.len()
     }
 
     pub(super) fn speaks(&self, protocol: &str) -> bool {

@@ -1,6 +1,9 @@
 //! `CreateTopics`, `DeleteTopics`, `InitProducerId`.
 
-use eventlog::TopicSpec;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use eventlog::{Topic, TopicSpec};
 use kafka_wire::messages::create_topics_request::CreatableTopic;
 use kafka_wire::messages::create_topics_response::CreatableTopicResult;
 use kafka_wire::messages::delete_topics_request::DeleteTopicState;
@@ -11,6 +14,7 @@ use kafka_wire::messages::{
 };
 use kafka_wire::{ErrorCode, Frame};
 use model::Access;
+use uuid::Uuid;
 
 use super::{Call, Refusal, configs, text, topic_name};
 use crate::error::{ConnectionError, error_code};
@@ -19,11 +23,21 @@ pub(super) const NO_TRANSACTIONS: &str = "transactions are not served; remove tr
 
 pub(super) async fn create_topics(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let request: CreateTopicsRequest = call.decode()?;
-    let mut results = Vec::with_capacity(request.topics.len());
-    for (at, topic) in request.topics.iter().enumerate() {
+    let mut named: HashMap<&WireTopicName, usize> = HashMap::new();
+    request.topics.iter().for_each(|topic| *named.entry(&topic.name).or_default() += 1);
+    let mut results = Vec::with_capacity(named.len());
+    for topic in &request.topics {
         let result = CreatableTopicResult::default().with_name(topic.name.clone());
-        let is_repeated = request.topics.iter().take(at).any(|before| before.name == topic.name);
-        results.push(match create_topic(call, topic, request.validate_only, is_repeated).await {
+        let created = match named.remove(&topic.name) {
+            Some(1) => create_topic(call, topic, request.validate_only).await,
+            // As in Kafka: which of them is meant is not known, so it is none of them.
+            Some(times) => {
+                let message = format!("topic {} stands in the request {times} times", &*topic.name);
+                Err((ErrorCode::InvalidRequest, message))
+            }
+            None => continue,
+        };
+        results.push(match created {
             Ok(created) => {
                 let result = result.with_error_message(None);
                 let result = if call.header.version >= 7 { result.with_topic_id(created.id) } else { result };
@@ -44,21 +58,13 @@ pub(super) async fn create_topics(call: &Call<'_>) -> Result<Frame, ConnectionEr
 
 /// A topic that was created, or would have been.
 struct Created {
-    id: uuid::Uuid,
+    id: Uuid,
     partitions: i32,
     settings: eventlog::TopicSettings,
 }
 
-async fn create_topic(
-    call: &Call<'_>,
-    topic: &CreatableTopic,
-    validate_only: bool,
-    is_repeated: bool,
-) -> Result<Created, Refusal> {
+async fn create_topic(call: &Call<'_>, topic: &CreatableTopic, validate_only: bool) -> Result<Created, Refusal> {
     call.caller.may_use_topic(Access::Alter, &topic.name).map_err(|code| (code, "not allowed".to_owned()))?;
-    if is_repeated {
-        return Err((ErrorCode::InvalidRequest, format!("topic {} stands twice in the request", &*topic.name)));
-    }
     let name = topic_name(&topic.name).map_err(|code| {
         (code, format!("{:?} is not a topic name: use 1 to 249 letters, digits, '.', '_' or '-'", &*topic.name))
     })?;
@@ -72,7 +78,7 @@ async fn create_topic(
         if partitions < 1 {
             return Err(refuse(eventlog::Error::PartitionCount(partitions)));
         }
-        return Ok(Created { id: uuid::Uuid::nil(), partitions, settings });
+        return Ok(Created { id: Uuid::nil(), partitions, settings });
     }
     let spec = TopicSpec { name, partitions, settings };
     let created = call.services.log.create_topic(spec).await.map_err(refuse)?;
@@ -106,9 +112,15 @@ pub(super) async fn delete_topics(call: &Call<'_>) -> Result<Frame, ConnectionEr
     let by_name = |name: &WireTopicName| DeleteTopicState::default().with_name(Some(name.clone()));
     let targets: Vec<DeleteTopicState> =
         request.topics.iter().cloned().chain(request.topic_names.iter().map(by_name)).collect();
+    let by_id: HashMap<Uuid, Arc<Topic>> = if targets.iter().any(|target| target.name.is_none()) {
+        call.services.log.topics().into_iter().map(|topic| (topic.id, topic)).collect()
+    } else {
+        HashMap::new()
+    };
+    let mut seen = HashSet::new();
     let mut results = Vec::with_capacity(targets.len());
-    for target in targets {
-        let deleted = delete_topic(call, &target).await;
+    for target in targets.iter().filter(|target| seen.insert((target.name.as_ref(), target.topic_id))) {
+        let deleted = delete_topic(call, target, &by_id).await;
         let (name, outcome) = match deleted {
             Ok(name) => (Some(name), None),
             Err(refusal) => (target.name.clone(), Some(refusal)),
@@ -128,16 +140,19 @@ pub(super) async fn delete_topics(call: &Call<'_>) -> Result<Frame, ConnectionEr
     call.encode(&DeleteTopicsResponse::default().with_responses(results))
 }
 
-async fn delete_topic(call: &Call<'_>, target: &DeleteTopicState) -> Result<WireTopicName, Refusal> {
+async fn delete_topic(
+    call: &Call<'_>,
+    target: &DeleteTopicState,
+    by_id: &HashMap<Uuid, Arc<Topic>>,
+) -> Result<WireTopicName, Refusal> {
     let log = &call.services.log;
     let topic = match &target.name {
         Some(name) => log
             .topic(name)
             .ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("topic {} does not exist", &**name)))?,
-        None => log
-            .topics()
-            .into_iter()
-            .find(|topic| topic.id == target.topic_id)
+        None => by_id
+            .get(&target.topic_id)
+            .map(Arc::clone)
             .ok_or_else(|| (ErrorCode::UnknownTopicId, format!("there is no topic with id {}", target.topic_id)))?,
     };
     let name = &topic.name;

@@ -1,16 +1,20 @@
 //! Settings as Kafka names them: read when a topic is created, shown by `DescribeConfigs`.
 
+use std::collections::HashSet;
+
 use eventlog::TopicSettings;
+use kafka_wire::ErrorCode;
 use kafka_wire::messages::create_topics_request::CreatableTopicConfig;
 use kafka_wire::messages::create_topics_response::CreatableTopicConfigs;
 use kafka_wire::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_wire::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
 use kafka_wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
-use kafka_wire::{ErrorCode, Frame};
 use model::Access;
 
 use super::{Call, text};
+use crate::answer_budget::Answer;
 use crate::error::ConnectionError;
+use crate::services::Endpoint;
 use crate::settings::BrokerSettings;
 
 /// Kinds of resources on the wire.
@@ -111,13 +115,14 @@ fn topic_configs(settings: &TopicSettings) -> Vec<Config> {
     configs
 }
 
-fn broker_configs(settings: &BrokerSettings, host: &str, port: i32) -> Vec<Config> {
+fn broker_configs(settings: &BrokerSettings, endpoint: &Endpoint) -> Vec<Config> {
+    let Endpoint { host, port } = endpoint;
     let config = |name, value: String, value_type| Config { name, value, value_type, source: SOURCE_STATIC_BROKER };
     let groups = &settings.groups;
     vec![
         config("node.id", settings.node_id.to_string(), ValueType::Int),
         config("listeners", format!("PLAINTEXT://{}", settings.listen), ValueType::List),
-        config("advertised.listeners", format!("PLAINTEXT://{host}:{port}"), ValueType::List),
+        config("advertised.listeners", format!("PLAINTEXT://{}:{port}", &**host), ValueType::List),
         config("auto.create.topics.enable", settings.auto_create_topics.to_string(), ValueType::Boolean),
         config("num.partitions", settings.default_partitions.to_string(), ValueType::Int),
         config("default.replication.factor", "1".to_owned(), ValueType::Int),
@@ -145,18 +150,43 @@ pub(super) fn of_created_topic(settings: &TopicSettings) -> Vec<CreatableTopicCo
     topic_configs(settings).into_iter().map(wire).collect()
 }
 
-pub(super) fn describe(call: &Call<'_>) -> Result<Frame, ConnectionError> {
+pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, ConnectionError> {
     let request: DescribeConfigsRequest = call.decode()?;
-    let results = request.resources.iter().map(|resource| {
+    let room = call.services.answers.answer_bytes_max() / 2;
+    let mut bytes = 0;
+    let mut seen = HashSet::new();
+    let mut results = Vec::new();
+    for resource in &request.resources {
+        if !seen.insert((resource.resource_type, &resource.resource_name)) {
+            continue;
+        }
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match find(call, resource) {
+        let found = if bytes < room { find(call, resource) } else { Err(too_much(room)) };
+        let result = match found {
             Ok(configs) => result.with_error_message(None).with_configs(shown(call, resource, configs)),
             Err((code, message)) => result.with_error_code(code.code()).with_error_message(Some(text(message))),
-        }
-    });
-    call.encode(&DescribeConfigsResponse::default().with_results(results.collect()))
+        };
+        bytes += size(&result);
+        results.push(result);
+    }
+    let share = call.reserve(bytes).await?;
+    call.encode_within(share, &DescribeConfigsResponse::default().with_results(results)).await
+}
+
+fn too_much(room: usize) -> (ErrorCode, String) {
+    (ErrorCode::PolicyViolation, format!("the answer has over {room} bytes without this: ask for less at once"))
+}
+
+/// About how many bytes a resource takes in an answer.
+fn size(result: &DescribeConfigsResult) -> usize {
+    const ITEM_BYTES: usize = 24;
+    let config = |config: &DescribeConfigsResourceResult| {
+        ITEM_BYTES + config.name.len() + config.value.as_ref().map_or(0, |value| value.len())
+    };
+    let message = result.error_message.as_ref().map_or(0, |message| message.len());
+    ITEM_BYTES + result.resource_name.len() + message + result.configs.iter().map(config).sum::<usize>()
 }
 
 fn find(call: &Call<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Config>, (ErrorCode, String)> {
@@ -174,7 +204,7 @@ fn find(call: &Call<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Confi
         RESOURCE_BROKER if name.is_empty() || name == services.settings.node_id.to_string() => {
             let refused = |code| (code, "the broker may not be described".to_owned());
             call.caller.may_use_server(Access::Describe).map_err(refused)?;
-            Ok(broker_configs(&services.settings, &services.host, services.port))
+            Ok(broker_configs(&services.settings, &call.caller.endpoint))
         }
         RESOURCE_BROKER => Err((ErrorCode::InvalidRequest, format!("there is no broker {name}"))),
         kind => Err((ErrorCode::InvalidRequest, format!("resources of kind {kind} have no settings here"))),

@@ -1,21 +1,23 @@
 //! `Fetch`: reads, and waits for what is not there yet.
 //!
 //! What must hold: the answer stays within the client's limits, except that the first batch found is sent however
-//! large it is, so that no batch can stop a consumer; which partition is read first rotates from request to request.
+//! large it is, so that no batch can stop a consumer; it has room in the budget of answers before it is built; which partition is read first rotates from request to request.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use eventlog::Bounds;
 use futures::future::{FutureExt, select_all};
 use kafka_wire::fetch::{PartitionQuery, PartitionResult, Request, Response, TopicResult};
-use kafka_wire::{ErrorCode, Frame};
+use kafka_wire::{ErrorCode, Text};
 use model::{Access, Offset, TopicPartition};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::Call;
+use crate::answer_budget::{Answer, Share};
 use crate::error::{ConnectionError, error_code};
-use crate::server::stopped;
+use crate::stop::stopped;
 
 /// One partition asked for, with what was found so far.
 struct Query {
@@ -25,45 +27,92 @@ struct Query {
     index: i32,
 }
 
-pub(super) async fn answer(call: &Call<'_>) -> Result<Frame, ConnectionError> {
+/// What a partition of a request takes in memory besides its records, in the answer and while the request waits.
+const PARTITION_BYTES: usize = 512;
+
+pub(super) async fn answer(call: &Call<'_>) -> Result<Answer, ConnectionError> {
     let version = call.header.version;
     let request = Request::decode(version, call.body.clone())?;
-    let response = if request.session_id == 0 {
-        respond(call, &request).await
+    let (response, share) = if request.session_id == 0 {
+        respond(call, &request).await?
     } else {
-        Response { error: ErrorCode::FetchSessionIdNotFound.code(), topics: Vec::new() }
+        let refused = Response { error: ErrorCode::FetchSessionIdNotFound.code(), topics: Vec::new() };
+        (refused, Share::uncounted())
     };
-    Ok(call.header.response(|writer| {
+    let frame = call.header.response(|writer| {
         response.encode(writer, version);
         Ok(())
-    })?)
+    })?;
+    call.services.answers.answer(frame, share).await
 }
 
-async fn respond(call: &Call<'_>, request: &Request) -> Response {
-    let queries: Vec<Query> = request
-        .topics
+async fn respond(call: &Call<'_>, request: &Request) -> Result<(Response, Share), ConnectionError> {
+    let topics = topics(request);
+    let queries: Vec<Query> = topics
         .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|partition| query(call, &topic.name, partition)))
+        .flat_map(|(topic, partitions)| partitions.iter().map(|partition| query(call, topic, partition)))
         .collect();
     let bytes_min = usize::try_from(request.bytes_min).unwrap_or(0);
     let wait = Duration::from_millis(u64::try_from(request.wait_ms_max).unwrap_or(0));
     let deadline = Instant::now() + wait.min(call.services.settings.fetch_wait_max);
-    let results = loop {
+    let (results, share) = loop {
         // Watched before it is read, so that what is appended in between is not missed.
         let watched = watch_all(call, &queries);
-        let results = read_all(call, request, &queries).await;
-        let bytes: usize = results.iter().flat_map(|result| &result.batches).map(bytes::Bytes::len).sum();
-        let is_enough = bytes >= bytes_min || results.iter().any(|result| result.error != 0);
-        if is_enough || !wait_for_more(call, watched, deadline).await {
-            break results;
+        let (results, share) = read_within_budget(call, request, &queries).await?;
+        let is_enough = record_bytes(&results) >= bytes_min || results.iter().any(|result| result.error != 0);
+        if is_enough {
+            break (results, share);
+        }
+        // Nothing is held while it waits but the request itself; where there is no room for that, it does not wait.
+        drop(share);
+        let request_bytes = queries.len() * PARTITION_BYTES;
+        let held = call.services.answers.take_some(request_bytes);
+        if held.bytes() < request_bytes || !wait_for_more(call, watched, deadline).await {
+            let share = call.services.answers.reserve(record_bytes(&results) + request_bytes).await?;
+            break (results, share);
         }
     };
     let mut results = results.into_iter();
-    let topics = request.topics.iter().map(|topic| TopicResult {
-        name: topic.name.clone(),
-        partitions: results.by_ref().take(topic.partitions.len()).collect(),
-    });
-    Response { error: 0, topics: topics.collect() }
+    let topics = topics
+        .into_iter()
+        .map(|(name, partitions)| TopicResult { name, partitions: results.by_ref().take(partitions.len()).collect() });
+    Ok((Response { error: 0, topics: topics.collect() }, share))
+}
+
+/// What is asked for, each partition once.
+fn topics(request: &Request) -> Vec<(Text, Vec<&PartitionQuery>)> {
+    let mut seen = HashSet::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let is_new = |partition: &&PartitionQuery| seen.insert((&*topic.name, partition.index));
+        topics.push((topic.name.clone(), topic.partitions.iter().filter(is_new).collect()));
+    }
+    topics
+}
+
+fn record_bytes(results: &[PartitionResult]) -> usize {
+    results.iter().flat_map(|result| &result.batches).map(bytes::Bytes::len).sum()
+}
+
+/// Reads what there is room for: less than was asked for when much waits to be read by others already.
+async fn read_within_budget(
+    call: &Call<'_>,
+    request: &Request,
+    queries: &[Query],
+) -> Result<(Vec<PartitionResult>, Share), ConnectionError> {
+    let rest = queries.len() * PARTITION_BYTES;
+    let asked = usize::try_from(request.bytes_max).unwrap_or(0).min(call.services.settings.fetch_bytes_max);
+    let share = call.services.answers.take_some(asked.saturating_add(rest));
+    let results = read_all(call, queries, asked.min(share.bytes().saturating_sub(rest))).await;
+    let taken = record_bytes(&results) + rest;
+    if taken <= share.bytes() {
+        return Ok((results, share));
+    }
+    // The first batch is larger than the room, or the partitions are many. It is not kept while it waits.
+    drop((results, share));
+    let share = call.services.answers.reserve(taken).await?;
+    let results = read_all(call, queries, asked.min(share.bytes().saturating_sub(rest))).await;
+    Ok((results, share))
 }
 
 fn query(call: &Call<'_>, topic: &str, query: &PartitionQuery) -> Query {
@@ -75,9 +124,7 @@ fn query(call: &Call<'_>, topic: &str, query: &PartitionQuery) -> Query {
     Query { partition, offset: query.offset, bytes_max, index: query.index }
 }
 
-async fn read_all(call: &Call<'_>, request: &Request, queries: &[Query]) -> Vec<PartitionResult> {
-    let settings = &call.services.settings;
-    let mut room = usize::try_from(request.bytes_max).unwrap_or(0).min(settings.fetch_bytes_max);
+async fn read_all(call: &Call<'_>, queries: &[Query], mut room: usize) -> Vec<PartitionResult> {
     let mut found_any = false;
     let mut results: Vec<Option<PartitionResult>> = queries.iter().map(|_| None).collect();
     for step in 0..queries.len() {

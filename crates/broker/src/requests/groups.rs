@@ -1,6 +1,6 @@
 //! The requests of consumer groups: between the wire and the coordinator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use kafka_wire::messages::delete_groups_response::DeletableGroupResult;
 use kafka_wire::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -17,16 +17,24 @@ use kafka_wire::messages::{
 use kafka_wire::{ErrorCode, Frame, Text};
 use model::Access;
 
-use super::{Call, text, wire_code};
+use super::{Call, distinct, text, wire_code};
+use crate::answer_budget::Answer;
 use crate::coordinator::{Description, Identity, Join, Joined, Protocol, Reply, Sync};
 use crate::error::{ConnectionError, error_code};
+use crate::services::Endpoint;
 
 const KEY_TYPE_GROUP: i8 = 0;
 const KEY_TYPE_TRANSACTION: i8 = 1;
 
-pub(super) fn find_coordinator(call: &Call<'_>) -> Result<Frame, ConnectionError> {
+/// The longest group id, in bytes.
+const GROUP_ID_BYTES_MAX: usize = 255;
+/// How many protocols a member may speak.
+const PROTOCOLS_MAX: usize = 100;
+/// About how much a group, a member or a coordinator takes in an answer besides its texts.
+const ITEM_BYTES: usize = 40;
+
+pub(super) async fn find_coordinator(call: &Call<'_>) -> Result<Answer, ConnectionError> {
     let request: FindCoordinatorRequest = call.decode()?;
-    let services = call.services;
     let refusal = match request.key_type {
         KEY_TYPE_GROUP => None,
         KEY_TYPE_TRANSACTION => {
@@ -34,10 +42,15 @@ pub(super) fn find_coordinator(call: &Call<'_>) -> Result<Frame, ConnectionError
         }
         kind => Some((ErrorCode::InvalidRequest, format!("there is no coordinator of kind {kind}"))),
     };
-    let node_id = BrokerId(if refusal.is_some() { -1 } else { services.settings.node_id });
-    let (host, port) = if refusal.is_some() { (Text::new(), -1) } else { (services.host.clone(), services.port) };
+    let node_id = BrokerId(if refusal.is_some() { -1 } else { call.services.settings.node_id });
+    let Endpoint { host, port } =
+        if refusal.is_some() { Endpoint { host: Text::new(), port: -1 } } else { call.caller.endpoint.clone() };
     let code = refusal.as_ref().map_or(0, |(code, _)| code.code());
     let message = refusal.map(|(_, message)| text(message));
+    let keys = distinct(&request.coordinator_keys);
+    let bytes_each = ITEM_BYTES + host.len() + message.as_ref().map_or(0, |message| message.len());
+    let bytes = keys.iter().map(|key| bytes_each + key.len()).sum::<usize>() + bytes_each;
+    let share = call.reserve(bytes).await?;
     if call.header.version >= 4 {
         let coordinator = |key: &Text| {
             WireCoordinator::default()
@@ -48,20 +61,20 @@ pub(super) fn find_coordinator(call: &Call<'_>) -> Result<Frame, ConnectionError
                 .with_error_code(code)
                 .with_error_message(message.clone())
         };
-        let coordinators = request.coordinator_keys.iter().map(coordinator).collect();
-        return call.encode(&FindCoordinatorResponse::default().with_coordinators(coordinators));
+        let coordinators = keys.into_iter().map(coordinator).collect();
+        return call.encode_within(share, &FindCoordinatorResponse::default().with_coordinators(coordinators)).await;
     }
     let mut response =
         FindCoordinatorResponse::default().with_node_id(node_id).with_host(host).with_port(port).with_error_code(code);
     if call.header.version >= 1 {
         response = response.with_error_message(message);
     }
-    call.encode(&response)
+    call.encode_within(share, &response).await
 }
 
 /// Whether a group may be used, and has a name.
 pub(super) fn check_group(call: &Call<'_>, access: Access, group: &str) -> Result<(), ErrorCode> {
-    if group.is_empty() {
+    if group.is_empty() || group.len() > GROUP_ID_BYTES_MAX {
         return Err(ErrorCode::InvalidGroupId);
     }
     call.caller.may_use_group(access, group)
@@ -74,8 +87,10 @@ fn identity(member_id: &Text, instance_id: Option<&Text>) -> Identity {
 pub(super) async fn join(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let request: JoinGroupRequest = call.decode()?;
     let version = call.header.version;
-    let reply = match check_group(call, Access::Read, &request.group_id) {
+    let (group, member_id) = (request.group_id.clone(), request.member_id.clone());
+    let reply = match check_group(call, Access::Read, &group) {
         Err(code) => Reply::Failed(code),
+        Ok(()) if request.protocols.len() > PROTOCOLS_MAX => Reply::Failed(ErrorCode::InvalidRequest),
         Ok(()) => {
             let protocol = |protocol: &kafka_wire::messages::join_group_request::JoinGroupRequestProtocol| Protocol {
                 name: protocol.name.to_string(),
@@ -97,7 +112,9 @@ pub(super) async fn join(call: &Call<'_>) -> Result<Frame, ConnectionError> {
                 takes_id_first: version >= 4,
                 may_skip_assignment: version >= 9,
             };
-            call.services.coordinator.join(&request.group_id, join).await
+            // It may wait for long, with what it has to keep alone.
+            drop(request);
+            call.services.coordinator.join(&group, join).await
         }
     };
     let failed = |code: ErrorCode| {
@@ -108,7 +125,7 @@ pub(super) async fn join(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let response = match reply {
         Reply::Joined(joined) => joined_response(joined, version),
         Reply::MemberIdRequired(id) => failed(ErrorCode::MemberIdRequired).with_member_id(text(id)),
-        Reply::Failed(code) => failed(code).with_member_id(request.member_id.clone()),
+        Reply::Failed(code) => failed(code).with_member_id(member_id),
         Reply::Synced(_) => failed(ErrorCode::UnknownServerError),
     };
     call.encode(&response)
@@ -132,8 +149,12 @@ fn joined_response(joined: Joined, version: i16) -> JoinGroupResponse {
 
 pub(super) async fn sync(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let request: SyncGroupRequest = call.decode()?;
-    let reply = match check_group(call, Access::Read, &request.group_id) {
+    let group = request.group_id.clone();
+    let reply = match check_group(call, Access::Read, &group) {
         Err(code) => Reply::Failed(code),
+        Ok(()) if request.assignments.len() > call.services.settings.groups.members_max => {
+            Reply::Failed(ErrorCode::InvalidRequest)
+        }
         Ok(()) => {
             let assignments = request.assignments.iter().map(|a| (a.member_id.to_string(), a.assignment.clone()));
             let sync = Sync {
@@ -143,7 +164,8 @@ pub(super) async fn sync(call: &Call<'_>) -> Result<Frame, ConnectionError> {
                 protocol: request.protocol_name.as_ref().map(ToString::to_string),
                 assignments: assignments.collect(),
             };
-            call.services.coordinator.sync(&request.group_id, sync).await
+            drop(request);
+            call.services.coordinator.sync(&group, sync).await
         }
     };
     let response = match reply {
@@ -206,28 +228,48 @@ pub(super) async fn leave(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     call.encode(&response)
 }
 
-pub(super) async fn describe(call: &Call<'_>) -> Result<Frame, ConnectionError> {
+pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, ConnectionError> {
     let request: DescribeGroupsRequest = call.decode()?;
-    let mut groups = Vec::with_capacity(request.groups.len());
-    for group in &request.groups {
+    let room = call.services.answers.answer_bytes_max() / 2;
+    let mut bytes = 0;
+    let mut groups = Vec::new();
+    for group in distinct(&request.groups) {
         let described = match check_group(call, Access::Describe, group) {
             Ok(()) => call.services.coordinator.describe(group).await,
             Err(code) => Err(code),
         };
         let result = DescribedGroup::default().with_group_id(group.clone());
+        let group_bytes = ITEM_BYTES + group.len() + described.as_ref().map_or(0, |group| size(group.as_ref()));
+        if bytes + group_bytes > room {
+            // Kafka has no code for an answer that grows too large; this one ends, and does not blame the group.
+            bytes += ITEM_BYTES + group.len();
+            groups.push(result.with_error_code(ErrorCode::PolicyViolation.code()));
+            continue;
+        }
+        bytes += group_bytes;
+        let has_members = described.as_ref().is_ok_and(|group| group.as_ref().is_some_and(|g| !g.members.is_empty()));
         groups.push(match described {
             Err(code) => result.with_error_code(code.code()),
-            Ok(Some(description)) => described_group(result, description, call.header.version),
             // A group without members is what its committed offsets say; without those it is dead, in Kafka's word.
-            Ok(None) if call.services.log.committed_offsets(group).is_empty() => {
+            _ if !has_members && call.services.log.committed_offsets(group).is_empty() => {
                 result.with_group_state(Text::from_static_str("Dead"))
             }
-            Ok(None) => result
-                .with_group_state(Text::from_static_str("Empty"))
-                .with_protocol_type(Text::from_static_str("consumer")),
+            Ok(Some(description)) => described_group(result, description, call.header.version),
+            Ok(None) => result.with_group_state(Text::from_static_str("Empty")),
         });
     }
-    call.encode(&DescribeGroupsResponse::default().with_groups(groups))
+    let share = call.reserve(bytes).await?;
+    call.encode_within(share, &DescribeGroupsResponse::default().with_groups(groups)).await
+}
+
+/// About how many bytes a group takes in an answer.
+fn size(group: Option<&Description>) -> usize {
+    let member = |member: &crate::coordinator::MemberDescription| {
+        let instance_id = member.identity.instance_id.as_ref().map_or(0, String::len);
+        let texts = member.identity.member_id.len() + instance_id + member.client_id.len() + member.client_host.len();
+        ITEM_BYTES + texts + member.metadata.len() + member.assignment.len()
+    };
+    group.map_or(0, |group| group.protocol.len() + group.members.iter().map(member).sum::<usize>())
 }
 
 fn described_group(result: DescribedGroup, description: Description, version: i16) -> DescribedGroup {
@@ -253,9 +295,15 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Frame, ConnectionError> {
         Ok(active) => active,
         Err(code) => return call.encode(&ListGroupsResponse::default().with_error_code(code.code())),
     };
+    // A group that has offsets, and as far as is known never had a member, has no type.
     let mut groups: BTreeMap<String, (String, &'static str)> =
-        call.services.log.groups().into_iter().map(|name| (name, ("consumer".to_owned(), "Empty"))).collect();
-    groups.extend(active.into_iter().map(|(name, group)| (name, (group.protocol_type, group.state))));
+        call.services.log.groups().into_iter().map(|name| (name, (String::new(), "Empty"))).collect();
+    for group in active {
+        // One without members is there as long as its offsets are.
+        if group.has_members || groups.contains_key(&group.name) {
+            groups.insert(group.name, (group.protocol_type, group.state));
+        }
+    }
     let is_wanted = |state: &str| {
         request.states_filter.is_empty()
             || request.states_filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(state))
@@ -273,22 +321,22 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Frame, ConnectionError> {
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let request: DeleteGroupsRequest = call.decode()?;
-    let mut results = Vec::with_capacity(request.groups_names.len());
-    for group in &request.groups_names {
-        let code = wire_code(delete_group(call, group).await);
+    let stored: HashSet<String> = call.services.log.groups().into_iter().collect();
+    let mut results = Vec::new();
+    for group in distinct(&request.groups_names) {
+        let code = wire_code(delete_group(call, group, &stored).await);
         results.push(DeletableGroupResult::default().with_group_id(group.clone()).with_error_code(code));
     }
     call.encode(&DeleteGroupsResponse::default().with_results(results))
 }
 
-async fn delete_group(call: &Call<'_>, group: &str) -> Result<(), ErrorCode> {
+async fn delete_group(call: &Call<'_>, group: &str, stored: &HashSet<String>) -> Result<(), ErrorCode> {
     check_group(call, Access::Alter, group)?;
-    let log = &call.services.log;
     if call.services.coordinator.describe(group).await?.is_some_and(|group| !group.members.is_empty()) {
         return Err(ErrorCode::NonEmptyGroup);
     }
-    if !log.groups().iter().any(|name| name == group) {
+    if !stored.contains(group) {
         return Err(ErrorCode::GroupIdNotFound);
     }
-    log.delete_group(group).await.map_err(|error| error_code(&error))
+    call.services.log.delete_group(group).await.map_err(|error| error_code(&error))
 }

@@ -1,5 +1,7 @@
 //! `ListOffsets`: offsets at the ends and by time.
 
+use std::collections::HashSet;
+
 use eventlog::TimedOffset;
 use kafka_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
@@ -20,10 +22,15 @@ const LEADER_EPOCH: i32 = 0;
 pub(super) async fn answer(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let request: ListOffsetsRequest = call.decode()?;
     let mut topics = Vec::with_capacity(request.topics.len());
+    // A partition is looked up once, however often it stands there.
+    let mut seen = HashSet::new();
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let index = partition.partition_index;
+            if !seen.insert((&topic.name, index)) {
+                continue;
+            }
             let answer = ListOffsetsPartitionResponse::default().with_partition_index(index);
             partitions.push(match find(call, &topic.name, index, partition.timestamp).await {
                 Ok(found) => {

@@ -1,5 +1,6 @@
 //! `Metadata` and `DescribeCluster`: one broker that leads everything.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use eventlog::TopicSpec;
@@ -8,59 +9,86 @@ use kafka_wire::messages::{BrokerId, DescribeClusterRequest, DescribeClusterResp
 use kafka_wire::metadata::{Broker, Request, Response, Topic, TopicQuery};
 use kafka_wire::{ErrorCode, Frame, Text};
 use model::Access;
+use uuid::Uuid;
 
-use super::{Call, text, topic_name};
+use super::{Call, distinct, text, topic_name};
+use crate::answer_budget::Answer;
 use crate::error::{ConnectionError, error_code};
 
-pub(super) async fn answer(call: &Call<'_>) -> Result<Frame, ConnectionError> {
+pub(super) async fn answer(call: &Call<'_>) -> Result<Answer, ConnectionError> {
     let version = call.header.version;
     let request = Request::decode(version, call.body.clone())?;
     let services = call.services;
     let node_id = services.settings.node_id;
-    let mut topics = Vec::new();
-    match &request.topics {
+    let topics = match &request.topics {
         None => {
             let visible =
                 |topic: &Arc<eventlog::Topic>| call.caller.may_use_topic(Access::Describe, topic.name.as_str()).is_ok();
-            topics.extend(services.log.topics().iter().filter(|topic| visible(topic)).map(|t| described(t, node_id)));
+            services.log.topics().iter().filter(|topic| visible(topic)).map(|t| described(t, node_id)).collect()
         }
-        Some(queries) => {
-            for query in queries {
-                topics.push(find_topic(call, query, request.allow_auto_topic_creation).await);
-            }
-        }
-    }
+        Some(queries) => find_topics(call, queries, request.allow_auto_topic_creation).await,
+    };
+    let share = call.reserve(size(&topics)).await?;
     let response = Response {
-        brokers: vec![Broker { node_id, host: services.host.clone(), port: services.port }],
+        brokers: vec![Broker { node_id, host: call.caller.endpoint.host.clone(), port: call.caller.endpoint.port }],
         cluster_id: services.cluster_id.clone(),
         controller_id: node_id,
         topics,
     };
-    Ok(call.header.response(|writer| {
+    let frame = call.header.response(|writer| {
         response.encode(writer, version);
         Ok(())
-    })?)
+    })?;
+    services.answers.answer(frame, share).await
+}
+
+/// About how many bytes an answer takes.
+fn size(topics: &[Topic]) -> usize {
+    // In version 5 to 8: codes, index, leader and its epoch, and three lists, two of them with a node.
+    const PARTITION_BYTES: usize = 34;
+    const TOPIC_BYTES: usize = 40;
+    let topic = |topic: &Topic| {
+        let name = topic.name.as_ref().map_or(0, |name| name.len());
+        TOPIC_BYTES + name + PARTITION_BYTES * usize::try_from(topic.partitions).unwrap_or(0)
+    };
+    512 + topics.iter().map(topic).sum::<usize>()
 }
 
 fn described(topic: &eventlog::Topic, leader: i32) -> Topic {
     Topic { error: 0, name: Some(text(topic.name.as_str())), id: topic.id, partitions: topic.partitions, leader }
 }
 
-async fn find_topic(call: &Call<'_>, query: &TopicQuery, may_create: bool) -> Topic {
-    let found = match &query.name {
-        Some(name) => find_by_name(call, name, may_create).await,
-        None => call
-            .services
-            .log
-            .topics()
-            .into_iter()
-            .find(|topic| topic.id == query.id && !query.id.is_nil())
-            .ok_or(ErrorCode::UnknownTopicId),
+/// The topics asked for, each once: by id where there is one, else by name.
+async fn find_topics(call: &Call<'_>, queries: &[TopicQuery], may_create: bool) -> Vec<Topic> {
+    let queries = distinct(queries);
+    let by_id: HashMap<Uuid, Arc<eventlog::Topic>> = if queries.iter().any(|query| !query.id.is_nil()) {
+        call.services.log.topics().into_iter().map(|topic| (topic.id, topic)).collect()
+    } else {
+        HashMap::new()
     };
-    match found {
-        Ok(topic) => described(&topic, call.services.settings.node_id),
-        Err(code) => Topic { error: code.code(), name: query.name.clone(), id: query.id, partitions: 0, leader: -1 },
+    let mut topics = Vec::with_capacity(queries.len());
+    for query in queries {
+        let found = match &query.name {
+            // Clients of Java send an empty name along with the id.
+            _ if !query.id.is_nil() => find_by_id(call, by_id.get(&query.id)),
+            Some(name) => find_by_name(call, name, may_create).await,
+            None => Err(ErrorCode::UnknownTopicId),
+        };
+        topics.push(match found {
+            Ok(topic) => described(&topic, call.services.settings.node_id),
+            Err(code) => {
+                Topic { error: code.code(), name: query.name.clone(), id: query.id, partitions: 0, leader: -1 }
+            }
+        });
     }
+    topics
+}
+
+fn find_by_id(call: &Call<'_>, found: Option<&Arc<eventlog::Topic>>) -> Result<Arc<eventlog::Topic>, ErrorCode> {
+    let topic = found.ok_or(ErrorCode::UnknownTopicId)?;
+    // Who may not see the topic is not told that there is one of this id.
+    call.caller.may_use_topic(Access::Describe, topic.name.as_str()).map_err(|_| ErrorCode::UnknownTopicId)?;
+    Ok(Arc::clone(topic))
 }
 
 async fn find_by_name(call: &Call<'_>, name: &Text, may_create: bool) -> Result<Arc<eventlog::Topic>, ErrorCode> {
@@ -97,8 +125,8 @@ pub(super) fn describe_cluster(call: &Call<'_>) -> Result<Frame, ConnectionError
     let node_id = BrokerId(services.settings.node_id);
     let broker = DescribeClusterBroker::default()
         .with_broker_id(node_id)
-        .with_host(services.host.clone())
-        .with_port(services.port);
+        .with_host(call.caller.endpoint.host.clone())
+        .with_port(call.caller.endpoint.port);
     call.encode(
         &response.with_cluster_id(services.cluster_id.clone()).with_controller_id(node_id).with_brokers(vec![broker]),
     )

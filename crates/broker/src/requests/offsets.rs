@@ -1,6 +1,6 @@
 //! `OffsetCommit` and `OffsetFetch`: positions of consumer groups, kept by the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use eventlog::CommittedOffset;
 use kafka_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -17,6 +17,7 @@ use model::{Access, TopicPartition};
 
 use super::groups::check_group;
 use super::{Call, text, wire_code};
+use crate::answer_budget::Answer;
 use crate::coordinator::Identity;
 use crate::error::{ConnectionError, error_code};
 
@@ -95,63 +96,101 @@ struct Found {
 /// A topic's name, and the partitions asked about.
 type TopicQuery = (WireTopicName, Vec<i32>);
 
-pub(super) fn fetch(call: &Call<'_>) -> Result<Frame, ConnectionError> {
+pub(super) async fn fetch(call: &Call<'_>) -> Result<Answer, ConnectionError> {
     let request: OffsetFetchRequest = call.decode()?;
-    if call.header.version >= 8 {
-        let groups = request.groups.iter().map(|group| {
+    let mut room = Room { bytes: 0, bytes_max: call.services.answers.answer_bytes_max() / 2 };
+    let response = if call.header.version >= 8 {
+        let mut seen = HashSet::new();
+        let mut groups = Vec::new();
+        for group in request.groups.iter().filter(|group| seen.insert(&group.group_id)) {
             let topics = group.topics.as_ref().map(|topics| {
                 topics.iter().map(|topic| (topic.name.clone(), topic.partition_indexes.clone())).collect()
             });
             let result = OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
-            match find(call, &group.group_id, topics) {
+            groups.push(match find(call, &group.group_id, topics, &mut room) {
                 Ok(found) => result.with_topics(found.into_iter().map(topic_of_group).collect()),
                 Err(code) => result.with_error_code(code.code()),
-            }
-        });
-        return call.encode(&OffsetFetchResponse::default().with_groups(groups.collect()));
-    }
-    let topics: Option<Vec<TopicQuery>> = request
-        .topics
-        .as_ref()
-        .map(|topics| topics.iter().map(|topic| (topic.name.clone(), topic.partition_indexes.clone())).collect());
-    let response = match find(call, &request.group_id, topics) {
-        Ok(found) => {
-            let topic = |found| topic_alone(found, call.header.version);
-            OffsetFetchResponse::default().with_topics(found.into_iter().map(topic).collect())
+            });
         }
-        Err(code) if call.header.version >= 2 => OffsetFetchResponse::default().with_error_code(code.code()),
-        Err(_) => OffsetFetchResponse::default(),
+        OffsetFetchResponse::default().with_groups(groups)
+    } else {
+        let topics: Option<Vec<TopicQuery>> = request
+            .topics
+            .as_ref()
+            .map(|topics| topics.iter().map(|topic| (topic.name.clone(), topic.partition_indexes.clone())).collect());
+        match find(call, &request.group_id, topics, &mut room) {
+            Ok(found) => {
+                let topic = |found| topic_alone(found, call.header.version);
+                OffsetFetchResponse::default().with_topics(found.into_iter().map(topic).collect())
+            }
+            Err(code) if call.header.version >= 2 => OffsetFetchResponse::default().with_error_code(code.code()),
+            Err(_) => OffsetFetchResponse::default(),
+        }
     };
-    call.encode(&response)
+    let share = call.reserve(room.bytes).await?;
+    call.encode_within(share, &response).await
+}
+
+/// What an answer takes so far, and may take.
+struct Room {
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Room {
+    /// Counts a group's offsets, if they fit.
+    fn take(&mut self, found: &[(WireTopicName, Vec<Found>)]) -> Result<(), ErrorCode> {
+        const ITEM_BYTES: usize = 32;
+        let partition = |found: &Found| ITEM_BYTES + found.offset.metadata.len();
+        let topic = |(name, found): &(WireTopicName, Vec<Found>)| {
+            ITEM_BYTES + name.len() + found.iter().map(partition).sum::<usize>()
+        };
+        let bytes = self.bytes + ITEM_BYTES + found.iter().map(topic).sum::<usize>();
+        if bytes > self.bytes_max {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
 }
 
 fn find(
     call: &Call<'_>,
     group: &str,
     topics: Option<Vec<TopicQuery>>,
+    room: &mut Room,
 ) -> Result<Vec<(WireTopicName, Vec<Found>)>, ErrorCode> {
     check_group(call, Access::Describe, group)?;
     let mut committed = call.services.log.committed_offsets(group);
-    let Some(topics) = topics else {
+    let answers = match topics {
         // No list asks for everything that the group committed.
-        let mut all: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-        for (partition, offset) in committed {
-            let found = Found { partition: partition.partition, offset };
-            all.entry(partition.topic.as_str().to_owned()).or_default().push(found);
+        None => {
+            let mut all: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+            for (partition, offset) in committed {
+                let found = Found { partition: partition.partition, offset };
+                all.entry(partition.topic.as_str().to_owned()).or_default().push(found);
+            }
+            all.into_iter().map(|(name, found)| (WireTopicName(text(name)), found)).collect()
         }
-        return Ok(all.into_iter().map(|(name, found)| (WireTopicName(text(name)), found)).collect());
+        Some(topics) => {
+            let mut seen = HashSet::new();
+            let mut answers: Vec<(WireTopicName, Vec<Found>)> = Vec::with_capacity(topics.len());
+            for (name, partitions) in topics {
+                let topic = super::topic_name(&name).ok();
+                // A partition that stands there twice is answered once.
+                let partitions = partitions.into_iter().filter(|partition| seen.insert((name.clone(), *partition)));
+                let found = partitions.map(|partition| {
+                    let key = topic.clone().map(|topic| TopicPartition::new(topic, partition));
+                    let offset = key.and_then(|key| committed.remove(&key)).unwrap_or_else(nothing_committed);
+                    Found { partition, offset }
+                });
+                let found = found.collect();
+                answers.push((name, found));
+            }
+            answers
+        }
     };
-    let mut answers = Vec::with_capacity(topics.len());
-    for (name, partitions) in topics {
-        let topic = super::topic_name(&name).ok();
-        let found = partitions.into_iter().map(|partition| {
-            let key = topic.clone().map(|topic| TopicPartition::new(topic, partition));
-            let offset = key.and_then(|key| committed.remove(&key)).unwrap_or_else(nothing_committed);
-            Found { partition, offset }
-        });
-        let found = found.collect();
-        answers.push((name, found));
-    }
+    room.take(&answers)?;
     Ok(answers)
 }
 

@@ -61,12 +61,21 @@ fn a_length_beyond_the_message_is_refused_before_anything_is_allocated() {
 
 #[test]
 fn a_request_of_countless_small_items_is_refused() {
-    // A DescribeGroups request that asks for two million groups without names.
-    let count = 2_000_000_u32;
-    let mut body = count.to_be_bytes().to_vec();
-    body.resize(4 + 2 * count as usize, 0);
-    let error = samples::decode(Api::DescribeGroups, 0, body.into()).unwrap_err();
-    assert!(error.to_string().contains("more than"), "{error}");
+    let check = |name: &str, api: Api, version: i16, head: &[u8], item: &[u8]| {
+        let count = 2_000_000_u32;
+        let mut body = [head, &count.to_be_bytes()].concat();
+        body.extend(item.repeat(count as usize));
+        let error = samples::decode(api, version, body.into()).unwrap_err();
+        assert!(error.to_string().contains("more than"), "{name}: {error}");
+    };
+    check("groups without names", Api::DescribeGroups, 0, &[], &[0, 0]);
+    check("topics without names", Api::Metadata, 1, &[], &[0, 0]);
+    // No transactional id, acks, timeout, one topic without a name.
+    let head = [0xff, 0xff, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
+    check("partitions without records", Api::Produce, 3, &head, &[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    // Replica, wait, least and most bytes, isolation, one topic without a name.
+    let head = [[0; 17].as_slice(), &[0, 0, 0, 1, 0, 0]].concat();
+    check("partitions to read", Api::Fetch, 4, &head, &[0; 16]);
 }
 
 #[test]

@@ -22,14 +22,36 @@ impl<T> Group<T> {
         members.chain(self.promised_ids.values().copied()).chain(state).min()
     }
 
-    /// The group as it is shown.
-    pub(crate) fn describe(&self) -> Description {
-        let state = match self.state {
+    /// About how much its members take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        const PROMISE_BYTES: usize = 64;
+        let promised = self.promised_ids.keys().map(|id| PROMISE_BYTES + id.len()).sum::<usize>();
+        promised + self.members.iter().map(|(id, member)| member.bytes(id)).sum::<usize>()
+    }
+
+    /// What kind of group it is.
+    pub(crate) fn protocol_type(&self) -> &str {
+        &self.protocol_type
+    }
+
+    /// What is left of a group without members.
+    pub(crate) fn into_protocol_type(self) -> String {
+        self.protocol_type
+    }
+
+    /// Kafka's word for what the group does.
+    pub(crate) fn state_name(&self) -> &'static str {
+        match self.state {
             State::Empty => "Empty",
             State::PreparingRebalance { .. } => "PreparingRebalance",
             State::CompletingRebalance { .. } => "CompletingRebalance",
             State::Stable => "Stable",
-        };
+        }
+    }
+
+    /// The group as it is shown.
+    pub(crate) fn describe(&self) -> Description {
+        let state = self.state_name();
         let is_stable = self.state == State::Stable;
         let member = |(id, member): (&String, &Member<T>)| MemberDescription {
             identity: Identity { member_id: id.clone(), instance_id: member.instance_id.clone() },
@@ -68,6 +90,11 @@ impl<T> Group<T> {
         if is_new && !is_replacement && self.members.len() + self.promised_ids.len() >= members_max {
             return Err(ErrorCode::GroupMaxSizeReached);
         }
+        // What it takes now is given back. It is the leader that is told of all, in one answer.
+        let now = self.members.get(id).map_or(0, |member| member.bytes(id));
+        if self.bytes() - now + join.bytes() > self.settings.group_bytes_max {
+            return Err(ErrorCode::GroupMaxSizeReached);
+        }
         Ok(())
     }
 
@@ -79,6 +106,9 @@ impl<T> Group<T> {
         let differs = |said: &Option<String>, is: &str| said.as_ref().is_some_and(|said| said != is);
         if differs(&sync.protocol_type, &self.protocol_type) || differs(&sync.protocol, &self.protocol) {
             return Err(ErrorCode::InconsistentGroupProtocol);
+        }
+        if self.bytes() + sync.bytes() > self.settings.group_bytes_max {
+            return Err(ErrorCode::GroupMaxSizeReached);
         }
         match self.state {
             State::Empty => Err(ErrorCode::UnknownMemberId),

@@ -1,7 +1,9 @@
 //! What the broker answers: one function an API, chosen in one place.
 //!
 //! What must hold: every request is authorised for its principal before anything is read or done; what a client sent
-//! wrongly is answered with Kafka's code for it, and only bytes that are not a request at all close the connection.
+//! wrongly is answered with Kafka's code for it, and only bytes that are not a request at all close the connection; a
+//! name that stands in a request twice is answered once, and an answer has room in the budget before it is built where
+//! little can ask for much.
 
 mod admin;
 mod configs;
@@ -12,79 +14,19 @@ mod metadata;
 mod offsets;
 mod produce;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eventlog::EventLog;
 use kafka_wire::{Api, ErrorCode, Frame, RequestHeader, Text, api_versions};
 use model::principal::authorise;
-use model::{Access, Clock, Metrics, Principal, Resource, TopicName, TopicPartition};
-use prometheus_client::metrics::counter::Counter;
-use tokio::sync::{Semaphore, watch};
+use model::{Access, Principal, Resource, TopicName};
 use tokio::time::Instant;
 
-use crate::coordinator::Coordinator;
+use crate::answer_budget::{Answer, Share};
 use crate::error::ConnectionError;
-use crate::settings::BrokerSettings;
-
-/// What all connections share.
-pub(crate) struct Services {
-    pub(crate) settings: BrokerSettings,
-    pub(crate) metrics: Metrics,
-    pub(crate) in_flight_bytes: Arc<Semaphore>,
-    pub(crate) stopping: watch::Receiver<bool>,
-    log: Arc<dyn EventLog>,
-    clock: Arc<dyn Clock>,
-    coordinator: Coordinator,
-    host: Text,
-    port: i32,
-    cluster_id: Text,
-    request_counters: BTreeMap<Api, Counter>,
-}
-
-impl Services {
-    pub(crate) fn new(
-        settings: BrokerSettings,
-        local_addr: SocketAddr,
-        log: Arc<dyn EventLog>,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-        coordinator: Coordinator,
-        stopping: watch::Receiver<bool>,
-    ) -> Self {
-        let host = match &settings.advertised_host {
-            Some(host) => host.clone(),
-            // "Any address" is nowhere to connect to.
-            None if local_addr.ip().is_unspecified() => "127.0.0.1".to_owned(),
-            None => local_addr.ip().to_string(),
-        };
-        let counter = |api: &Api| {
-            let counter = metrics.broker_requests.get_or_create(&[("api", api.name().to_owned())]).clone();
-            (*api, counter)
-        };
-        Self {
-            host: Text::from_string(host),
-            port: i32::from(settings.advertised_port.unwrap_or(local_addr.port())),
-            cluster_id: Text::from_string(settings.cluster_id.clone()),
-            in_flight_bytes: Arc::new(Semaphore::new(settings.in_flight_bytes_max)),
-            request_counters: Api::ALL.iter().map(counter).collect(),
-            settings,
-            metrics,
-            stopping,
-            log,
-            clock,
-            coordinator,
-        }
-    }
-
-    /// The partition that a client named, if that can be a partition.
-    fn partition(&self, topic: &str, index: i32) -> Option<TopicPartition> {
-        let topic = self.log.topic(topic)?;
-        (0..topic.partitions).contains(&index).then(|| TopicPartition::new(topic.name.clone(), index))
-    }
-}
+use crate::services::{Endpoint, Services};
 
 /// Who sent a request.
 #[derive(Clone, Debug)]
@@ -92,6 +34,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     /// The address it comes from.
     pub(crate) host: String,
+    /// Where it is told to connect to.
+    pub(crate) endpoint: Endpoint,
     /// A number that grows with every request of a connection, to rotate who is served first.
     pub(crate) rotation: usize,
 }
@@ -123,6 +67,12 @@ fn wire_code(result: Result<(), ErrorCode>) -> i16 {
     result.map_or_else(|error| error.code(), |()| 0)
 }
 
+/// The items of a request, each once, in the order in which they stand there first.
+fn distinct<'a, T: Hash + Eq>(items: impl IntoIterator<Item = &'a T>) -> Vec<&'a T> {
+    let mut seen = HashSet::new();
+    items.into_iter().filter(|item| seen.insert(*item)).collect()
+}
+
 fn text(value: impl Into<String>) -> Text {
     Text::from_string(value.into())
 }
@@ -133,7 +83,7 @@ pub(crate) async fn answer(
     caller: Caller,
     header: RequestHeader,
     body: Bytes,
-) -> Result<Option<Frame>, ConnectionError> {
+) -> Result<Option<Answer>, ConnectionError> {
     let started = Instant::now();
     if let Some(counter) = services.request_counters.get(&header.api) {
         counter.inc();
@@ -156,34 +106,37 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn answer(&self) -> Result<Option<Frame>, ConnectionError> {
+    async fn answer(&self) -> Result<Option<Answer>, ConnectionError> {
         let RequestHeader { api, version, .. } = self.header;
         if !api.versions().contains(version) {
             return self.unsupported_version();
         }
-        match api {
-            Api::Produce => return produce::answer(self).await,
-            Api::Fetch => fetch::answer(self).await,
-            Api::ListOffsets => list_offsets::answer(self).await,
-            Api::Metadata => metadata::answer(self).await,
-            Api::OffsetCommit => offsets::commit(self).await,
-            Api::OffsetFetch => offsets::fetch(self),
-            Api::FindCoordinator => groups::find_coordinator(self),
-            Api::JoinGroup => groups::join(self).await,
-            Api::Heartbeat => groups::heartbeat(self).await,
-            Api::LeaveGroup => groups::leave(self).await,
-            Api::SyncGroup => groups::sync(self).await,
-            Api::DescribeGroups => groups::describe(self).await,
-            Api::ListGroups => groups::list(self).await,
-            Api::DeleteGroups => groups::delete(self).await,
-            Api::ApiVersions => self.api_versions(),
-            Api::CreateTopics => admin::create_topics(self).await,
-            Api::DeleteTopics => admin::delete_topics(self).await,
-            Api::InitProducerId => admin::init_producer_id(self).await,
-            Api::DescribeConfigs => configs::describe(self),
-            Api::DescribeCluster => metadata::describe_cluster(self),
-        }
-        .map(Some)
+        let frame = match api {
+            Api::Fetch => return fetch::answer(self).await.map(Some),
+            Api::Metadata => return metadata::answer(self).await.map(Some),
+            Api::FindCoordinator => return groups::find_coordinator(self).await.map(Some),
+            Api::DescribeGroups => return groups::describe(self).await.map(Some),
+            Api::DescribeConfigs => return configs::describe(self).await.map(Some),
+            Api::OffsetFetch => return offsets::fetch(self).await.map(Some),
+            Api::Produce => match produce::answer(self).await? {
+                Some(frame) => frame,
+                None => return Ok(None),
+            },
+            Api::ListOffsets => list_offsets::answer(self).await?,
+            Api::OffsetCommit => offsets::commit(self).await?,
+            Api::JoinGroup => groups::join(self).await?,
+            Api::Heartbeat => groups::heartbeat(self).await?,
+            Api::LeaveGroup => groups::leave(self).await?,
+            Api::SyncGroup => groups::sync(self).await?,
+            Api::ListGroups => groups::list(self).await?,
+            Api::DeleteGroups => groups::delete(self).await?,
+            Api::ApiVersions => self.api_versions()?,
+            Api::CreateTopics => admin::create_topics(self).await?,
+            Api::DeleteTopics => admin::delete_topics(self).await?,
+            Api::InitProducerId => admin::init_producer_id(self).await?,
+            Api::DescribeCluster => metadata::describe_cluster(self)?,
+        };
+        self.services.answers.answer(frame, Share::uncounted()).await.map(Some)
     }
 
     /// Whether the caller may write or change a topic, of which it may know only the name.
@@ -216,9 +169,23 @@ impl Call<'_> {
         })?)
     }
 
+    /// Waits for room for an answer of about so many bytes.
+    async fn reserve(&self, bytes: usize) -> Result<Share, ConnectionError> {
+        self.services.answers.reserve(bytes).await
+    }
+
+    /// Writes an answer for which room was taken.
+    async fn encode_within<T: kafka_wire::cold::Encodable>(
+        &self,
+        share: Share,
+        response: &T,
+    ) -> Result<Answer, ConnectionError> {
+        self.services.answers.answer(self.encode(response)?, share).await
+    }
+
     /// A client that speaks a newer `ApiVersions` is told, in version 0, what is spoken here. Any other unknown version
     /// has no answer that the client could read.
-    fn unsupported_version(&self) -> Result<Option<Frame>, ConnectionError> {
+    fn unsupported_version(&self) -> Result<Option<Answer>, ConnectionError> {
         let RequestHeader { api, version, .. } = self.header;
         if api != Api::ApiVersions {
             return Err(kafka_wire::WireError::UnsupportedVersion { api: api.name(), version }.into());
@@ -228,6 +195,6 @@ impl Call<'_> {
             api_versions::encode_response(writer, 0, Some(ErrorCode::UnsupportedVersion));
             Ok(())
         })?;
-        Ok(Some(frame))
+        Ok(Some(Answer { frame, share: Share::uncounted() }))
     }
 }

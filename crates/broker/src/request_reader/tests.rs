@@ -1,0 +1,38 @@
+//! What a message takes while it arrives.
+
+use futures::FutureExt;
+use tokio::io::AsyncWriteExt;
+
+use super::*;
+
+const LIMITS: FrameLimits = FrameLimits { bytes_max: 100 * 1024 * 1024, transfer_timeout: Duration::from_secs(60) };
+
+#[tokio::test]
+async fn what_is_announced_takes_no_more_room_than_what_has_come() {
+    let (mut client, server) = tokio::io::duplex(1024 * 1024);
+    let mut reader = RequestReader::new(server, Arc::new(Semaphore::new(LIMITS.bytes_max)), LIMITS);
+    client.write_all(&(LIMITS.bytes_max as u32).to_be_bytes()).await.unwrap();
+    for (sent, room_max) in [(1, 32), (20, 64), (100, 512), (400, 2048)] {
+        client.write_all(&vec![0; sent * 1024]).await.unwrap();
+        assert!(reader.next().now_or_never().is_none(), "it is not whole");
+        let room = reader.buffer.capacity() / 1024;
+        assert!(room <= room_max, "{room} KiB are held when {sent} more have come");
+    }
+}
+
+#[tokio::test]
+async fn small_requests_that_come_behind_others_are_counted() {
+    let (mut client, server) = tokio::io::duplex(1024 * 1024);
+    let in_flight = Arc::new(Semaphore::new(LIMITS.bytes_max));
+    let mut reader = RequestReader::new(server, Arc::clone(&in_flight), LIMITS);
+    let mut requests = Vec::new();
+    for _ in 0..10 {
+        client.write_all(&(30 * 1024_u32).to_be_bytes()).await.unwrap();
+        client.write_all(&[0; 30 * 1024]).await.unwrap();
+        requests.push(reader.next().await.unwrap().unwrap());
+    }
+    let counted = LIMITS.bytes_max - in_flight.available_permits();
+    assert_eq!(counted, 8 * 30 * 1024, "two of them fit into the connection's own room");
+    drop(requests);
+    assert_eq!(in_flight.available_permits(), LIMITS.bytes_max);
+}
