@@ -11,6 +11,7 @@ usage: cargo xtask COMMAND
   test                     everything: set-up, format, tidy, lints, tests, real clients, the README's demo
   check                    the fast lane: format, tidy, lints and tests of the crates without DataFusion
   tidy                     only the rules that this repository checks about itself
+  settings-page            write docs/settings.md from config/default.toml
   clients [NAME ...]       only the real clients (tests/clients), all of them or those whose name contains NAME
   crash [OPTIONS]          kill the server at random while clients write, then compare with their ledgers
       --kills N            how many times (default 50)
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Check,
     /// Only tidy.
     Tidy,
+    /// The page of settings.
+    SettingsPage,
     /// Only the real clients whose name contains one of these; all when empty.
     Clients(Vec<String>),
     /// The crash harness.
@@ -48,6 +51,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command> {
         "test" => Command::Test,
         "check" => Command::Check,
         "tidy" => Command::Tidy,
+        "settings-page" => Command::SettingsPage,
         "clients" => return Ok(Command::Clients(rest.to_vec())),
         "crash" => return Ok(Command::Crash(crash_settings(rest)?)),
         other => bail!("there is no command {other:?}"),

@@ -9,7 +9,9 @@ use crate::crash::CrashSettings;
 use crate::paths::Paths;
 use crate::process::{self, Running};
 use crate::report::Report;
-use crate::{cargo_tests, clients as real_clients, crash as crash_harness, setup, tidy as rules};
+use crate::{
+    cargo_tests, clients as real_clients, crash as crash_harness, settings_page as settings, setup, tidy as rules,
+};
 
 /// The crates that build without DataFusion: the quick inner loop.
 pub(crate) const LIGHT: &[&str] = &["model", "kafka-wire", "eventlog", "broker", "eventstore"];
@@ -49,6 +51,17 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
 pub(crate) fn tidy(report: &mut Report) -> Result<()> {
     let paths = Paths::find()?;
     report.step("tidy", |report| rules::run(report, &paths));
+    Ok(())
+}
+
+/// Writes the page of settings.
+pub(crate) fn settings_page(report: &mut Report) -> Result<()> {
+    let root = Paths::find()?.root;
+    let write = || {
+        let defaults = std::fs::read_to_string(root.join(settings::DEFAULTS))?;
+        Ok(std::fs::write(root.join(settings::PAGE), settings::page(&defaults))?)
+    };
+    report.outcome(settings::PAGE, write());
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod paths;
 mod process;
 mod report;
 mod server;
+mod settings_page;
 mod setup;
 mod tidy;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Test => lanes::test(&mut report),
         Command::Check => lanes::check(&mut report),
         Command::Tidy => lanes::tidy(&mut report),
+        Command::SettingsPage => lanes::settings_page(&mut report),
         Command::Clients(names) => lanes::clients(&mut report, &names),
         Command::Crash(settings) => lanes::crash(&mut report, &settings),
     };

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::paths::{Paths, cargo};
 use crate::process;
 use crate::report::Report;
+use crate::settings_page;
 
 /// What a rule found wrong: one line a place.
 pub(crate) type Findings = Vec<String>;
@@ -35,6 +36,7 @@ pub(crate) fn run(report: &mut Report, paths: &Paths) -> Result<()> {
     let rules: &[(&str, Findings)] = &[
         ("every .rs file opens with //!", sources::opens_with_a_document(&files)),
         ("no production file is over its length", sources::lengths(&files)),
+        ("settings have no other default than the file's", sources::settings_defaults(&files)),
         ("no banned word", sources::banned_words(&files)),
         ("no unsafe code", sources::unsafe_code(&files)),
         ("only the binary reads the environment", sources::environment(&files)),
@@ -43,6 +45,7 @@ pub(crate) fn run(report: &mut Report, paths: &Paths) -> Result<()> {
         ("one title a markdown file", documents::titles(&files)),
         ("every decision is in the index", documents::decisions(&files)),
         ("every pattern's page is its module's documentation", documents::pattern_pages(&files)),
+        ("docs/settings.md is what config/default.toml gives", settings_page::current(&files)),
         ("the README shows the demo's output", documents::demo_output(&files)),
         ("every planted bug fits the sources", planted(&paths.root, &files)),
         ("every relative link leads somewhere", documents::links(&files)),

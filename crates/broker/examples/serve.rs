@@ -19,9 +19,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = arguments.next().ok_or("usage: serve DIRECTORY PORT")?.parse()?;
     let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
     let log =
-        EmbeddedLog::open(&directory, EventLogSettings::default(), Arc::<SystemClock>::clone(&clock), metrics.clone());
+        EmbeddedLog::open(&directory, EventLogSettings::shipped(), Arc::<SystemClock>::clone(&clock), metrics.clone());
     let log = log.await?;
-    let settings = BrokerSettings { listen: ([127, 0, 0, 1], port).into(), ..BrokerSettings::default() };
+    let settings = BrokerSettings { port, ..BrokerSettings::shipped() };
     let shared: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);
     let broker = Broker::start(settings, shared, clock, metrics).await?;
     tracing::info!(address = %broker.local_addr(), "serving");

@@ -15,7 +15,7 @@
 //! let client = Client::connect("127.0.0.1:9092").await?;
 //! let flights = model::TopicName::new("flights")?;
 //! client.create_topic(&flights, 4, &eventlog::TopicSettings::default()).await?;
-//! let producer = Producer::start(&client, ProducerSettings::default()).await?;
+//! let producer = Producer::start(&client, ProducerSettings::shipped()).await?;
 //! let record = Record { key: Some("AA1".into()), value: Some("departed".into()), ..Record::default() };
 //! let delivered = producer.send(&flights, record).await?.confirmed().await?;
 //! println!("stored at {} of {} after {:?}", delivered.offset, delivered.partition, delivered.latency);

@@ -45,8 +45,8 @@ impl Broker {
             return Err(Error::invalid("the largest fetch has to fit four times into the bytes of waiting answers")
                 .with_hint("raise kafka.answer_bytes_max, or lower kafka.fetch_bytes_max"));
         }
-        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-            Error::conflict(format!("cannot listen for Kafka clients on {}", settings.listen))
+        let listener = TcpListener::bind(settings.listen()).await.map_err(|error| {
+            Error::conflict(format!("cannot listen for Kafka clients on {}", settings.listen()))
                 .with_source(error)
                 .with_hint("choose another port, or stop the program that uses this one")
         })?;

@@ -1,16 +1,26 @@
-//! The broker's settings, with the defaults of one machine.
+//! The broker's settings.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use serde::Deserialize;
 
 /// How the broker listens, and its limits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct BrokerSettings {
-    /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// The IP address to listen on.
+    #[serde(deserialize_with = "settings::ip_address")]
+    pub host: IpAddr,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
     /// The host that clients are told to connect to. An IPv4 literal, because some clients resolve `localhost` to
     /// IPv6 first. `None` is the address listened on.
+    #[serde(deserialize_with = "settings::optional_text")]
     pub advertised_host: Option<String>,
     /// The port that clients are told to connect to; `None` is the port listened on.
+    #[serde(deserialize_with = "settings::optional_port")]
     pub advertised_port: Option<u16>,
     /// This broker's node id.
     pub node_id: i32,
@@ -25,27 +35,46 @@ pub struct BrokerSettings {
     /// How many produce requests of one connection may be in work.
     pub in_flight_requests_max: usize,
     /// A connection without requests is closed after this time.
+    #[serde(rename = "idle_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub idle_timeout: Duration,
     /// A request that began must have arrived, and an answer must have been taken, within this time.
+    #[serde(rename = "transfer_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub transfer_timeout: Duration,
     /// How long a stop waits for requests in work.
+    #[serde(rename = "stop_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub stop_timeout: Duration,
     /// The most bytes that one fetch answers (a first batch may be larger).
     pub fetch_bytes_max: usize,
     /// How many bytes of answers may wait to be read, over all connections. At least four times `fetch_bytes_max`.
     pub answer_bytes_max: usize,
     /// The longest wait of a fetch.
+    #[serde(rename = "fetch_wait_ms_max", deserialize_with = "settings::milliseconds")]
     pub fetch_wait_max: Duration,
     /// Whether a topic that a client asks for is created.
     pub auto_create_topics: bool,
     /// How many partitions a topic gets when nobody says.
     pub default_partitions: i32,
     /// Limits of consumer groups.
+    #[serde(flatten)]
     pub groups: GroupSettings,
 }
 
+impl BrokerSettings {
+    /// As shipped: the section `kafka` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("kafka")
+    }
+
+    /// Where to listen.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+}
+
 /// Limits of consumer groups.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub struct GroupSettings {
     /// The shortest session timeout accepted, in milliseconds.
     pub session_timeout_ms_min: i32,
@@ -65,42 +94,10 @@ pub struct GroupSettings {
     pub offset_metadata_bytes_max: usize,
 }
 
-impl Default for BrokerSettings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 9092)),
-            advertised_host: None,
-            advertised_port: None,
-            node_id: 1,
-            cluster_id: "fourfold".to_owned(),
-            connections_max: 1_000,
-            request_bytes_max: 100 * 1024 * 1024,
-            in_flight_bytes_max: 256 * 1024 * 1024,
-            in_flight_requests_max: 64,
-            idle_timeout: Duration::from_secs(600),
-            transfer_timeout: Duration::from_secs(30),
-            stop_timeout: Duration::from_secs(5),
-            fetch_bytes_max: 55 * 1024 * 1024,
-            answer_bytes_max: 256 * 1024 * 1024,
-            fetch_wait_max: Duration::from_secs(60),
-            auto_create_topics: true,
-            default_partitions: 1,
-            groups: GroupSettings::default(),
-        }
-    }
-}
-
-impl Default for GroupSettings {
-    fn default() -> Self {
-        Self {
-            session_timeout_ms_min: 6_000,
-            session_timeout_ms_max: 1_800_000,
-            initial_rebalance_delay_ms: 200,
-            members_max: 1_000,
-            groups_max: 10_000,
-            group_bytes_max: 16 * 1024 * 1024,
-            groups_bytes_max: 64 * 1024 * 1024,
-            offset_metadata_bytes_max: 4_096,
-        }
+impl GroupSettings {
+    /// As shipped: the section `kafka` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("kafka")
     }
 }

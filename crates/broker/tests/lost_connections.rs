@@ -70,7 +70,7 @@ async fn every_record_is_stored_once_and_in_order() {
     let settings = ProducerSettings {
         batch_bytes_max: 1_000,
         retry_pause: Duration::from_millis(1),
-        ..ProducerSettings::default()
+        ..ProducerSettings::shipped()
     };
     let producer = Producer::start(&client, settings).await.unwrap();
     let mut deliveries = Vec::new();

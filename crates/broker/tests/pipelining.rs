@@ -46,7 +46,7 @@ fn request(number: usize, partitions: i32) -> Vec<u8> {
 async fn a_request_is_stored_while_the_one_before_it_waits_for_its_answer() {
     const REQUESTS: usize = 40;
     let mut held = None;
-    let served = Served::start_over(EventLogSettings::default(), |log| {
+    let served = Served::start_over(EventLogSettings::shipped(), |log| {
         let log = HeldLog::over(log);
         held = Some(Arc::clone(&log));
         log
@@ -111,16 +111,16 @@ async fn requests_are_stored_in_their_order(log_settings: EventLogSettings) {
 
 #[tokio::test]
 async fn order_is_kept_on_one_thread() {
-    requests_are_stored_in_their_order(EventLogSettings::default()).await;
+    requests_are_stored_in_their_order(EventLogSettings::shipped()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_is_kept_on_several_threads() {
-    requests_are_stored_in_their_order(EventLogSettings::default()).await;
+    requests_are_stored_in_their_order(EventLogSettings::shipped()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_is_kept_when_the_log_has_little_room() {
-    let narrow = EventLogSettings { queue_requests_max: 3, queue_bytes_max: 700, ..EventLogSettings::default() };
+    let narrow = EventLogSettings { queue_requests_max: 3, queue_bytes_max: 700, ..EventLogSettings::shipped() };
     requests_are_stored_in_their_order(narrow).await;
 }

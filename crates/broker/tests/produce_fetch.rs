@@ -143,7 +143,7 @@ async fn the_producer_keeps_order_and_confirms_every_record() {
     let client = served.client().await;
     client.create_topic(&topic("t"), 3, &TopicSettings::default()).await.unwrap();
     for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
-        let settings = ProducerSettings { compression, batch_bytes_max: 2_000, ..ProducerSettings::default() };
+        let settings = ProducerSettings { compression, batch_bytes_max: 2_000, ..ProducerSettings::shipped() };
         let producer = Producer::start(&client, settings).await.unwrap();
         let before: i64 = ends(&served).iter().sum();
         let mut deliveries = Vec::new();
@@ -172,7 +172,7 @@ async fn a_record_that_is_refused_does_not_stop_those_after_it() {
     let client = served.client().await;
     let small = TopicSettings { message_bytes_max: 500, ..TopicSettings::default() };
     client.create_topic(&topic("t"), 1, &small).await.unwrap();
-    let settings = ProducerSettings { batch_bytes_max: 1, ..ProducerSettings::default() };
+    let settings = ProducerSettings { batch_bytes_max: 1, ..ProducerSettings::shipped() };
     let producer = Producer::start(&client, settings).await.unwrap();
     let mut deliveries = Vec::new();
     for number in 0..100 {
@@ -199,7 +199,7 @@ async fn a_record_that_is_refused_does_not_stop_those_after_it() {
 async fn a_topic_that_is_asked_for_is_created() {
     let served = Served::start().await;
     let client = served.client().await;
-    let producer = Producer::start(&client, ProducerSettings::default()).await.unwrap();
+    let producer = Producer::start(&client, ProducerSettings::shipped()).await.unwrap();
     let delivery = producer.send(&topic("fresh"), record("k", "v")).await.unwrap();
     assert_eq!(delivery.confirmed().await.unwrap().offset, 0);
     assert!(!served.log.topic("fresh").unwrap().id.is_nil());

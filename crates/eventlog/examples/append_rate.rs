@@ -65,7 +65,7 @@ async fn append(
     acks: Acks,
 ) -> Result<f64, Box<dyn std::error::Error>> {
     let clock = Arc::new(SystemClock);
-    let log = EmbeddedLog::open(directory, EventLogSettings::default(), clock, Metrics::default()).await?;
+    let log = EmbeddedLog::open(directory, EventLogSettings::shipped(), clock, Metrics::default()).await?;
     let topic = log.create_topic(TopicSpec::new(TopicName::new("rate")?, 8)).await?;
     let partitions: Arc<Vec<_>> = Arc::new(topic.topic_partitions().collect());
     let mut builder = RecordBatchBuilder::new(Compression::None);

@@ -37,7 +37,7 @@ fn settings() -> EventLogSettings {
         tail_bytes_max: 4096,
         tail_cache_bytes_max: 300,
         retention_check_interval_ms: 1_000_000,
-        ..EventLogSettings::default()
+        ..EventLogSettings::shipped()
     }
 }
 
@@ -333,7 +333,7 @@ fn only_file(disk: &SimulatedDisk, directory: &Path, extension: &str) -> PathBuf
 #[test]
 fn a_long_write_ahead_log_is_replayed_a_window_at_a_time() {
     let disk = SimulatedDisk::new(&root());
-    let large = EventLogSettings { wal_file_bytes: 8 << 20, ..EventLogSettings::default() };
+    let large = EventLogSettings { wal_file_bytes: 8 << 20, ..EventLogSettings::shipped() };
     let open = |disk: &SimulatedDisk| {
         let clock = Arc::new(ManualClock::at(0));
         EmbeddedLog::open_on(Arc::new(disk.clone()), &root(), large.clone(), clock, Metrics::default(), None).unwrap()

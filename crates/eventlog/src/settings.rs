@@ -1,7 +1,9 @@
 //! What may be set for an [`EmbeddedLog`](crate::EmbeddedLog).
 
+use serde::Deserialize;
+
 /// Sizes and bounds of an embedded log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct EventLogSettings {
     /// The size at which a file of the write-ahead log is full, in bytes. It is reserved on disk at once.
     pub wal_file_bytes: u64,
@@ -45,28 +47,10 @@ pub struct EventLogSettings {
     pub close_ms_max: u64,
 }
 
-impl Default for EventLogSettings {
-    fn default() -> Self {
-        Self {
-            wal_file_bytes: 32 << 20,
-            checkpoint_wal_bytes: 64 << 20,
-            segment_bytes: 256 << 20,
-            segment_age_ms_max: 7 * 24 * 3_600_000,
-            open_segments_max: 4096,
-            index_interval_bytes: 4096,
-            tail_bytes_max: 64 << 20,
-            tail_cache_bytes_max: 16 << 20,
-            queue_requests_max: 4096,
-            queue_bytes_max: 32 << 20,
-            commit_bytes_max: 8 << 20,
-            append_bytes_max: 16 << 20,
-            read_bytes_max: 16 << 20,
-            partitions_max: 10_000,
-            producers_max: 1_000,
-            producer_expiry_ms: 24 * 3_600_000,
-            retention_check_interval_ms: 30_000,
-            retry_delay_ms_max: 1_000,
-            close_ms_max: 5_000,
-        }
+impl EventLogSettings {
+    /// As shipped: the section `log` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("log")
     }
 }

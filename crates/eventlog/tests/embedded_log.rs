@@ -138,7 +138,7 @@ async fn offsets_of_groups_survive() {
 async fn acks_and_bounds() {
     let directory = tempdir().unwrap();
     let p = partition("t", 0);
-    let log = open(directory.path(), EventLogSettings::default()).await;
+    let log = open(directory.path(), EventLogSettings::shipped()).await;
     create(&log, "t", 1).await;
     let written = log.append(&p, batch(&["w"]), Acks::Written).await.unwrap();
     assert_eq!((written.base_offset, written.next_offset, written.duplicate), (0, 1, false));

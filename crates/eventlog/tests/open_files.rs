@@ -26,7 +26,7 @@ async fn more_partitions_are_written_than_files_may_be_open() {
     let limit = Rlimit { current: Some(FILES), ..getrlimit(Resource::Nofile) };
     setrlimit(Resource::Nofile, limit).unwrap();
     // Nothing stays in memory, and no checkpoint comes in between to close the files.
-    let settings = EventLogSettings { tail_cache_bytes_max: 0, ..EventLogSettings::default() };
+    let settings = EventLogSettings { tail_cache_bytes_max: 0, ..EventLogSettings::shipped() };
     let log = open(directory.path(), settings.clone()).await;
     create(&log, "t", PARTITIONS).await;
     for round in 0..3 {

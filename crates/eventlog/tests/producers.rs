@@ -48,7 +48,7 @@ async fn check(name: &str, settings: EventLogSettings, steps: &[(i64, i16, i32, 
 
 #[tokio::test]
 async fn sequences_and_epochs() {
-    let default = EventLogSettings::default;
+    let default = EventLogSettings::shipped;
     check("in order", default(), &[(1, 0, 0, 2, At(0)), (1, 0, 2, 1, At(2)), (1, 0, 3, 4, At(3))]).await;
     check(
         "repeated",
@@ -119,7 +119,7 @@ async fn sequences_and_epochs() {
 async fn a_repetition_in_the_same_commit_is_noticed() {
     let directory = tempdir().unwrap();
     let p = partition("t", 0);
-    let log = open(directory.path(), EventLogSettings::default()).await;
+    let log = open(directory.path(), EventLogSettings::shipped()).await;
     create(&log, "t", 1).await;
     let append = || log.append(&p, producer_batch(&["v"], 1, 0, 0), Acks::Durable);
     let (a, b, c) = tokio::join!(append(), append(), append());

@@ -54,7 +54,7 @@ async fn a_torn_tail_is_cut_off_wherever_it_is_torn() {
     let (directory, copies) = (tempdir().unwrap(), tempdir().unwrap());
     let p = partition("t", 0);
     // Large enough that nothing is moved out of the write-ahead log.
-    let settings = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::default() };
+    let settings = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::shipped() };
     let log = open(directory.path(), settings.clone()).await;
     create(&log, "t", 1).await;
     append(&log, &p, &["first"]).await;
@@ -97,7 +97,7 @@ fn used_bytes(path: &std::path::Path) -> usize {
 async fn damage_is_set_aside_and_what_follows_is_kept() {
     let directory = tempdir().unwrap();
     let (p, q) = (partition("t", 0), partition("t", 1));
-    let settings = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::default() };
+    let settings = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::shipped() };
     let log = open(directory.path(), settings.clone()).await;
     create(&log, "t", 2).await;
     for i in 0..10 {

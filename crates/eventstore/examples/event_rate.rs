@@ -31,9 +31,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let probe = Latencies::of(probe(directory, Duration::from_secs(1))?);
     let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
-    let settings = EventLogSettings::default();
+    let settings = EventLogSettings::shipped();
     let log = EmbeddedLog::open(&directory.join("log"), settings, Arc::clone(&clock) as _, metrics.clone()).await?;
-    let store = EventStore::open(Arc::clone(&log) as _, EventStoreSettings::default(), clock, metrics).await?;
+    let store = EventStore::open(Arc::clone(&log) as _, EventStoreSettings::shipped(), clock, metrics).await?;
 
     let started = Instant::now();
     let end = started + Duration::from_secs(seconds);

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use bytes::Bytes;
 use model::Positions;
 use parking_lot::{Mutex, RwLock};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
@@ -27,17 +27,20 @@ use crate::{
 const AGGREGATE_NAME_BYTES_MAX: usize = 64;
 
 /// How aggregates behave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct AggregatesSettings {
     /// How many states of each aggregate are kept, so that a command does not fold from the first event.
+    #[serde(rename = "cached_states_max")]
     pub cached_states: usize,
     /// How often a command is decided, when other appends come between.
     pub command_attempts_max: usize,
 }
 
-impl Default for AggregatesSettings {
-    fn default() -> Self {
-        Self { cached_states: 16_384, command_attempts_max: 16 }
+impl AggregatesSettings {
+    /// As shipped: the section `aggregates` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("aggregates")
     }
 }
 

@@ -84,8 +84,8 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
-//! let log = EmbeddedLog::open(directory.path(), EventLogSettings::default(), clock.clone(), metrics.clone()).await?;
-//! let store = EventStore::open(log, EventStoreSettings::default(), clock, metrics).await?;
+//! let log = EmbeddedLog::open(directory.path(), EventLogSettings::shipped(), clock.clone(), metrics.clone()).await?;
+//! let store = EventStore::open(log, EventStoreSettings::shipped(), clock, metrics).await?;
 //!
 //! // Events, as they are:
 //! let notes = StreamName::new("notes")?;
@@ -94,7 +94,7 @@
 //! assert_eq!(appended.positions.to_string(), "events/0:1");
 //!
 //! // Events that a decider decides:
-//! let aggregates = Aggregates::new(store, AggregatesSettings::default())?;
+//! let aggregates = Aggregates::new(store, AggregatesSettings::shipped())?;
 //! aggregates.register("gate", Gate)?;
 //! let open = |id: &str, flight: &str| {
 //!     let data = serde_json::json!({ "flight": flight });

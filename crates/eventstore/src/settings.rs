@@ -1,11 +1,13 @@
 //! The store's settings.
 
 use model::TopicName;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// How a store behaves. All limits are inclusive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct EventStoreSettings {
     /// The topic that holds the events; made with one partition and without retention when it is missing.
+    #[serde(deserialize_with = "topic_name")]
     pub topic: TopicName,
     /// How many appends may wait for the writer; more of them wait for room.
     pub queue_requests: usize,
@@ -34,22 +36,14 @@ pub struct EventStoreSettings {
     pub subscription_queue_events: usize,
 }
 
-impl Default for EventStoreSettings {
-    fn default() -> Self {
-        Self {
-            topic: TopicName::new("events").expect("a legal name"),
-            queue_requests: 4096,
-            batch_bytes: 1024 * 1024,
-            event_bytes_max: 1024 * 1024,
-            events_per_append_max: 4096,
-            append_bytes_max: 8 * 1024 * 1024,
-            idempotence_window_events: 131_072,
-            idempotence_window_commands: 131_072,
-            page_events_max: 4096,
-            page_bytes_max: 16 * 1024 * 1024,
-            read_bytes: 1024 * 1024,
-            cache_bytes: 16 * 1024 * 1024,
-            subscription_queue_events: 256,
-        }
+impl EventStoreSettings {
+    /// As shipped: the section `events` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("events")
     }
+}
+
+fn topic_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TopicName, D::Error> {
+    TopicName::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }

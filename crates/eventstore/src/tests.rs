@@ -29,7 +29,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        Self::with(EventStoreSettings::default()).await
+        Self::with(EventStoreSettings::shipped()).await
     }
 
     async fn with(settings: EventStoreSettings) -> Self {

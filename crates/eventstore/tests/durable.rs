@@ -69,13 +69,13 @@ impl Scene {
             wal_file_bytes: 1 << 20,
             checkpoint_wal_bytes: 2 << 20,
             segment_bytes: 1 << 20,
-            ..EventLogSettings::default()
+            ..EventLogSettings::shipped()
         };
         let log = EmbeddedLog::open(directory, settings, Arc::clone(&clock) as _, metrics.clone()).await.unwrap();
         let settings =
-            EventStoreSettings { cache_bytes: 1 << 20, read_bytes: 64 << 10, ..EventStoreSettings::default() };
+            EventStoreSettings { cache_bytes: 1 << 20, read_bytes: 64 << 10, ..EventStoreSettings::shipped() };
         let store = EventStore::open(Arc::clone(&log) as _, settings, clock, metrics).await.unwrap();
-        let aggregates = Aggregates::new(Arc::clone(&store), AggregatesSettings::default()).unwrap();
+        let aggregates = Aggregates::new(Arc::clone(&store), AggregatesSettings::shipped()).unwrap();
         aggregates.register("counter", Counter).unwrap();
         Self { log, store, aggregates }
     }

@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Run a server: everything in one process
     Dev(DevArguments),
+    /// Print every setting: the value in force, where it is from, and what it means
+    Settings(SettingsArguments),
     /// Create, list, describe or delete topics
     Topic(TopicArguments),
     /// Write lines to a topic, one record a line, and print the position after them
@@ -138,6 +140,14 @@ pub(crate) struct DevArguments {
     /// Write the doors' addresses as JSON to this file when ready
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
+}
+
+/// `settings`
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArguments {
+    /// A settings file, as for `dev`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// `topic ...`

@@ -3,7 +3,7 @@
 //! What it is not: a reservation. Between this question and the door another program may take the port; the door then
 //! says so itself.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 
 use model::Error;
 
@@ -21,31 +21,31 @@ pub(crate) const HTTP: &str = "http";
 pub(crate) struct Taken {
     /// The door, as the flags name it.
     pub(crate) door: &'static str,
-    host: String,
-    /// The port that is not to be had.
-    pub(crate) port: u16,
+    address: SocketAddr,
     reason: std::io::Error,
 }
 
 /// The doors that cannot open where they should.
 pub(crate) fn taken(settings: &Settings) -> Vec<Taken> {
-    let doors = [
-        (KAFKA, &settings.kafka.host, settings.kafka.port),
-        (PG, &settings.pg.host, settings.pg.port),
-        (HTTP, &settings.http.host, settings.http.port),
-    ];
-    let try_door = |(door, host, port): (&'static str, &String, u16)| {
-        // What is not an address is the server's to refuse.
-        let reason = TcpListener::bind((host.parse::<IpAddr>().ok()?, port)).err()?;
-        Some(Taken { door, host: host.clone(), port, reason })
+    let doors = [(KAFKA, settings.kafka.listen()), (PG, settings.pg.listen()), (HTTP, settings.http.listen())];
+    let try_door = |(door, address): (&'static str, SocketAddr)| {
+        let reason = TcpListener::bind(address).err()?;
+        Some(Taken { door, address, reason })
     };
-    doors.into_iter().filter(|(_, _, port)| *port != 0).filter_map(try_door).collect()
+    doors.into_iter().filter(|(_, address)| address.port() != 0).filter_map(try_door).collect()
+}
+
+impl Taken {
+    /// The port that is not to be had.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
 }
 
 impl From<Taken> for Error {
     fn from(taken: Taken) -> Self {
-        let Taken { door, host, port, reason } = taken;
-        Error::conflict(format!("cannot listen on {host}:{port}"))
+        let Taken { door, address, reason } = taken;
+        Error::conflict(format!("cannot listen on {address}"))
             .with_source(reason)
             .with_hint(format!("another program may have the port: choose one with --{door}-port PORT, 0 for any"))
     }

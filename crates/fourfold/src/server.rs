@@ -3,27 +3,22 @@
 //! What must hold: a door opens only when everything behind it works, so that whoever can connect is answered; after
 //! [`Server::stop`] nothing is left to replay but what came after the last checkpoint.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use broker::{Broker, BrokerSettings};
-use eventlog::{EmbeddedLog, EventLog, EventLogSettings};
-use eventstore::{Aggregates, EventStore, EventStoreSettings};
-use lakehouse::{CaptureSettings, DurableFileSystem, LakeLocation};
-use model::{Clock, Error, Metrics, Result, SystemClock, TopicName};
+use broker::Broker;
+use eventlog::{EmbeddedLog, EventLog};
+use eventstore::{Aggregates, EventStore};
+use lakehouse::{DurableFileSystem, LakeLocation};
+use model::{Clock, Error, Metrics, Result, SystemClock};
 use object_store::prefix::PrefixStore;
-use patterns::{Deployment, Parts, PatternSettings, cqrs::CommandSide, cqrs::QuerySide, event_sourcing};
+use patterns::{Deployment, Parts, cqrs::CommandSide, cqrs::QuerySide, event_sourcing};
 use serving::{
-    http::{self, Doors, HttpServer, HttpSettings, Part, Readiness},
-    pg::{self, PgServer, PgSettings},
-    sql::{SqlService, SqlSettings},
+    http::{self, Doors, HttpServer, Part, Readiness},
+    pg::{self, PgServer},
+    sql::SqlService,
     views::Views,
 };
-use streaming::{DeadLetters, ReaderSettings, ViewTaskSettings};
+use streaming::DeadLetters;
 
 use crate::{open_files, settings::Settings};
 
@@ -53,13 +48,18 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::default();
         let embedded =
-            EmbeddedLog::open(&directory.join("log"), log_settings(settings)?, Arc::clone(&clock), metrics.clone())
+            EmbeddedLog::open(&directory.join("log"), settings.log.clone(), Arc::clone(&clock), metrics.clone())
                 .await
                 .map_err(|error| named_as_given(error, directory))?;
         let log: Arc<dyn EventLog> = Arc::clone(&embedded) as _;
-        let (store, aggregates) =
-            event_sourcing::open(Arc::clone(&log), event_settings(settings)?, Arc::clone(&clock), metrics.clone())
-                .await?;
+        let (store, aggregates) = event_sourcing::open(
+            Arc::clone(&log),
+            settings.events.clone(),
+            settings.aggregates.clone(),
+            Arc::clone(&clock),
+            metrics.clone(),
+        )
+        .await?;
         let views = Views::new(metrics.clone());
         let parts = Parts {
             log: Arc::clone(&log),
@@ -68,14 +68,14 @@ impl Server {
             lake: LakeLocation::directory(directory.join("lake")),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
-            settings: pattern_settings(settings),
+            settings: settings.patterns(),
         };
         let deployment = Deployment::open(&directory.join("catalogue.redb"), parts, Arc::clone(&views)).await?;
         let sql =
-            SqlService::new(Arc::clone(&views), Arc::clone(&deployment) as _, sql_settings(settings), metrics.clone())?;
+            SqlService::new(Arc::clone(&views), Arc::clone(&deployment) as _, settings.sql.clone(), metrics.clone())?;
         let broker =
-            Broker::start(broker_settings(settings)?, Arc::clone(&log), Arc::clone(&clock), metrics.clone()).await?;
-        let pg = pg::start(pg_settings(settings)?, Arc::clone(&sql)).await?;
+            Broker::start(settings.kafka.clone(), Arc::clone(&log), Arc::clone(&clock), metrics.clone()).await?;
+        let pg = pg::start(settings.pg.clone(), Arc::clone(&sql)).await?;
         let doors = Doors {
             log,
             sql: Arc::clone(&sql),
@@ -86,7 +86,7 @@ impl Server {
             metrics,
             readiness: readiness(Arc::clone(&embedded), Arc::clone(&deployment)),
         };
-        let http = http::start(http_settings(settings)?, doors).await?;
+        let http = http::start(settings.http.clone(), doors).await?;
         Ok(Self { log: embedded, store, aggregates, deployment, views, sql, broker, pg, http })
     }
 
@@ -168,30 +168,6 @@ fn readiness(log: Arc<EmbeddedLog>, deployment: Arc<Deployment>) -> Readiness {
     })
 }
 
-fn address(host: &str, port: u16) -> Result<SocketAddr> {
-    let ip: IpAddr = host.parse().map_err(|e| {
-        Error::invalid(format!("{host:?} is not an IP address"))
-            .with_source(e)
-            .with_hint("write 127.0.0.1 for this machine")
-    })?;
-    Ok(SocketAddr::new(ip, port))
-}
-
-fn log_settings(settings: &Settings) -> Result<EventLogSettings> {
-    let segment_bytes = u32::try_from(settings.log.segment_bytes)
-        .map_err(|_| Error::invalid("log.segment_bytes is over 4 GiB").with_hint("Kafka's segments end at 2 GiB"))?;
-    Ok(EventLogSettings {
-        segment_bytes,
-        wal_file_bytes: settings.log.wal_file_bytes,
-        checkpoint_wal_bytes: settings.log.checkpoint_wal_bytes,
-        ..EventLogSettings::default()
-    })
-}
-
-fn event_settings(settings: &Settings) -> Result<EventStoreSettings> {
-    Ok(EventStoreSettings { topic: TopicName::new(&settings.events.topic)?, ..EventStoreSettings::default() })
-}
-
 fn checkpoint_store(directory: &Path) -> Result<Arc<dyn object_store::ObjectStore>> {
     let failed = |e: Box<dyn std::error::Error + Send + Sync>| {
         Error::internal(format!("cannot use {}", directory.display())).with_source(e)
@@ -200,49 +176,4 @@ fn checkpoint_store(directory: &Path) -> Result<Arc<dyn object_store::ObjectStor
     let absolute = directory.canonicalize().map_err(|e| failed(e.into()))?;
     let prefix = object_store::path::Path::from_absolute_path(absolute).map_err(|e| failed(e.into()))?;
     Ok(Arc::new(PrefixStore::new(DurableFileSystem::new(), prefix)))
-}
-
-fn pattern_settings(settings: &Settings) -> PatternSettings {
-    PatternSettings {
-        view_task: ViewTaskSettings {
-            checkpoint_interval: Duration::from_millis(settings.views.checkpoint_interval_ms),
-            reader: ReaderSettings { read_bytes_max: settings.views.read_bytes },
-        },
-        capture: CaptureSettings {
-            commit_interval: Duration::from_millis(settings.lake.commit_interval_ms),
-            commit_rows_max: settings.lake.commit_rows,
-            ..CaptureSettings::default()
-        },
-        epoch_interval: Duration::from_millis(settings.lambda.epoch_interval_ms),
-    }
-}
-
-fn sql_settings(settings: &Settings) -> SqlSettings {
-    SqlSettings { statement_timeout: Duration::from_millis(settings.pg.statement_timeout_ms), ..SqlSettings::default() }
-}
-
-fn broker_settings(settings: &Settings) -> Result<BrokerSettings> {
-    Ok(BrokerSettings {
-        listen: address(&settings.kafka.host, settings.kafka.port)?,
-        connections_max: settings.kafka.connections_max,
-        request_bytes_max: settings.kafka.request_bytes_max,
-        ..BrokerSettings::default()
-    })
-}
-
-fn pg_settings(settings: &Settings) -> Result<PgSettings> {
-    Ok(PgSettings {
-        listen: address(&settings.pg.host, settings.pg.port)?,
-        connections_max: settings.pg.connections_max,
-        ..PgSettings::default()
-    })
-}
-
-fn http_settings(settings: &Settings) -> Result<HttpSettings> {
-    Ok(HttpSettings {
-        listen: address(&settings.http.host, settings.http.port)?,
-        connections_max: settings.http.connections_max,
-        request_bytes_max: settings.http.body_bytes_max,
-        ..HttpSettings::default()
-    })
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use eventlog::EventLog;
 use model::{Epoch, ErrorKind, Metrics, Positions};
+use serde::Deserialize;
 use streaming::{DeadLetters, ReaderSettings, SourceBatch, SourceDefinition, SourceReader};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -23,38 +24,36 @@ use crate::{LakeTable, MaintenanceSettings};
 const STOP_ATTEMPTS_MAX: u32 = 3;
 
 /// How a capture works.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct CaptureSettings {
     /// A commit is made once this many rows wait for it.
     pub commit_rows_max: usize,
     /// A commit is made once the rows that wait for it take this much memory, in bytes.
     pub commit_bytes_max: usize,
     /// A commit is made at the latest this long after the first of its rows was read.
+    #[serde(rename = "commit_interval_ms", deserialize_with = "settings::milliseconds")]
     pub commit_interval: Duration,
     /// How long to wait after a first failure; doubled with each further one.
+    #[serde(rename = "retry_delay_ms", deserialize_with = "settings::milliseconds")]
     pub retry_delay: Duration,
     /// The longest wait after a failure.
+    #[serde(rename = "retry_delay_ms_max", deserialize_with = "settings::milliseconds")]
     pub retry_delay_max: Duration,
     /// After how many commits the table is maintained; 0 never.
     pub maintenance_interval_commits: u64,
     /// What maintenance does.
+    #[serde(flatten)]
     pub maintenance: MaintenanceSettings,
     /// How the log is read.
+    #[serde(flatten)]
     pub reader: ReaderSettings,
 }
 
-impl Default for CaptureSettings {
-    fn default() -> Self {
-        Self {
-            commit_rows_max: 250_000,
-            commit_bytes_max: 64 << 20,
-            commit_interval: Duration::from_secs(10),
-            retry_delay: Duration::from_millis(100),
-            retry_delay_max: Duration::from_secs(30),
-            maintenance_interval_commits: 100,
-            maintenance: MaintenanceSettings::default(),
-            reader: ReaderSettings::default(),
-        }
+impl CaptureSettings {
+    /// As shipped: the section `lake` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("lake")
     }
 }
 

@@ -15,6 +15,7 @@ use deltalake_core::kernel::{Action, Add, Remove};
 use deltalake_core::operations::vacuum::VacuumMode;
 use deltalake_core::protocol::DeltaOperation;
 use deltalake_core::{DeltaTable, DeltaTableError};
+use serde::Deserialize;
 
 use crate::error::{LakeError, Result, is_commit_conflict};
 use crate::staged_files;
@@ -23,20 +24,25 @@ use crate::stored_schema::StoredSchema;
 const COMMIT_ATTEMPTS_MAX: u32 = 20;
 
 /// What maintenance does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct MaintenanceSettings {
     /// Files smaller than half of this are merged into files of about this size, in bytes.
+    #[serde(rename = "maintenance_file_bytes")]
     pub file_bytes: u64,
     /// How many files are merged into one at most.
+    #[serde(rename = "maintenance_merge_files_max")]
     pub merge_files_max: usize,
     /// Whether files that no version of the last week needs are deleted, among them those of commits that never
     /// happened.
+    #[serde(rename = "maintenance_vacuum")]
     pub vacuum: bool,
 }
 
-impl Default for MaintenanceSettings {
-    fn default() -> Self {
-        Self { file_bytes: 128 << 20, merge_files_max: 1_000, vacuum: true }
+impl MaintenanceSettings {
+    /// As shipped: the section `lake` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("lake")
     }
 }
 

@@ -185,7 +185,7 @@ async fn run(input: Input, question: Question, steps: Vec<Step>, read_bytes_max:
             Step::Capture { reads, again } => subject.capture(reads, again).await,
             Step::Batch(parts) => subject.run_batch(subject.somewhere(&parts)).await,
             Step::Merge => subject.check_merged().await,
-            Step::Compact => drop(subject.table.maintain(&MaintenanceSettings::default()).await.unwrap()),
+            Step::Compact => drop(subject.table.maintain(&MaintenanceSettings::shipped()).await.unwrap()),
             Step::Restart => subject.restart().await,
         }
     }

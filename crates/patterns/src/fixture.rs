@@ -19,7 +19,7 @@ use serving::{
 };
 use streaming::{DeadLetters, sql};
 
-use crate::{Deployment, Parts, PatternSettings, incarnation::Incarnation};
+use crate::{Deployment, LambdaSettings, Parts, PatternSettings, incarnation::Incarnation};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -38,14 +38,17 @@ pub(crate) struct Product {
 impl Product {
     pub(crate) async fn open(directory: &Path) -> Self {
         let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
-        let settings = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::default() };
+        let settings = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::shipped() };
         let log_directory = directory.join("log");
         let log = EmbeddedLog::open(&log_directory, settings, Arc::clone(&clock) as _, metrics.clone()).await.unwrap();
         let checkpoints = directory.join("checkpoints");
         std::fs::create_dir_all(&checkpoints).unwrap();
-        let capture = CaptureSettings { commit_interval: Duration::from_millis(20), ..CaptureSettings::default() };
-        let settings =
-            PatternSettings { epoch_interval: Duration::from_millis(20), capture, ..PatternSettings::default() };
+        let capture = CaptureSettings { commit_interval: Duration::from_millis(20), ..CaptureSettings::shipped() };
+        let settings = PatternSettings {
+            lambda: LambdaSettings { epoch_interval: Duration::from_millis(20) },
+            capture,
+            ..PatternSettings::shipped()
+        };
         let parts = Parts {
             log: Arc::clone(&log) as _,
             dead_letters: DeadLetters::new(Arc::clone(&log) as _, metrics.clone()),

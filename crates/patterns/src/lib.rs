@@ -37,4 +37,4 @@ mod running_view;
 mod stopped_view;
 
 pub use deployment::Deployment;
-pub use parts::{Parts, PatternSettings};
+pub use parts::{LambdaSettings, Parts, PatternSettings};

@@ -6,7 +6,8 @@ use eventlog::EventLog;
 use lakehouse::LakeLocation;
 use model::{Clock, Metrics};
 use object_store::ObjectStore;
-use streaming::{DeadLetters, ReaderSettings, ViewTaskSettings};
+use serde::Deserialize;
+use streaming::{DeadLetters, ViewTaskSettings};
 
 /// The parts that every pattern shares.
 #[derive(Clone)]
@@ -34,19 +35,34 @@ pub struct PatternSettings {
     pub view_task: ViewTaskSettings,
     /// How captured rows are committed.
     pub capture: lakehouse::CaptureSettings,
-    /// How often the speed layer of a Lambda view closes an epoch.
+    /// How Lambda views work.
+    pub lambda: LambdaSettings,
+}
+
+impl PatternSettings {
+    /// As shipped: the sections `views`, `lake` and `lambda` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        Self {
+            view_task: ViewTaskSettings::shipped(),
+            capture: lakehouse::CaptureSettings::shipped(),
+            lambda: LambdaSettings::shipped(),
+        }
+    }
+}
+
+/// How Lambda views work.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LambdaSettings {
+    /// How often the speed layer closes an epoch.
+    #[serde(rename = "epoch_interval_ms", deserialize_with = "settings::milliseconds")]
     pub epoch_interval: Duration,
 }
 
-impl Default for PatternSettings {
-    fn default() -> Self {
-        Self {
-            view_task: ViewTaskSettings {
-                checkpoint_interval: Duration::from_secs(1),
-                reader: ReaderSettings::default(),
-            },
-            capture: lakehouse::CaptureSettings::default(),
-            epoch_interval: Duration::from_secs(1),
-        }
+impl LambdaSettings {
+    /// As shipped: the section `lambda` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("lambda")
     }
 }

@@ -11,7 +11,7 @@ use futures::TryStreamExt as _;
 use lakehouse::LakeLocation;
 use model::{Metrics, Positions, Principal, SystemClock, TopicPartition};
 use object_store::{ObjectStore, memory::InMemory};
-use patterns::{Deployment, Parts, PatternSettings, cqrs::QuerySide};
+use patterns::{Deployment, LambdaSettings, Parts, PatternSettings, cqrs::QuerySide};
 use serving::{
     sql::{Outcome, SqlService, SqlSettings},
     views::Views,
@@ -36,7 +36,7 @@ impl Server {
             std::fs::copy(catalogue(life - 1), catalogue(life)).unwrap();
         }
         let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
-        let settings = EventLogSettings::default();
+        let settings = EventLogSettings::shipped();
         let log =
             EmbeddedLog::open(&path.join("log"), settings, Arc::clone(&clock) as _, metrics.clone()).await.unwrap();
         let parts = Parts {
@@ -47,17 +47,17 @@ impl Server {
             clock,
             metrics: metrics.clone(),
             settings: PatternSettings {
-                epoch_interval: Duration::from_millis(20),
+                lambda: LambdaSettings { epoch_interval: Duration::from_millis(20) },
                 capture: lakehouse::CaptureSettings {
                     commit_interval: Duration::from_millis(50),
-                    ..lakehouse::CaptureSettings::default()
+                    ..lakehouse::CaptureSettings::shipped()
                 },
-                ..PatternSettings::default()
+                ..PatternSettings::shipped()
             },
         };
         let views = Views::new(metrics.clone());
         let deployment = Deployment::open(&catalogue(life), parts, Arc::clone(&views)).await.unwrap();
-        let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::default(), metrics).unwrap();
+        let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::shipped(), metrics).unwrap();
         Self { log, deployment, queries: QuerySide::new(sql) }
     }
 

@@ -15,7 +15,7 @@ use futures::TryStreamExt as _;
 use lakehouse::{CaptureSettings, LakeLocation};
 use model::{Metrics, Positions, Principal, SystemClock};
 use object_store::{ObjectStore, memory::InMemory};
-use patterns::{Deployment, Parts, PatternSettings, cqrs::QuerySide};
+use patterns::{Deployment, LambdaSettings, Parts, PatternSettings, cqrs::QuerySide};
 use proptest::prelude::*;
 use serving::{
     sql::{Outcome, SqlService, SqlSettings},
@@ -75,12 +75,12 @@ impl Product {
         let metrics = Metrics::default();
         let reader = ReaderSettings { read_bytes_max };
         let settings = PatternSettings {
-            epoch_interval: Duration::from_millis(3),
+            lambda: LambdaSettings { epoch_interval: Duration::from_millis(3) },
             view_task: ViewTaskSettings { checkpoint_interval: Duration::from_millis(2), reader: reader.clone() },
             capture: CaptureSettings {
                 commit_interval: Duration::from_millis(2),
                 reader,
-                ..CaptureSettings::default()
+                ..CaptureSettings::shipped()
             },
         };
         let parts = Parts {
@@ -94,7 +94,7 @@ impl Product {
         };
         let views = Views::new(metrics.clone());
         let deployment = Deployment::open(&catalogue(life), parts, Arc::clone(&views)).await.unwrap();
-        let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::default(), metrics).unwrap();
+        let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::shipped(), metrics).unwrap();
         Self { deployment, queries: QuerySide::new(sql) }
     }
 

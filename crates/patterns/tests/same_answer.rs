@@ -21,7 +21,7 @@ use futures::TryStreamExt as _;
 use lakehouse::LakeLocation;
 use model::{Metrics, Positions, Principal, SystemClock, TopicPartition};
 use object_store::memory::InMemory;
-use patterns::{Deployment, Parts, PatternSettings, cqrs::QuerySide};
+use patterns::{Deployment, LambdaSettings, Parts, PatternSettings, cqrs::QuerySide};
 use serde::{Deserialize, Serialize};
 use serving::{
     sql::{Outcome, SqlService, SqlSettings},
@@ -130,16 +130,16 @@ impl Product {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
-        let settings = EventLogSettings::default();
+        let settings = EventLogSettings::shipped();
         let log =
             EmbeddedLog::open(&path.join("log"), settings, Arc::clone(&clock) as _, metrics.clone()).await.unwrap();
         let store = EventStore::open(
             Arc::clone(&log) as _,
-            EventStoreSettings::default(),
+            EventStoreSettings::shipped(),
             Arc::clone(&clock) as _,
             metrics.clone(),
         );
-        let aggregates = Aggregates::new(store.await.unwrap(), AggregatesSettings::default()).unwrap();
+        let aggregates = Aggregates::new(store.await.unwrap(), AggregatesSettings::shipped()).unwrap();
         aggregates.register("carrier", Carrier).unwrap();
         let parts = Parts {
             log: Arc::clone(&log) as _,
@@ -148,11 +148,14 @@ impl Product {
             lake: LakeLocation::directory(path.join("lake")),
             clock,
             metrics: metrics.clone(),
-            settings: PatternSettings { epoch_interval: Duration::from_millis(20), ..PatternSettings::default() },
+            settings: PatternSettings {
+                lambda: LambdaSettings { epoch_interval: Duration::from_millis(20) },
+                ..PatternSettings::shipped()
+            },
         };
         let views = Views::new(metrics.clone());
         let deployment = Deployment::open(&path.join("catalogue.redb"), parts, Arc::clone(&views)).await.unwrap();
-        let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::default(), metrics).unwrap();
+        let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::shipped(), metrics).unwrap();
         Self { _directory: directory, log, deployment, aggregates, queries: QuerySide::new(sql) }
     }
 

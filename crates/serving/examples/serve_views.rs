@@ -29,8 +29,8 @@ async fn main() -> Result<()> {
     let clock = publish(&views, "clock", &tick(0)?, &[0], 0)?;
 
     let definitions = Arc::new(Fixed { views: Arc::clone(&views) });
-    let sql = SqlService::new(views, definitions, SqlSettings::default(), Metrics::default())?;
-    let settings = PgSettings { listen: ([127, 0, 0, 1], port).into(), ..PgSettings::default() };
+    let sql = SqlService::new(views, definitions, SqlSettings::shipped(), Metrics::default())?;
+    let settings = PgSettings { port, ..PgSettings::shipped() };
     let server = pg::start(settings, sql).await?;
     tracing::info!("psql -h 127.0.0.1 -p {}", server.local_addr().port());
 

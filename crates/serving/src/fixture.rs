@@ -28,7 +28,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::with_settings(SqlSettings::default())
+        Self::with_settings(SqlSettings::shipped())
     }
 
     pub(crate) fn with_settings(settings: SqlSettings) -> Self {

@@ -35,12 +35,17 @@ mod topics;
 mod views;
 mod waiting;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use eventlog::EventLog;
 use eventstore::{Aggregates, EventStore};
 use model::{Clock, Error, Metrics, Result};
 use prometheus_client::registry::Registry;
+use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use health::{Part, Readiness};
@@ -54,10 +59,13 @@ mod tests;
 pub const OPENAPI: &str = include_str!("http/openapi.json");
 
 /// What may be set for the HTTP door.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct HttpSettings {
-    /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// The IP address to listen on.
+    #[serde(deserialize_with = "settings::ip_address")]
+    pub host: IpAddr,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
     /// Names, besides those of loopback, by which clients may call a door on loopback (the `Host` header, without
     /// port).
     pub hosts_allowed: Vec<String>,
@@ -66,20 +74,28 @@ pub struct HttpSettings {
     /// Requests in work at a time, until the last byte of the answer; further ones are answered 503.
     pub requests_in_flight_max: usize,
     /// The largest request body, in bytes.
+    #[serde(rename = "body_bytes_max")]
     pub request_bytes_max: usize,
     /// A request's body has to have arrived in this time.
+    #[serde(rename = "body_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub body_timeout: Duration,
     /// A request that has arrived has to be answered (up to the first byte of the answer's body) in this time.
+    #[serde(rename = "request_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub request_timeout: Duration,
     /// The same for `/v1/sql`, where a statement may rebuild a view, which takes as long as its topic is long.
+    #[serde(rename = "statement_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub statement_timeout: Duration,
     /// How long a read waits for `min_position` when it does not say.
+    #[serde(rename = "wait_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub wait_timeout: Duration,
     /// A connection that sends no complete request head in this time is closed; also the longest idle time.
+    #[serde(rename = "head_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub head_timeout: Duration,
     /// A connection that takes no byte of an answer in this time is closed.
+    #[serde(rename = "write_stall_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub write_stall_timeout: Duration,
     /// The longest time in which a streamed answer has to be taken.
+    #[serde(rename = "stream_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub stream_timeout: Duration,
     /// The most rows, records or events in an answer that is not streamed.
     pub answer_rows_max: usize,
@@ -88,29 +104,21 @@ pub struct HttpSettings {
     /// The largest streamed answer, in bytes.
     pub stream_bytes_max: u64,
     /// How long [`HttpServer::stop`] lets requests finish.
+    #[serde(rename = "stop_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub stop_timeout: Duration,
 }
 
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            hosts_allowed: Vec::new(),
-            connections_max: 1024,
-            requests_in_flight_max: 256,
-            request_bytes_max: 8 << 20,
-            body_timeout: Duration::from_secs(30),
-            request_timeout: Duration::from_secs(60),
-            statement_timeout: Duration::from_secs(24 * 3600),
-            wait_timeout: Duration::from_secs(10),
-            head_timeout: Duration::from_secs(30),
-            write_stall_timeout: Duration::from_secs(30),
-            stream_timeout: Duration::from_secs(600),
-            answer_rows_max: 100_000,
-            answer_bytes_max: 32 << 20,
-            stream_bytes_max: 4 << 30,
-            stop_timeout: Duration::from_secs(5),
-        }
+impl HttpSettings {
+    /// As shipped: the section `http` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("http")
+    }
+
+    /// Where to listen.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
     }
 }
 
@@ -160,11 +168,11 @@ impl HttpServer {
 /// [`Unavailable`](model::ErrorKind::Unavailable) when the address cannot be had.
 pub async fn start(settings: HttpSettings, doors: Doors) -> Result<HttpServer> {
     let cannot_listen = |error: std::io::Error| {
-        Error::unavailable(format!("cannot listen for HTTP on {}", settings.listen))
+        Error::unavailable(format!("cannot listen for HTTP on {}", settings.listen()))
             .with_hint("stop whatever uses the address, or choose another one")
             .with_source(error)
     };
-    let listener = TcpListener::bind(settings.listen).await.map_err(cannot_listen)?;
+    let listener = TcpListener::bind(settings.listen()).await.map_err(cannot_listen)?;
     let local_addr = listener.local_addr().map_err(cannot_listen)?;
     let (stopping, stopped) = watch::channel(false);
     let server = Arc::new(Server::new(settings, doors, local_addr));

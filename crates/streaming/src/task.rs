@@ -11,6 +11,7 @@ use std::{
 
 use eventlog::EventLog;
 use model::{Metrics, Positions};
+use serde::Deserialize;
 use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
 use crate::{
@@ -24,18 +25,22 @@ use crate::{
 const MEMORY_MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a task works.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct ViewTaskSettings {
     /// How long to wait between two checkpoints; zero makes one after every batch. Nothing is written when nothing
     /// was read.
+    #[serde(rename = "checkpoint_interval_ms", deserialize_with = "settings::milliseconds")]
     pub checkpoint_interval: Duration,
     /// How the log is read.
+    #[serde(flatten)]
     pub reader: ReaderSettings,
 }
 
-impl Default for ViewTaskSettings {
-    fn default() -> Self {
-        Self { checkpoint_interval: Duration::from_secs(10), reader: ReaderSettings::default() }
+impl ViewTaskSettings {
+    /// As shipped: the section `views` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("views")
     }
 }
 

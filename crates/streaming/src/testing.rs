@@ -339,7 +339,7 @@ pub(crate) fn end_of(log: &dyn EventLog, topic: &str) -> Positions {
 /// Everything in the source, decoded.
 pub(crate) async fn all_rows(log: Arc<dyn EventLog>, source: &SourceDefinition) -> RecordBatch {
     let until = end_of(log.as_ref(), source.topic.as_str());
-    let settings = crate::ReaderSettings::default();
+    let settings = crate::ReaderSettings::shipped();
     let letters = dead_letters(&log);
     let mut reader = crate::SourceReader::open(log, letters, source, Positions::new(), Some(until), settings).unwrap();
     let mut batches = Vec::new();

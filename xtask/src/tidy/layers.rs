@@ -9,16 +9,19 @@ use super::{Findings, Source};
 // Each crate, and which of ours it may use. Bottom up.
 const EDGES: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("settings", &[]),
     ("kafka-wire", &["model"]),
-    ("eventlog", &["model"]),
-    ("broker", &["eventlog", "kafka-wire", "model"]),
-    ("eventstore", &["eventlog", "model"]),
-    ("streaming", &["eventlog", "model"]),
-    ("lakehouse", &["eventlog", "model", "streaming"]),
-    ("serving", &["eventlog", "eventstore", "model", "streaming"]),
-    ("patterns", &["eventlog", "eventstore", "lakehouse", "model", "serving", "streaming"]),
-    ("sim", &["broker", "eventlog", "eventstore", "lakehouse", "model", "patterns", "serving", "streaming"]),
-    ("fourfold", &["broker", "eventlog", "eventstore", "lakehouse", "model", "patterns", "serving", "streaming"]),
+    ("eventlog", &["model", "settings"]),
+    ("broker", &["eventlog", "kafka-wire", "model", "settings"]),
+    ("eventstore", &["eventlog", "model", "settings"]),
+    ("streaming", &["eventlog", "model", "settings"]),
+    ("lakehouse", &["eventlog", "model", "settings", "streaming"]),
+    ("serving", &["eventlog", "eventstore", "model", "settings", "streaming"]),
+    ("patterns", &["eventlog", "eventstore", "lakehouse", "model", "serving", "settings", "streaming"]),
+    (
+        "fourfold",
+        &["broker", "eventlog", "eventstore", "lakehouse", "model", "patterns", "serving", "settings", "streaming"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -105,6 +105,23 @@ pub(crate) fn environment(files: &[Source]) -> Findings {
     findings
 }
 
+// Settings of something that users make and that keeps them, not of the product.
+const SETTINGS_WITH_DEFAULTS: &[&str] = &["TopicSettings"];
+
+/// A setting's default stands in `config/default.toml` and nowhere else, so that tests run what is delivered.
+pub(crate) fn settings_defaults(files: &[Source]) -> Findings {
+    let mut findings = Findings::new();
+    for file in rust(files).filter(|file| file.path.starts_with("crates/")) {
+        for (number, line) in numbered(&file.text) {
+            let settings = line.strip_prefix("impl Default for ").and_then(|rest| rest.split_whitespace().next());
+            if settings.is_some_and(|name| name.ends_with("Settings") && !SETTINGS_WITH_DEFAULTS.contains(&name)) {
+                findings.push(format!("{}:{number}: put the defaults into config/default.toml", file.path));
+            }
+        }
+    }
+    findings
+}
+
 /// A file that no `mod` names is not compiled, so nothing in it is true.
 pub(crate) fn orphans(files: &[Source]) -> Findings {
     let text = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());

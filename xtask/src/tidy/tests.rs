@@ -52,6 +52,26 @@ fn only_the_binary_reads_the_environment() {
 }
 
 #[test]
+fn settings_have_no_other_default_than_the_file() {
+    let default = "impl Default for BrokerSettings {";
+    check(sources::settings_defaults, "crates/broker/src/settings.rs", default, 1);
+    check(sources::settings_defaults, "crates/eventlog/src/log.rs", "impl Default for TopicSettings {", 0);
+    check(sources::settings_defaults, "crates/broker/src/a.rs", "impl Default for Broker {", 0);
+}
+
+#[test]
+fn the_page_of_settings_is_what_the_file_gives() {
+    let defaults = "[kafka]\nport = 9092   # 0 takes a free one\n";
+    let page = settings_page::page(defaults);
+    assert!(page.ends_with(
+        "## kafka\n\n| Setting | Default | Meaning |\n|---|---|---|\n| `port` | `9092` | 0 takes a free one |\n"
+    ));
+    let files = |page: &str| [file(settings_page::DEFAULTS, defaults), file(settings_page::PAGE, page)];
+    assert_eq!(settings_page::current(&files(&page)).len(), 0);
+    assert_eq!(settings_page::current(&files("")).len(), 1);
+}
+
+#[test]
 fn a_file_without_a_mod_is_an_orphan() {
     let parent = file("crates/a/src/lib.rs", "//! A.\nmod b;\n");
     let found = sources::orphans(&[parent, file("crates/a/src/b.rs", ""), file("crates/a/src/c.rs", "")]);

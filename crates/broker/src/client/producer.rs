@@ -7,6 +7,7 @@ use std::time::Duration;
 use eventlog::{Acks, Compression, Record, record::partition_of_key};
 use model::{Offset, TopicName, TopicPartition};
 use parking_lot::Mutex;
+use serde::Deserialize;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -17,39 +18,46 @@ use super::producer_task::ProducerTask;
 use super::requests::Client;
 
 /// How a producer gathers, sends and repeats.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct ProducerSettings {
     /// When the broker confirms a batch.
+    #[serde(skip, default = "durable")]
     pub acks: Acks,
     /// How batches are compressed.
+    #[serde(skip, default = "uncompressed")]
     pub compression: Compression,
     /// How long a batch may wait for more records before it is sent.
+    #[serde(rename = "linger_ms", deserialize_with = "settings::milliseconds")]
     pub linger: Duration,
     /// A batch of this size is sent at once, in bytes before compression.
     pub batch_bytes_max: usize,
     /// How many bytes of records may wait for confirmation; a sender beyond that waits.
     pub buffered_bytes_max: usize,
     /// How many requests may be in flight. At most 5, as a broker remembers five batches to recognise repetitions.
+    #[serde(rename = "in_flight_requests_max")]
     pub in_flight_max: usize,
     /// How long a batch is tried before its records are given up.
+    #[serde(rename = "delivery_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub delivery_timeout: Duration,
     /// How long to pause before a request is repeated.
+    #[serde(rename = "retry_pause_ms", deserialize_with = "settings::milliseconds")]
     pub retry_pause: Duration,
 }
 
-impl Default for ProducerSettings {
-    fn default() -> Self {
-        Self {
-            acks: Acks::Durable,
-            compression: Compression::None,
-            linger: Duration::ZERO,
-            batch_bytes_max: 256 * 1024,
-            buffered_bytes_max: 32 * 1024 * 1024,
-            in_flight_max: 5,
-            delivery_timeout: Duration::from_secs(120),
-            retry_pause: Duration::from_millis(100),
-        }
+impl ProducerSettings {
+    /// As shipped: the section `producer` of `config/default.toml`, each batch durable and not compressed.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("producer")
     }
+}
+
+fn durable() -> Acks {
+    Acks::Durable
+}
+
+fn uncompressed() -> Compression {
+    Compression::None
 }
 
 /// How many batches of one producer a broker remembers.

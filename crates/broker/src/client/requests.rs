@@ -13,6 +13,7 @@ use kafka_wire::messages::{
 };
 use kafka_wire::{Api, Text, cold, fetch, metadata, produce};
 use model::{Offset, TopicName, TopicPartition};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -20,26 +21,25 @@ use super::connection::{Answer, Connection};
 use super::error::ClientError;
 
 /// How a client connects and waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct ClientSettings {
     /// The client's name for itself.
     pub client_id: String,
     /// How long a connection may take to be made.
+    #[serde(rename = "connect_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub connect_timeout: Duration,
     /// How long an answer may take.
+    #[serde(rename = "request_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub request_timeout: Duration,
     /// The largest answer accepted, in bytes.
     pub answer_bytes_max: usize,
 }
 
-impl Default for ClientSettings {
-    fn default() -> Self {
-        Self {
-            client_id: "fourfold".to_owned(),
-            connect_timeout: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(30),
-            answer_bytes_max: 128 * 1024 * 1024,
-        }
+impl ClientSettings {
+    /// As shipped: the section `client` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("client")
     }
 }
 
@@ -99,7 +99,7 @@ impl Client {
     /// # Errors
     /// [`Unavailable`](model::ErrorKind::Unavailable) when there is no broker.
     pub async fn connect(address: &str) -> model::Result<Self> {
-        Self::connect_with(address, ClientSettings::default()).await
+        Self::connect_with(address, ClientSettings::shipped()).await
     }
 
     /// Connects with settings of one's own.

@@ -14,7 +14,7 @@ const DELAY_MS: i64 = 100;
 type Replies = Vec<(u32, Reply)>;
 
 fn group() -> Group<u32> {
-    Group::new(GroupSettings { initial_rebalance_delay_ms: DELAY_MS, members_max: 4, ..GroupSettings::default() })
+    Group::new(GroupSettings { initial_rebalance_delay_ms: DELAY_MS, members_max: 4, ..GroupSettings::shipped() })
 }
 
 fn id(member_id: &str) -> Identity {

@@ -121,7 +121,7 @@ fn broker_configs(settings: &BrokerSettings, endpoint: &Endpoint) -> Vec<Config>
     let groups = &settings.groups;
     vec![
         config("node.id", settings.node_id.to_string(), ValueType::Int),
-        config("listeners", format!("PLAINTEXT://{}", settings.listen), ValueType::List),
+        config("listeners", format!("PLAINTEXT://{}", settings.listen()), ValueType::List),
         config("advertised.listeners", format!("PLAINTEXT://{}:{port}", &**host), ValueType::List),
         config("auto.create.topics.enable", settings.auto_create_topics.to_string(), ValueType::Boolean),
         config("num.partitions", settings.default_partitions.to_string(), ValueType::Int),

@@ -1,7 +1,6 @@
 //! A broker on a free port over a log in a temporary directory.
 #![allow(dead_code, reason = "each test uses a part")]
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ impl Served {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
-        Self::start_all(change, EventLogSettings::default(), |log| log).await
+        Self::start_all(change, EventLogSettings::shipped(), |log| log).await
     }
 
     /// With a log of these settings, which the broker sees through `wrap`.
@@ -40,10 +39,10 @@ impl Served {
         wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
     ) -> Self {
         let mut settings = BrokerSettings {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            port: 0,
             stop_timeout: Duration::from_secs(1),
-            groups: GroupSettings { initial_rebalance_delay_ms: 50, ..GroupSettings::default() },
-            ..BrokerSettings::default()
+            groups: GroupSettings { initial_rebalance_delay_ms: 50, ..GroupSettings::shipped() },
+            ..BrokerSettings::shipped()
         };
         change(&mut settings);
         let directory = tempfile::tempdir().unwrap();

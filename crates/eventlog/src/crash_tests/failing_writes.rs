@@ -204,7 +204,7 @@ fn closing_takes_no_longer_than_it_may() {
     let disk = SimulatedDisk::new(&root());
     let clock = Arc::new(ManualClock::at(1_000));
     let timed: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-    let large = EventLogSettings { wal_file_bytes: 1 << 20, close_ms_max: 5_000, ..EventLogSettings::default() };
+    let large = EventLogSettings { wal_file_bytes: 1 << 20, close_ms_max: 5_000, ..EventLogSettings::shipped() };
     let open = |disk: &SimulatedDisk| {
         let clock = Arc::clone(&timed);
         EmbeddedLog::open_on(Arc::new(disk.clone()), &root(), large.clone(), clock, Metrics::default(), None).unwrap()

@@ -20,7 +20,7 @@ pub(crate) fn small() -> EventLogSettings {
         tail_bytes_max: 64 * 1024,
         tail_cache_bytes_max: 1024,
         retention_check_interval_ms: 5,
-        ..EventLogSettings::default()
+        ..EventLogSettings::shipped()
     }
 }
 

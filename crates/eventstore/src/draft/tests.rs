@@ -22,7 +22,7 @@ fn proposal(name: &str, expected: ExpectedVersion, ids: &[u128], command: Option
 
 #[test]
 fn decisions_build_on_each_other() {
-    let index = Index::new(&EventStoreSettings::default());
+    let index = Index::new(&EventStoreSettings::shipped());
     let mut draft = Draft::new(&index);
     let cases = [
         (proposal("s", NoStream, &[1, 2], None), "append 0..=1"),
@@ -46,5 +46,5 @@ fn decisions_build_on_each_other() {
     assert!(draft.touches(&StreamName::new("s").unwrap()));
     assert!(!draft.touches(&StreamName::new("none").unwrap()));
     drop(draft);
-    assert_eq!(index, Index::new(&EventStoreSettings::default()), "a draft changes nothing underneath");
+    assert_eq!(index, Index::new(&EventStoreSettings::shipped()), "a draft changes nothing underneath");
 }

@@ -85,7 +85,7 @@ async fn the_same_append_again_gives_the_same_answer() {
 
 #[tokio::test]
 async fn an_id_that_left_the_window_is_not_remembered() {
-    let scene = Scene::with(EventStoreSettings { idempotence_window_events: 2, ..EventStoreSettings::default() }).await;
+    let scene = Scene::with(EventStoreSettings { idempotence_window_events: 2, ..EventStoreSettings::shipped() }).await;
     for number in 1..=3 {
         append(&scene, Any, &[number]).await;
     }
@@ -216,7 +216,7 @@ async fn concurrent_appends_share_commits() {
 
 #[tokio::test]
 async fn a_batch_has_a_limit() {
-    let settings = EventStoreSettings { batch_bytes: 4096, ..EventStoreSettings::default() };
+    let settings = EventStoreSettings { batch_bytes: 4096, ..EventStoreSettings::shipped() };
     let scene = Arc::new(Scene::with(settings).await);
     let large = NewEvent::new("large", format!("\"{}\"", "x".repeat(3000)));
     let tasks: Vec<_> = (0..10)
@@ -238,7 +238,7 @@ async fn bad_events_are_refused_at_the_door() {
         event_bytes_max: 100,
         events_per_append_max: 3,
         append_bytes_max: 4000,
-        ..EventStoreSettings::default()
+        ..EventStoreSettings::shipped()
     };
     let scene = Scene::with(settings).await;
     let good = || NewEvent::new("good", "{}");

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(super) fn aggregates(scene: &Scene) -> Aggregates {
-    let aggregates = Aggregates::new(Arc::clone(&scene.store), AggregatesSettings::default()).unwrap();
+    let aggregates = Aggregates::new(Arc::clone(&scene.store), AggregatesSettings::shipped()).unwrap();
     aggregates.register("flight", Flights).unwrap();
     aggregates
 }

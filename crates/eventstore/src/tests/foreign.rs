@@ -151,7 +151,7 @@ async fn a_topic_that_cannot_hold_a_store_is_refused() {
         let log = Arc::new(MemoryLog::default());
         log.create_topic(TopicSpec { name: TopicName::new("events").unwrap(), partitions, settings }).await.unwrap();
         let clock = Arc::new(model::ManualClock::default());
-        let opened = EventStore::open(log, EventStoreSettings::default(), clock, Metrics::default()).await;
+        let opened = EventStore::open(log, EventStoreSettings::shipped(), clock, Metrics::default()).await;
         let error = opened.err().unwrap();
         assert!(error.message().contains(reason), "{error}");
         assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -164,7 +164,7 @@ async fn a_topic_with_smaller_batches_makes_smaller_appends() {
     let settings = TopicSettings { message_bytes_max: 4096, ..TopicSettings::default() };
     log.create_topic(TopicSpec { name: TopicName::new("events").unwrap(), partitions: 1, settings }).await.unwrap();
     let clock = Arc::new(model::ManualClock::default());
-    let store = EventStore::open(log, EventStoreSettings::default(), clock, Metrics::default()).await.unwrap();
+    let store = EventStore::open(log, EventStoreSettings::shipped(), clock, Metrics::default()).await.unwrap();
     assert!(store.append(&stream("s"), Any, vec![event(1), event(2)]).await.is_ok());
     let error = store.append(&stream("s"), Any, vec![event(3), event(4), event(5)]).await.unwrap_err();
     assert!(error.to_string().contains("over the limit of 3072"), "{error}");

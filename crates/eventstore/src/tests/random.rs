@@ -168,7 +168,7 @@ async fn compare(scene: &Scene, model: &Model) {
 
 fn small() -> EventStoreSettings {
     // Small reads and a small cache, so that their borders are met.
-    EventStoreSettings { read_bytes: 2000, cache_bytes: 6000, ..EventStoreSettings::default() }
+    EventStoreSettings { read_bytes: 2000, cache_bytes: 6000, ..EventStoreSettings::shipped() }
 }
 
 proptest! {

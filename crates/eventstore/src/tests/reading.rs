@@ -70,7 +70,7 @@ async fn everything_given_is_given_back() {
 
 #[tokio::test]
 async fn streams_are_read_both_ways() {
-    let scene = ten_events(EventStoreSettings::default()).await;
+    let scene = ten_events(EventStoreSettings::shipped()).await;
     let cases: [(&str, u64, Direction, usize, &[u128]); 9] = [
         ("even", 0, Forward, 100, &[0, 2, 4, 6, 8]),
         ("even", 3, Forward, 100, &[6, 8]),
@@ -97,7 +97,7 @@ async fn pages_are_bounded_and_complete() {
         page_bytes_max: size_of::<RecordedEvent>() + 1,
         read_bytes: 1,
         cache_bytes: 0,
-        ..EventStoreSettings::default()
+        ..EventStoreSettings::shipped()
     };
     let scene = ten_events(settings).await;
     let mut forward = Vec::new();
@@ -125,7 +125,7 @@ async fn pages_are_bounded_and_complete() {
 
 #[tokio::test]
 async fn all_events_are_read_from_an_offset() {
-    let scene = ten_events(EventStoreSettings::default()).await;
+    let scene = ten_events(EventStoreSettings::shipped()).await;
     for (from, count_max, expected, next) in [
         (0, 100, 0..10, 10),
         (7, 100, 7..10, 10),
@@ -142,7 +142,7 @@ async fn all_events_are_read_from_an_offset() {
 
 #[tokio::test]
 async fn neighbours_are_read_together_and_again_from_the_cache() {
-    let scene = ten_events(EventStoreSettings::default()).await;
+    let scene = ten_events(EventStoreSettings::shipped()).await;
     let before = scene.log.reads.load(Ordering::SeqCst);
     for _ in 0..3 {
         scene.store.read_stream(&stream("even"), 0, Forward, 100).await.unwrap();
@@ -186,7 +186,7 @@ async fn next(subscription: &mut Subscription) -> String {
 
 #[tokio::test]
 async fn a_subscription_catches_up_and_goes_on_live() {
-    let settings = EventStoreSettings { subscription_queue_events: 2, ..EventStoreSettings::default() };
+    let settings = EventStoreSettings { subscription_queue_events: 2, ..EventStoreSettings::shipped() };
     let scene = ten_events(settings).await;
     let mut subscription = scene.store.subscribe_all(3);
     for number in 3..10 {
@@ -205,7 +205,7 @@ async fn a_subscription_catches_up_and_goes_on_live() {
 
 #[tokio::test]
 async fn a_subscription_waits_for_a_position_to_come() {
-    let scene = ten_events(EventStoreSettings::default()).await;
+    let scene = ten_events(EventStoreSettings::shipped()).await;
     let mut subscription = scene.store.subscribe_all(12);
     assert_eq!(next(&mut subscription).await, "caught up at events/0:12");
     for number in 10..13 {
@@ -216,7 +216,7 @@ async fn a_subscription_waits_for_a_position_to_come() {
 
 #[tokio::test]
 async fn a_subscription_sees_nothing_before_it_is_durable() {
-    let scene = Arc::new(ten_events(EventStoreSettings::default()).await);
+    let scene = Arc::new(ten_events(EventStoreSettings::shipped()).await);
     let mut subscription = scene.store.subscribe_all(10);
     assert_eq!(next(&mut subscription).await, "caught up at events/0:10");
     let gate = scene.log.gate.write().await;
@@ -234,7 +234,7 @@ async fn a_subscription_sees_nothing_before_it_is_durable() {
 
 #[tokio::test]
 async fn a_reader_waits_for_a_position_to_come() {
-    let scene = ten_events(EventStoreSettings::default()).await;
+    let scene = ten_events(EventStoreSettings::shipped()).await;
     let at = |offset| scene.store.positions_at(offset);
     scene.store.wait_for(&at(10)).await.unwrap();
     scene.store.wait_for(&"other/0:99".parse().unwrap()).await.unwrap();
@@ -261,7 +261,7 @@ async fn a_reader_waits_for_a_position_to_come() {
 
 #[tokio::test]
 async fn a_subscription_is_a_stream() {
-    let scene = ten_events(EventStoreSettings::default()).await;
+    let scene = ten_events(EventStoreSettings::shipped()).await;
     let deliveries: Vec<_> = scene.store.subscribe_all(8).take(3).collect().await;
     assert_eq!(deliveries.len(), 3);
     assert!(matches!(deliveries.last(), Some(Ok(Delivery::CaughtUp(_)))));

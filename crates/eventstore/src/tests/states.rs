@@ -96,7 +96,7 @@ proptest! {
 
 async fn compare_with_plain_fold(steps: Vec<(usize, u32, bool, u64)>) {
     let scene = Scene::new().await;
-    let settings = AggregatesSettings { cached_states: 2, ..AggregatesSettings::default() };
+    let settings = AggregatesSettings { cached_states: 2, ..AggregatesSettings::shipped() };
     let aggregates = Aggregates::new(Arc::clone(&scene.store), settings).unwrap();
     aggregates.register("flight", Flights).unwrap();
     let mut events: [Vec<FlightEvent>; 3] = Default::default();

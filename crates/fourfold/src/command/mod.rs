@@ -5,6 +5,7 @@ pub(crate) mod dev;
 mod events;
 mod produce;
 mod replay;
+mod settings;
 mod shell;
 mod sql;
 mod status;
@@ -30,6 +31,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Demo(arguments) => crate::demo::run(arguments, as_json).await,
         Command::Dev(arguments) => dev::run(arguments, as_json).await,
+        Command::Settings(arguments) => settings::run(&arguments, as_json),
         Command::Topic(arguments) => topic::run(arguments, as_json).await,
         Command::Produce(arguments) => produce::run(arguments, as_json).await,
         Command::Tail(arguments) => tail::run(arguments, as_json).await,

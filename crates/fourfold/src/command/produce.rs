@@ -34,7 +34,7 @@ pub(crate) async fn run(arguments: ProduceArguments, as_json: bool) -> Result<()
     let topic = TopicName::new(&arguments.topic)?;
     let client = Client::connect(&arguments.door.kafka).await?;
     topic::find(&client, &topic).await?;
-    let settings = ProducerSettings::default();
+    let settings = ProducerSettings::shipped();
     let mut lines = Lines::new(open(arguments.file).await?, settings.buffered_bytes_max);
     let mut sending = Sending {
         topic,

@@ -81,7 +81,7 @@ impl Feed {
         let topic = TopicName::new(topic)?;
         let client = Client::connect(kafka).await?;
         client.create_topic(&topic, partitions, &TopicSettings::default()).await?;
-        let producer = Producer::start(&client, ProducerSettings::default()).await?;
+        let producer = Producer::start(&client, ProducerSettings::shipped()).await?;
         let (arrivals, first_late, late) = arrivals(flights);
         // Before any clock runs: what is measured is Kafka and the views.
         let records = arrivals.iter().map(record).collect::<Result<_>>()?;

@@ -93,7 +93,7 @@ async fn start(directory: &Path) -> Result<Server> {
             ports::PG => ("PostgreSQL", server.pg_address()),
             _ => ("HTTP", server.http_address()),
         };
-        say(format!("port {} is taken: {name} clients connect to {address}", taken.port));
+        say(format!("port {} is taken: {name} clients connect to {address}", taken.port()));
     }
     Ok(server)
 }

@@ -28,7 +28,7 @@ fn source() -> SourceDefinition {
 }
 
 async fn open_log(directory: &Path) -> Arc<EmbeddedLog> {
-    let settings = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::default() };
+    let settings = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::shipped() };
     let log = EmbeddedLog::open(directory, settings, Arc::new(SystemClock), Metrics::default()).await.unwrap();
     if log.topic("readings").is_none() {
         log.create_topic(TopicSpec::new(TopicName::new("readings").unwrap(), 2)).await.unwrap();
@@ -54,7 +54,7 @@ fn settings() -> CaptureSettings {
         retry_delay: Duration::from_millis(5),
         retry_delay_max: Duration::from_millis(20),
         maintenance_interval_commits: 3,
-        ..CaptureSettings::default()
+        ..CaptureSettings::shipped()
     }
 }
 

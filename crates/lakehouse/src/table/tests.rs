@@ -185,7 +185,7 @@ async fn a_snapshot_stays_what_it_was() {
     let none = table.snapshot(Some(&Positions::new())).await.unwrap();
     let epoch = epoch("", "readings/0:30,readings/2:5");
     table.commit(rows_of(&epoch), &epoch).await.unwrap();
-    let done = table.maintain(&MaintenanceSettings::default()).await.unwrap();
+    let done = table.maintain(&MaintenanceSettings::shipped()).await.unwrap();
     assert_eq!((done.files_merged, done.files_written), (7, 1));
 
     check_rows(&all, &at("readings/0:24,readings/1:6")).await;
@@ -264,7 +264,7 @@ async fn capture(store: &Arc<dyn ObjectStore>, end: &Positions, step: i64) -> mo
         let epoch = Epoch::new(from, to)?;
         table.commit(rows_of(&epoch), &epoch).await?;
     }
-    table.maintain(&MaintenanceSettings::default()).await?;
+    table.maintain(&MaintenanceSettings::shipped()).await?;
     Ok(())
 }
 
@@ -342,7 +342,7 @@ async fn run_against_model(steps: Vec<Step>) {
         match step {
             Step::Reopen => table = open(&store).await,
             Step::Maintain => {
-                table.maintain(&MaintenanceSettings::default()).await.unwrap();
+                table.maintain(&MaintenanceSettings::shipped()).await.unwrap();
             }
             Step::Commit(ranges) => {
                 let place = |partition: &i32| model::TopicPartition::new(definition().topic, *partition);

@@ -322,7 +322,7 @@ async fn a_view_that_cannot_be_started_stops_nothing_else() {
 async fn check_catalogue(product: &Product) {
     let definitions: Arc<dyn Definitions> = Arc::clone(&product.deployment) as _;
     let metrics = product.parts.metrics.clone();
-    let service = SqlService::new(Arc::clone(&product.views), definitions, SqlSettings::default(), metrics).unwrap();
+    let service = SqlService::new(Arc::clone(&product.views), definitions, SqlSettings::shipped(), metrics).unwrap();
     let session = service.session(Principal::anonymous());
     for listed in ["SELECT relname FROM pg_class", "SELECT attname FROM pg_attribute", "TABLE information_schema.views"]
     {

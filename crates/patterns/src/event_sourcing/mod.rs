@@ -24,11 +24,12 @@ pub const FLIGHT: &str = "flight";
 pub async fn open(
     log: Arc<dyn EventLog>,
     settings: EventStoreSettings,
+    aggregates: AggregatesSettings,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 ) -> Result<(Arc<EventStore>, Arc<Aggregates>)> {
     let store = EventStore::open(log, settings, clock, metrics).await?;
-    let aggregates = Aggregates::new(Arc::clone(&store), AggregatesSettings::default())?;
+    let aggregates = Aggregates::new(Arc::clone(&store), aggregates)?;
     aggregates.register(FLIGHT, Flight)?;
     Ok((store, Arc::new(aggregates)))
 }

@@ -198,7 +198,7 @@ impl Layered {
         let (log, dead_letters) = (Arc::clone(&self.parts.log), Arc::clone(&self.parts.dead_letters));
         let from = self.merged.reach().positions();
         let mut reader = SourceReader::open(log, dead_letters, self.plan.source(), from, None, reader)?;
-        let mut epochs = interval(self.parts.settings.epoch_interval);
+        let mut epochs = interval(self.parts.settings.lambda.epoch_interval);
         epochs.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let event = tokio::select! {

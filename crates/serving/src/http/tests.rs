@@ -45,7 +45,7 @@ struct Door {
 
 impl Door {
     async fn open() -> Self {
-        Self::open_with(HttpSettings { listen: ([127, 0, 0, 1], 0).into(), ..HttpSettings::default() }).await
+        Self::open_with(HttpSettings { port: 0, ..HttpSettings::shipped() }).await
     }
 
     async fn open_with(settings: HttpSettings) -> Self {
@@ -54,7 +54,7 @@ impl Door {
         let clock = Arc::new(ManualClock::at(NOW_MS));
         let log = EmbeddedLog::open(
             directory.path(),
-            EventLogSettings::default(),
+            EventLogSettings::shipped(),
             Arc::clone(&clock) as Arc<dyn model::Clock>,
             metrics.clone(),
         )
@@ -63,19 +63,19 @@ impl Door {
         let dynamic: Arc<dyn EventLog> = Arc::clone(&log) as Arc<dyn EventLog>;
         let store = EventStore::open(
             Arc::clone(&dynamic),
-            EventStoreSettings::default(),
+            EventStoreSettings::shipped(),
             Arc::clone(&clock) as Arc<dyn model::Clock>,
             metrics.clone(),
         )
         .await
         .unwrap();
-        let aggregates = Aggregates::new(Arc::clone(&store), AggregatesSettings::default()).unwrap();
+        let aggregates = Aggregates::new(Arc::clone(&store), AggregatesSettings::shipped()).unwrap();
         aggregates.register("gate", Gate).unwrap();
         let views = Views::new(metrics.clone());
         let view = Arc::new(board());
         views.publish("board", Arc::clone(&view) as Arc<dyn crate::views::Relation>);
         let sql =
-            SqlService::new(Arc::clone(&views), Arc::new(Nothing), SqlSettings::default(), metrics.clone()).unwrap();
+            SqlService::new(Arc::clone(&views), Arc::new(Nothing), SqlSettings::shipped(), metrics.clone()).unwrap();
         let part = |name: &str| Part { name: name.to_owned(), ready: true, note: None };
         let doors = Doors {
             log: dynamic,

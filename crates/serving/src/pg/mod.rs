@@ -21,10 +21,12 @@ mod frame;
 mod parameters;
 mod respond;
 mod server;
+mod settings;
 mod simple;
 mod startup;
 
-pub use server::{PgServer, PgSettings, start};
+pub use server::{PgServer, start};
+pub use settings::PgSettings;
 
 #[cfg(test)]
 mod tests;

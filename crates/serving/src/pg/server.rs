@@ -1,6 +1,6 @@
 //! The listener: accepts connections up to a limit and ends them when the server stops.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use model::{Error, Principal, Result};
 use tokio::{
@@ -10,36 +10,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{cancel::Cancels, connection::Connection, conversation::Conversation};
+use super::{cancel::Cancels, connection::Connection, conversation::Conversation, settings::PgSettings};
 use crate::sql::SqlService;
 
 /// Connections whose client has not said yet who it is, beside those that have a place; one more is dropped without a
 /// word.
 const STARTING_MAX: usize = 256;
-
-/// Where the door is and how many may come in.
-#[derive(Clone, Debug)]
-pub struct PgSettings {
-    /// The address to listen on; port 0 for any that is free.
-    pub listen: SocketAddr,
-    /// Connections at a time; one more gets an error.
-    pub connections_max: usize,
-    /// How long a client may take to say who it is, and a cancel request to come.
-    pub startup_timeout: Duration,
-    /// Named prepared statements a connection.
-    pub prepared_statements_max: usize,
-}
-
-impl Default for PgSettings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 5433)),
-            connections_max: 100,
-            startup_timeout: Duration::from_secs(10),
-            prepared_statements_max: 1_000,
-        }
-    }
-}
 
 /// A door that is open.
 #[derive(Debug)]
@@ -55,11 +31,11 @@ pub struct PgServer {
 /// [`Unavailable`](model::ErrorKind::Unavailable) when the address cannot be listened on.
 pub async fn start(settings: PgSettings, sql: Arc<SqlService>) -> Result<PgServer> {
     let cannot_listen = |e: io::Error| {
-        Error::unavailable(format!("cannot listen for PostgreSQL clients on {}", settings.listen))
+        Error::unavailable(format!("cannot listen for PostgreSQL clients on {}", settings.listen()))
             .with_hint("another program may hold the port: choose another one, or stop that program")
             .with_source(e)
     };
-    let listener = TcpListener::bind(settings.listen).await.map_err(cannot_listen)?;
+    let listener = TcpListener::bind(settings.listen()).await.map_err(cannot_listen)?;
     let local_addr = listener.local_addr().map_err(|e| Error::internal("a listener has no address").with_source(e))?;
     let (stop, stopped) = oneshot::channel();
     let accepting = tokio::spawn(accept(listener, settings, sql, stopped));

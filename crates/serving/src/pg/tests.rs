@@ -12,8 +12,8 @@ use super::{PgServer, PgSettings, start};
 use crate::{fixture::Fixture, sql::SqlSettings};
 
 async fn open(settings: PgSettings) -> (Fixture, PgServer) {
-    let fixture = Fixture::with_settings(SqlSettings { statement_timeout: Duration::ZERO, ..SqlSettings::default() });
-    let server = start(PgSettings { listen: ([127, 0, 0, 1], 0).into(), ..settings }, Arc::clone(&fixture.sql)).await;
+    let fixture = Fixture::with_settings(SqlSettings { statement_timeout: Duration::ZERO, ..SqlSettings::shipped() });
+    let server = start(PgSettings { port: 0, ..settings }, Arc::clone(&fixture.sql)).await;
     (fixture, server.unwrap())
 }
 
@@ -137,7 +137,7 @@ fn values(messages: &[Message]) -> Vec<Vec<Option<Vec<u8>>>> {
 
 #[tokio::test]
 async fn the_simple_protocol_answers_statement_by_statement() {
-    let (_fixture, server) = open(PgSettings::default()).await;
+    let (_fixture, server) = open(PgSettings::shipped()).await;
     let mut wire = Wire::connect(&server).await;
     // The Positions come before the rows that reflect them, and only when they have changed.
     let cases = [
@@ -168,7 +168,7 @@ async fn the_simple_protocol_answers_statement_by_statement() {
 
 #[tokio::test]
 async fn the_extended_protocol_binds_describes_and_hands_out_portions() {
-    let (_fixture, server) = open(PgSettings::default()).await;
+    let (_fixture, server) = open(PgSettings::shipped()).await;
     let mut wire = Wire::connect(&server).await;
     for sql in [
         "SELECT hour, flights FROM hours WHERE carrier = $1 AND hour = $2",
@@ -201,7 +201,7 @@ async fn the_extended_protocol_binds_describes_and_hands_out_portions() {
 
 #[tokio::test]
 async fn bad_messages_end_in_errors_and_the_connection_goes_on() {
-    let (_fixture, server) = open(PgSettings { prepared_statements_max: 2, ..PgSettings::default() }).await;
+    let (_fixture, server) = open(PgSettings { prepared_statements_max: 2, ..PgSettings::shipped() }).await;
     let mut wire = Wire::connect(&server).await;
     let two_columns = "SELECT carrier, total FROM totals WHERE total > $1";
     type Case<'a> = (&'a str, &'a [&'a str], &'a [i16], i32, &'a str);
@@ -240,7 +240,7 @@ async fn bad_messages_end_in_errors_and_the_connection_goes_on() {
 
 #[tokio::test]
 async fn hostile_bytes_cost_their_sender_the_connection_and_nobody_else() {
-    let (_fixture, server) = open(PgSettings::default()).await;
+    let (_fixture, server) = open(PgSettings::shipped()).await;
     let mut steady = Wire::connect(&server).await;
     let openings: &[&[u8]] = &[
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -279,7 +279,7 @@ async fn hostile_bytes_cost_their_sender_the_connection_and_nobody_else() {
 
 #[tokio::test]
 async fn a_failed_transaction_takes_its_end_alone() {
-    let (_fixture, server) = open(PgSettings::default()).await;
+    let (_fixture, server) = open(PgSettings::shipped()).await;
     let mut wire = Wire::connect(&server).await;
     for (text, expected, status) in [
         ("BEGIN", "", b'T'),
@@ -302,7 +302,7 @@ async fn a_failed_transaction_takes_its_end_alone() {
 
 #[tokio::test]
 async fn a_cancel_request_finds_its_connection_by_its_secret() {
-    let (_fixture, server) = open(PgSettings::default()).await;
+    let (_fixture, server) = open(PgSettings::shipped()).await;
     let mut wire = Wire::connect(&server).await;
     let endless = "SELECT count(*) FROM hours a JOIN hours b ON a.flights + b.flights > 3 \
                    JOIN hours c ON b.flights + c.flights > 3";
@@ -325,7 +325,7 @@ async fn a_cancel_request_finds_its_connection_by_its_secret() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_told_so() {
-    let (_fixture, server) = open(PgSettings { connections_max: 1, ..PgSettings::default() }).await;
+    let (_fixture, server) = open(PgSettings { connections_max: 1, ..PgSettings::shipped() }).await;
     let first = Wire::connect(&server).await;
     let mut second = Wire::raw(&server).await;
     second.startup().await;
@@ -345,7 +345,7 @@ async fn one_connection_too_many_is_told_so() {
 #[tokio::test]
 async fn connections_that_never_begin_take_no_place_and_end() {
     let startup_timeout = Duration::from_millis(300);
-    let (_fixture, server) = open(PgSettings { connections_max: 1, startup_timeout, ..PgSettings::default() }).await;
+    let (_fixture, server) = open(PgSettings { connections_max: 1, startup_timeout, ..PgSettings::shipped() }).await;
     let mut half_open = Vec::new();
     for sent in [&b""[..], b"\0", b"\0\0\0\x08\x04\xd2\x16\x2f", b"\0\0\0\x20\0\x03"].repeat(10) {
         let mut wire = Wire::raw(&server).await;
@@ -363,7 +363,7 @@ async fn connections_that_never_begin_take_no_place_and_end() {
 
 #[tokio::test]
 async fn a_message_that_is_none_is_answered_with_an_error() {
-    let (_fixture, server) = open(PgSettings::default()).await;
+    let (_fixture, server) = open(PgSettings::shipped()).await;
     let mut wire = Wire::connect(&server).await;
     wire.send(b'Q', b"SELECT 1").await;
     assert_eq!(code(&wire.until_ready().await), "08P01");
@@ -407,7 +407,7 @@ async fn a_message_that_is_none_is_answered_with_an_error() {
 /// What psql prints for its commands and for statements. Without psql there is nothing to try.
 #[tokio::test]
 async fn psql_finds_its_way() {
-    let (_fixture, server) = open(PgSettings::default()).await;
+    let (_fixture, server) = open(PgSettings::shipped()).await;
     let cases: &[(&str, &[&str])] = &[
         (r"\d", &["public|departures|table|", "public|hours|view|", "public|totals|view|"]),
         (r"\dt", &["public|departures|table|"]),

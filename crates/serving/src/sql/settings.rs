@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// Limits and defaults of SQL.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct SqlSettings {
     /// How long a statement may run, planning and result together; zero for no limit. A session can change it with
     /// `SET statement_timeout`.
+    #[serde(rename = "statement_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub statement_timeout: Duration,
     /// How long a query waits for `fourfold.min_position`; a session can change it with
     /// `SET fourfold.min_position_timeout_ms`.
+    #[serde(rename = "min_position_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub min_position_timeout: Duration,
     /// Bytes that all queries together may hold for sorts, joins and aggregates.
     pub query_memory_bytes_max: usize,
@@ -23,16 +27,10 @@ pub struct SqlSettings {
     pub cursors_max: usize,
 }
 
-impl Default for SqlSettings {
-    fn default() -> Self {
-        Self {
-            statement_timeout: Duration::from_secs(60),
-            min_position_timeout: Duration::from_secs(10),
-            query_memory_bytes_max: 512 * 1024 * 1024,
-            query_threads: 4,
-            query_partitions: 2,
-            statement_bytes_max: 1024 * 1024,
-            cursors_max: 16,
-        }
+impl SqlSettings {
+    /// As shipped: the section `sql` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("sql")
     }
 }

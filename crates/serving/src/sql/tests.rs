@@ -427,7 +427,7 @@ async fn variables_follow_the_transaction() {
 
 #[tokio::test]
 async fn a_cursor_hands_out_every_row_once() {
-    let fixture = Fixture::with_settings(SqlSettings { cursors_max: 2, ..SqlSettings::default() });
+    let fixture = Fixture::with_settings(SqlSettings { cursors_max: 2, ..SqlSettings::shipped() });
     let session = fixture.sql.session(Principal::anonymous());
     check(&session, "BEGIN", &["BEGIN"]).await;
     check(&session, "DECLARE c NO SCROLL CURSOR FOR SELECT hour FROM hours WHERE carrier = 'AA'", &["DECLARE CURSOR"])

@@ -6,6 +6,7 @@ use arrow::array::{Int64Array, RecordBatch};
 use eventlog::{EventLog, StoredBatch};
 use futures::{FutureExt, future::select_all};
 use model::{Offset, Positions, TopicPartition};
+use serde::Deserialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -20,15 +21,17 @@ use crate::{
 };
 
 /// How a reader reads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct ReaderSettings {
     /// How much of one partition is read at a time, in bytes of the log.
     pub read_bytes_max: usize,
 }
 
-impl Default for ReaderSettings {
-    fn default() -> Self {
-        Self { read_bytes_max: 1024 * 1024 }
+impl ReaderSettings {
+    /// As shipped: the section `views` of `config/default.toml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        settings::section("views")
     }
 }
 

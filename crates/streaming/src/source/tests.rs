@@ -282,7 +282,7 @@ async fn a_reader_is_fair_and_ends_where_it_is_told() {
 #[tokio::test]
 async fn a_reader_waits_for_records_and_nothing_is_lost_when_it_is_interrupted() {
     let (log, source) = (log_with("s", 2).await, source("CREATE SOURCE s (a INT)"));
-    let mut reader = open(&log, &source, Positions::new(), None, ReaderSettings::default()).unwrap();
+    let mut reader = open(&log, &source, Positions::new(), None, ReaderSettings::shipped()).unwrap();
     for i in 0..50 {
         // Nothing is there yet: the future is dropped while it waits.
         assert!(futures::FutureExt::now_or_never(reader.next()).is_none());
@@ -297,7 +297,7 @@ async fn a_reader_waits_for_records_and_nothing_is_lost_when_it_is_interrupted()
     }
     log.delete_topic(&TopicName::new("s").unwrap()).await.unwrap();
     assert!(reader.next().await.is_err(), "the topic is gone");
-    assert!(open(&log, &source, Positions::new(), None, ReaderSettings::default()).is_err());
+    assert!(open(&log, &source, Positions::new(), None, ReaderSettings::shipped()).is_err());
 }
 
 #[tokio::test]
@@ -323,7 +323,7 @@ async fn a_bad_record_is_in_the_dead_letter_topic_before_the_reader_is_past_it()
     log.create_topic(small_limit).await.unwrap();
     let records = vec![record("k1", "{\"a\": 1}"), record("k2", "{\"a\": \"bad\"}"), record("k3", "nonsense")];
     log.append(&place("s", 0), batch(records), Acks::Durable).await.unwrap();
-    let settings = ReaderSettings::default;
+    let settings = ReaderSettings::shipped;
     let mut reader = open(&log, &source, Positions::new(), None, settings()).unwrap();
     let read = reader.next().await.unwrap().unwrap();
     assert_eq!((read.rows.num_rows(), read.rejected_records), (1, 2));
@@ -359,7 +359,7 @@ async fn a_reader_does_not_pass_a_bad_record_that_could_not_be_kept() {
     let (log, source) = (log_with("s", 1).await, source("CREATE SOURCE s (a INT)"));
     let records = vec![record("k1", "{\"a\": 1}"), record("k2", "nonsense")];
     log.append(&place("s", 0), batch(records), Acks::Durable).await.unwrap();
-    let settings = ReaderSettings::default();
+    let settings = ReaderSettings::shipped();
     let mut reader = open(&log, &source, Positions::new(), None, settings).unwrap();
     log.refuse(Some(dead_letter_topic(&source.topic).unwrap()));
     for _ in 0..2 {

@@ -361,7 +361,7 @@ async fn what_a_task_fails_with_is_told() {
         checkpoints: None,
         start: Positions::new(),
         until: None,
-        settings: ViewTaskSettings::default(),
+        settings: ViewTaskSettings::shipped(),
         metrics: Metrics::default(),
     };
     let refused = task(&log).spawn(|_, _| Err(model::Error::conflict("not now"))).await.unwrap().wait().await;

@@ -89,6 +89,6 @@ fn dead_letters_of(log: &Arc<EmbeddedLog>) -> Arc<DeadLetters> {
 }
 
 async fn open(directory: &TempDir, clock: &Arc<ManualClock>) -> Arc<EmbeddedLog> {
-    let settings = EventLogSettings::default();
+    let settings = EventLogSettings::shipped();
     EmbeddedLog::open(directory.path(), settings, Arc::clone(clock) as _, Metrics::default()).await.unwrap()
 }

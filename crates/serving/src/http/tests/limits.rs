@@ -16,7 +16,7 @@ use super::{
 };
 
 fn settings() -> HttpSettings {
-    HttpSettings { listen: ([127, 0, 0, 1], 0).into(), ..HttpSettings::default() }
+    HttpSettings { port: 0, ..HttpSettings::shipped() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

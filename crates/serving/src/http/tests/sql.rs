@@ -173,12 +173,7 @@ async fn a_time_that_has_no_text_is_refused_and_not_written_as_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_over_the_limit_is_refused_or_broken_off_but_never_cut() {
-    let settings = HttpSettings {
-        listen: ([127, 0, 0, 1], 0).into(),
-        answer_rows_max: 10,
-        stream_bytes_max: 100_000,
-        ..HttpSettings::default()
-    };
+    let settings = HttpSettings { port: 0, answer_rows_max: 10, stream_bytes_max: 100_000, ..HttpSettings::shipped() };
     let door = Door::open_with(settings).await;
     let to = door.server.local_addr;
     let query =
@@ -201,8 +196,7 @@ async fn an_answer_over_the_limit_is_refused_or_broken_off_but_never_cut() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_over_the_limit_of_bytes_is_refused() {
-    let settings =
-        HttpSettings { listen: ([127, 0, 0, 1], 0).into(), answer_bytes_max: 1000, ..HttpSettings::default() };
+    let settings = HttpSettings { port: 0, answer_bytes_max: 1000, ..HttpSettings::shipped() };
     let door = Door::open_with(settings).await;
     for (bytes, status) in [(900, 200), (1000, 400)] {
         let body = json!({ "sql": format!("SELECT repeat('x', {bytes}) AS x") }).to_string();

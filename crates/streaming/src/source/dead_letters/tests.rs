@@ -170,7 +170,7 @@ async fn an_append_that_fails_costs_no_letter_and_doubles_none() {
 async fn a_reader_that_is_interrupted_while_a_letter_is_written_does_not_write_it_again() {
     let directory = tempfile::tempdir().unwrap();
     let embedded =
-        EmbeddedLog::open(directory.path(), EventLogSettings::default(), Arc::new(SystemClock), Metrics::default());
+        EmbeddedLog::open(directory.path(), EventLogSettings::shipped(), Arc::new(SystemClock), Metrics::default());
     let embedded = embedded.await.unwrap();
     let log: Arc<dyn EventLog> = Arc::clone(&embedded) as _;
     create(&log).await;
@@ -211,7 +211,7 @@ async fn letters_are_cut_to_what_the_topic_takes() {
     let records = vec![record("k", "bad"); BATCH_BYTES / 500];
     log.append(&place(1), batch(records.clone()), Acks::Durable).await.unwrap();
     let until = Some(end_of(log.as_ref(), "s"));
-    let (letters_of, settings) = (dead_letters(&log), ReaderSettings::default());
+    let (letters_of, settings) = (dead_letters(&log), ReaderSettings::shipped());
     let source = source(SOURCE);
     let reader = SourceReader::open(Arc::clone(&log), letters_of, &source, Positions::new(), until, settings).unwrap();
     read_all(reader).await;

@@ -1,0 +1,62 @@
+//! What every entry of the file has.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{SHIPPED, milliseconds, section, shipped};
+
+#[test]
+fn every_setting_has_its_meaning_beside_it() {
+    for line in SHIPPED.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
+        let meaning = line.split_once(" # ").map(|(_, meaning)| meaning.trim());
+        assert!(meaning.is_some_and(|meaning| !meaning.is_empty()), "{line}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_a_quantity_says_its_unit() {
+    for (section, values) in &shipped() {
+        let values = values.as_table().unwrap();
+        for (key, value) in values.iter().filter(|(_, value)| value.is_integer()) {
+            let named = key.split('_').any(|word| UNITS.contains(&word));
+            assert!(named, "{section}.{key} = {value}: which unit?");
+        }
+    }
+}
+
+// What a number can be a number of.
+const UNITS: &[&str] = &[
+    "ms",
+    "bytes",
+    "port",
+    "rows",
+    "connections",
+    "requests",
+    "partitions",
+    "segments",
+    "producers",
+    "threads",
+    "cursors",
+    "events",
+    "commands",
+    "states",
+    "attempts",
+    "commits",
+    "files",
+    "members",
+    "groups",
+    "statements",
+    "id",
+    "in",
+];
+
+#[test]
+fn a_duration_is_written_in_milliseconds() {
+    #[derive(Deserialize)]
+    struct Log {
+        #[serde(rename = "retention_check_interval_ms", deserialize_with = "milliseconds")]
+        retention_check_interval: Duration,
+    }
+    assert_eq!(section::<Log>("log").retention_check_interval, Duration::from_secs(30));
+}
