@@ -10,7 +10,7 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use broker::client::{Client, Delivery, Producer, ProducerSettings};
+use broker::client::{Client, Delivery, Producer};
 use eventlog::Record;
 use model::{ErrorKind, Positions, TopicName};
 use serde_json::json;
@@ -21,6 +21,7 @@ use self::lines::{Line, Lines};
 use super::topic;
 use crate::cli::ProduceArguments;
 use crate::output::{print, say};
+use crate::settings::Settings;
 use crate::stop::StopSignals;
 use crate::table::count;
 
@@ -32,9 +33,9 @@ const FAILURES_TOLD_MAX: usize = 20;
 /// Sends every line, waits until all are durable, and prints the position after them.
 pub(crate) async fn run(arguments: ProduceArguments, as_json: bool) -> Result<()> {
     let topic = TopicName::new(&arguments.topic)?;
-    let client = Client::connect(&arguments.door.kafka).await?;
+    let Settings { client, producer: settings, .. } = Settings::load(None, std::env::vars(), &[])?;
+    let client = Client::connect_with(&arguments.door.kafka, client).await?;
     topic::find(&client, &topic).await?;
-    let settings = ProducerSettings::shipped();
     let mut lines = Lines::new(open(arguments.file).await?, settings.buffered_bytes_max);
     let mut sending = Sending {
         topic,

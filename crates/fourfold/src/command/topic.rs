@@ -10,11 +10,13 @@ use super::sql;
 use crate::cli::{TopicArguments, TopicCommand};
 use crate::door::{Http, path_segment};
 use crate::output::{print, say};
+use crate::settings::Settings;
 use crate::table::{count, table};
 
 /// Creates, lists, describes or deletes.
 pub(crate) async fn run(arguments: TopicArguments, as_json: bool) -> Result<()> {
-    let client = Client::connect(&arguments.door.kafka).await?;
+    let settings = Settings::load(None, std::env::vars(), &[])?.client;
+    let client = Client::connect_with(&arguments.door.kafka, settings).await?;
     match arguments.command {
         TopicCommand::Create { name, partitions } => create(&client, &name, partitions, as_json).await,
         TopicCommand::List => list(&client.topics().await?, as_json),

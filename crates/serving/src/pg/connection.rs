@@ -11,7 +11,7 @@ use super::{
     backend::Backend,
     cancel::{Cancels, Registration},
     extended::StatementParser,
-    server::PgSettings,
+    settings::PgSettings,
 };
 use crate::sql::{Session, SqlService};
 

@@ -1,6 +1,6 @@
 //! The listener: accepts connections up to a limit and ends them when the server stops.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use model::{Error, Principal, Result};
 use tokio::{
