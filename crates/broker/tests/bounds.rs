@@ -263,7 +263,7 @@ async fn clients_that_do_not_read_are_closed_and_others_are_answered() {
 
 #[tokio::test]
 async fn who_reaches_the_broker_by_any_address_is_told_that_one() {
-    let served = Served::start_with(|settings| settings.listen = ([0, 0, 0, 0], 0).into()).await;
+    let served = Served::start_with(|settings| settings.host = std::net::Ipv4Addr::UNSPECIFIED.into()).await;
     let port = served.broker.local_addr().port();
     for host in ["127.0.0.1", "127.0.0.2"] {
         let mut wire = Wire::connect(&format!("{host}:{port}")).await;
