@@ -10,6 +10,7 @@ pub struct EventStoreSettings {
     #[serde(deserialize_with = "topic_name")]
     pub topic: TopicName,
     /// How many appends may wait for the writer; more of them wait for room.
+    #[serde(rename = "queue_requests_max")]
     pub queue_requests: usize,
     /// How many bytes of records the writer puts into one record batch, when several appends wait. One append is
     /// always one batch, so a larger one makes a larger batch.

@@ -70,7 +70,7 @@ fn a_switch_and_a_list_come_from_the_environment_too() {
 #[test]
 fn every_setting_of_the_file_is_read_by_somebody() {
     // A value of no setting's type: whoever reads the key refuses it.
-    let nothing = toml::Value::Datetime("2013-01-01T00:00:00Z".parse().unwrap());
+    let nothing = toml::Value::Table(toml::Table::new());
     for (section, values) in ::settings::shipped() {
         for key in values.as_table().unwrap().keys() {
             let mut table = ::settings::shipped();
