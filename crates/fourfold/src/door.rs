@@ -1,13 +1,21 @@
-//! [`Http`]: the HTTP door of a running server, as the command line uses it.
+//! The doors of a running server, as the command line uses them: [`kafka`] and [`Http`].
 //!
-//! What it is not: a client library. Records go through [`broker::client`], everything else through here.
+//! What it is not: a client library. Records go through [`broker::client`], everything else through [`Http`].
 
 use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
+use broker::client::Client;
 use serde_json::{Map, Value};
 
-use crate::cli::HttpDoor;
+use crate::cli::{HttpDoor, KafkaDoor};
+use crate::settings::Settings;
+
+/// A client of the Kafka door that the command line names.
+pub(crate) async fn kafka(door: &KafkaDoor) -> Result<Client> {
+    let settings = Settings::load(None, std::env::vars(), &[])?;
+    Ok(Client::connect_with(&door.kafka, settings.client).await?)
+}
 
 /// The HTTP door of a running server.
 pub(crate) struct Http {

@@ -7,11 +7,13 @@
 //!
 //! What must hold: a struct of settings has no other default than the file's, so that tests run what is delivered.
 
+mod entry;
 mod values;
 
 use serde::de::DeserializeOwned;
 use toml::Table;
 
+pub use entry::{Entry, entries};
 pub use values::{ip_address, milliseconds, optional_port, optional_text};
 
 /// The file, as checked in.

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{SHIPPED, milliseconds, section, shipped};
+use super::{entries, milliseconds, section, shipped};
 
 #[test]
 fn every_setting_has_its_meaning_beside_it() {
-    for line in SHIPPED.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
-        let meaning = line.split_once(" # ").map(|(_, meaning)| meaning.trim());
-        assert!(meaning.is_some_and(|meaning| !meaning.is_empty()), "{line}");
+    for entry in entries() {
+        assert!(!entry.meaning.is_empty(), "{entry:?}");
     }
 }
 

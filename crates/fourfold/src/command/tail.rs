@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::topic;
 use crate::cli::{TailArguments, TailStart};
+use crate::door;
 use crate::output::print_bytes;
-use crate::settings::Settings;
 use crate::table::count;
 
 const FETCH_BYTES: usize = 1 << 20;
@@ -25,8 +25,7 @@ const QUEUE_BATCHES: usize = 16;
 /// Prints records until there are enough, or the end, or for ever.
 pub(crate) async fn run(arguments: TailArguments, as_json: bool) -> Result<()> {
     let name = TopicName::new(&arguments.topic)?;
-    let settings = Settings::load(None, std::env::vars(), &[])?.client;
-    let client = Client::connect_with(&arguments.door.kafka, settings).await?;
+    let client = door::kafka(&arguments.door).await?;
     let partitions = chosen(topic::find(&client, &name).await?.partitions, &arguments)?;
     let shape = match (as_json, arguments.positions) {
         (true, _) => Shape::Json,

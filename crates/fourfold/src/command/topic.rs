@@ -8,15 +8,13 @@ use serde_json::json;
 
 use super::sql;
 use crate::cli::{TopicArguments, TopicCommand};
-use crate::door::{Http, path_segment};
+use crate::door::{self, Http, path_segment};
 use crate::output::{print, say};
-use crate::settings::Settings;
 use crate::table::{count, table};
 
 /// Creates, lists, describes or deletes.
 pub(crate) async fn run(arguments: TopicArguments, as_json: bool) -> Result<()> {
-    let settings = Settings::load(None, std::env::vars(), &[])?.client;
-    let client = Client::connect_with(&arguments.door.kafka, settings).await?;
+    let client = door::kafka(&arguments.door).await?;
     match arguments.command {
         TopicCommand::Create { name, partitions } => create(&client, &name, partitions, as_json).await,
         TopicCommand::List => list(&client.topics().await?, as_json),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ::settings::SHIPPED;
+use ::settings::{Entry, entries};
 use model::{Error, Result};
 use toml::{Table, Value};
 
@@ -73,24 +73,17 @@ impl Layers {
 
     /// Each setting with its value, in the order of the default file.
     pub(crate) fn list(&self) -> Vec<Setting> {
-        let mut section = "";
-        let mut settings = Vec::new();
-        for line in SHIPPED.lines() {
-            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-                section = name;
-            } else if let Some((key, rest)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-                let value = self.table.get(section).and_then(|values| values.get(key));
-                let meaning = rest.split_once(" # ").map_or("", |(_, meaning)| meaning.trim());
-                let key = format!("{section}.{key}");
-                settings.push(Setting {
-                    value: value.map(Value::to_string).unwrap_or_default(),
-                    origin: self.origins.get(&key).cloned().unwrap_or_else(|| "default".to_owned()),
-                    meaning: meaning.to_owned(),
-                    key,
-                });
+        let setting = |Entry { section, key, meaning }: Entry| {
+            let value = self.table.get(section).and_then(|values| values.get(key));
+            let key = format!("{section}.{key}");
+            Setting {
+                value: value.map(Value::to_string).unwrap_or_default(),
+                origin: self.origins.get(&key).cloned().unwrap_or_else(|| "default".to_owned()),
+                meaning: meaning.to_owned(),
+                key,
             }
-        }
-        settings
+        };
+        entries().map(setting).collect()
     }
 
     fn overlay_file(&mut self, path: &Path) -> Result<()> {
