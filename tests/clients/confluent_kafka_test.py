@@ -4,7 +4,7 @@ import threading
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
 from doors import KAFKA, equal, unique, wait_until
 
@@ -47,6 +47,46 @@ def topics():
     admin.delete_topics([topic])[topic].result(10)
     wait_until("the deleted topic is gone", lambda: topic not in admin.list_topics(timeout=10).topics)
     print("ok a deleted topic is gone")
+
+
+def refusal(future):
+    try:
+        future.result(10)
+    except KafkaException as error:
+        return error.args[0]
+    raise AssertionError("it was not refused")
+
+
+def topic_settings():
+    topic, asked = unique("settings"), {"segment.bytes": "52428800", "min.insync.replicas": "1", "retention.ms": "3600000"}
+    admin.create_topics([NewTopic(topic, num_partitions=1, config=asked)])[topic].result(30)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    shown = admin.describe_configs([resource])[resource].result(10)
+    equal("a topic's settings are shown as they were asked for", {name: shown[name].value for name in asked}, asked)
+
+    compacted = NewTopic(topic, num_partitions=1, config={"cleanup.policy": "compact"})
+    error = refusal(admin.create_topics([compacted])[topic])
+    equal("that a topic exists is said first", error.code(), KafkaError.TOPIC_ALREADY_EXISTS)
+    other = unique("compacted")
+    compacted = NewTopic(other, num_partitions=1, config={"cleanup.policy": "compact"})
+    error = refusal(admin.create_topics([compacted])[other])
+    equal("what is not served is refused", error.code(), KafkaError.INVALID_CONFIG)
+    assert "cleanup.policy=compact is not served" in error.str(), error.str()
+    print("ok and named")
+
+
+def reasons():
+    producer = Producer({**BASE, "transactional.id": unique("transaction")})
+    try:
+        producer.init_transactions(10)
+        raise AssertionError("transactions are served")
+    except KafkaException as error:
+        assert "transactions are not served" in error.args[0].str(), error.args[0].str()
+    print("ok a transactional producer says that there are no transactions")
+
+    host, port = KAFKA.rsplit(":", 1)
+    broker = admin.list_topics(timeout=10).brokers[1]
+    equal("the advertised address is the one that was reached", (broker.host, broker.port), (host, int(port)))
 
 
 def compression(codec):
@@ -144,6 +184,8 @@ def offsets():
 
 
 topics()
+topic_settings()
+reasons()
 for codec in ["none", "gzip", "snappy", "lz4", "zstd"]:
     compression(codec)
 offsets()

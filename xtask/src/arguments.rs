@@ -13,6 +13,7 @@ usage: cargo xtask COMMAND
   tidy                     only the rules that this repository checks about itself
   settings-page            write docs/settings.md from config/default.toml
   clients [NAME ...]       only the real clients (tests/clients), all of them or those whose name contains NAME
+  scenarios [NAME ...]     only the scenarios (tests/scenarios), all of them or those whose title contains NAME
   crash [OPTIONS]          kill the server at random while clients write, then compare with their ledgers
       --kills N            how many times (default 50)
       --seed S             repeat the kill times of an earlier run
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     SettingsPage,
     /// Only the real clients whose name contains one of these; all when empty.
     Clients(Vec<String>),
+    /// Only the scenarios whose title contains one of these; all when empty.
+    Scenarios(Vec<String>),
     /// The crash harness.
     Crash(CrashSettings),
 }
@@ -53,6 +56,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command> {
         "tidy" => Command::Tidy,
         "settings-page" => Command::SettingsPage,
         "clients" => return Ok(Command::Clients(rest.to_vec())),
+        "scenarios" => return Ok(Command::Scenarios(rest.to_vec())),
         "crash" => return Ok(Command::Crash(crash_settings(rest)?)),
         other => bail!("there is no command {other:?}"),
     };

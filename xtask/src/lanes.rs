@@ -10,7 +10,8 @@ use crate::paths::Paths;
 use crate::process::{self, Running};
 use crate::report::Report;
 use crate::{
-    cargo_tests, clients as real_clients, crash as crash_harness, settings_page as settings, setup, tidy as rules,
+    cargo_tests, clients as real_clients, crash as crash_harness, scenarios as documents, settings_page as settings,
+    setup, tidy as rules,
 };
 
 /// The crates that build without DataFusion: the quick inner loop.
@@ -30,6 +31,7 @@ pub(crate) fn test(report: &mut Report) -> Result<()> {
         cargo_tests::run(report, paths.cargo().args(["test", "--workspace", "--no-fail-fast"]))
     });
     report.step("real clients", |report| real_clients::run(report, &paths, &[]));
+    report.step("scenarios", |report| documents::run(report, &paths, &[]));
     report.step("the README's demo", |report| demo(report, &paths));
     Ok(())
 }
@@ -70,6 +72,14 @@ pub(crate) fn clients(report: &mut Report, names: &[String]) -> Result<()> {
     let paths = Paths::find()?;
     set_up(report, &paths, &["Debian packages", "Python packages", "npm packages"]);
     report.step("real clients", |report| real_clients::run(report, &paths, names));
+    Ok(())
+}
+
+/// Only the scenarios.
+pub(crate) fn scenarios(report: &mut Report, names: &[String]) -> Result<()> {
+    let paths = Paths::find()?;
+    set_up(report, &paths, &["Debian packages"]);
+    report.step("scenarios", |report| documents::run(report, &paths, names));
     Ok(())
 }
 

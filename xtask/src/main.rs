@@ -13,6 +13,7 @@ mod lanes;
 mod paths;
 mod process;
 mod report;
+mod scenarios;
 mod server;
 mod settings_page;
 mod setup;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Tidy => lanes::tidy(&mut report),
         Command::SettingsPage => lanes::settings_page(&mut report),
         Command::Clients(names) => lanes::clients(&mut report, &names),
+        Command::Scenarios(names) => lanes::scenarios(&mut report, &names),
         Command::Crash(settings) => lanes::crash(&mut report, &settings),
     };
     if let Err(error) = outcome {

@@ -29,6 +29,9 @@ mod error;
 mod producer;
 mod producer_task;
 mod requests;
+mod send_queue;
+mod settings;
 
-pub use producer::{Delivered, Delivery, Producer, ProducerSettings};
-pub use requests::{Client, ClientSettings, Fetched, Follower, OffsetQuery, ProducerIdentity, TopicDescription};
+pub use producer::{Delivered, Delivery, Producer};
+pub use requests::{Client, Fetched, Follower, OffsetQuery, ProducerIdentity, TopicDescription};
+pub use settings::{ClientSettings, ProducerSettings};

@@ -1,13 +1,13 @@
 //! One connection: requests in, answers out, in order.
 //!
-//! What must hold: produce requests overlap with one another (their appends start in the order in which they arrived,
+//! What must hold: produce requests overlap with one another (each has its place in the log before the next one begins,
 //! their answers are awaited later), so that one group commit covers many; any other request starts when everything
-//! before it was answered, as in Kafka. A request that may not start yet is held back, and nothing more is read.
+//! before it was answered, as in Kafka. While a request may not start yet, or has no place yet, nothing more is read.
 
 use std::{io::IoSlice, net::SocketAddr, sync::Arc};
 
 use bytes::{Buf, Bytes};
-use futures::future::{BoxFuture, FutureExt, ready};
+use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use futures::stream::{FuturesOrdered, StreamExt};
 use kafka_wire::{Api, RequestHeader};
 use model::Principal;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::answer_budget::{Answer, Share, UNCOUNTED_BYTES_MAX};
 use crate::error::ConnectionError;
 use crate::request_reader::{FrameLimits, Request, RequestReader};
-use crate::requests::{self, Caller};
+use crate::requests::{self, Caller, PendingAnswer};
 use crate::services::Services;
 use crate::stop::stopped;
 
@@ -28,8 +28,6 @@ use crate::stop::stopped;
 const WRITE_BYTES_MAX: usize = UNCOUNTED_BYTES_MAX;
 /// How many pieces one call to the system may take.
 const WRITE_PIECES_MAX: usize = 64;
-
-type PendingAnswer = BoxFuture<'static, Result<Option<Answer>, ConnectionError>>;
 
 /// A request that was read and has not started.
 struct Parked {
@@ -47,12 +45,15 @@ pub(crate) struct Connection {
     // Whether what is pending is produce requests alone.
     only_produce_pending: bool,
     parked: Option<Parked>,
+    // The request that is beginning.
+    beginning: Option<BoxFuture<'static, PendingAnswer>>,
     stopping: watch::Receiver<bool>,
     requests: u64,
 }
 
 /// What the loop woke up for.
 enum Event {
+    Begun(PendingAnswer),
     Answer(Result<Option<Answer>, ConnectionError>),
     Request(Result<Option<Request>, ConnectionError>),
     Idle,
@@ -79,6 +80,7 @@ impl Connection {
             pending: FuturesOrdered::new(),
             only_produce_pending: true,
             parked: None,
+            beginning: None,
             stopping,
             requests: 0,
         })
@@ -91,6 +93,10 @@ impl Connection {
             self.start_parked();
             match self.next_event(deadline).await {
                 Event::Answer(answer) => self.send(answer?).await?,
+                Event::Begun(answer) => {
+                    self.beginning = None;
+                    self.pending.push_back(answer);
+                }
                 Event::Request(request) => match request? {
                     Some(request) => self.park(request)?,
                     None => return self.finish().await,
@@ -103,11 +109,14 @@ impl Connection {
     }
 
     async fn next_event(&mut self, deadline: Instant) -> Event {
-        let reads = self.parked.is_none() && self.pending.len() < self.services.settings.in_flight_requests_max;
-        let idle = self.pending.is_empty();
+        let begins = self.beginning.is_some();
+        let reads =
+            !begins && self.parked.is_none() && self.pending.len() < self.services.settings.in_flight_requests_max;
+        let idle = !begins && self.pending.is_empty();
         tokio::select! {
             biased;
-            Some(answer) = self.pending.next(), if !idle => Event::Answer(answer),
+            Some(answer) = self.pending.next(), if !self.pending.is_empty() => Event::Answer(answer),
+            Some(answer) = OptionFuture::from(self.beginning.as_mut()), if begins => Event::Begun(answer),
             request = self.reader.next(), if reads => Event::Request(request),
             // A client that waits for an answer may be silent for as long as that takes.
             () = sleep_until(deadline), if idle => Event::Idle,
@@ -122,7 +131,7 @@ impl Connection {
     }
 
     fn start_parked(&mut self) {
-        let Some(parked) = &self.parked else { return };
+        let Some(parked) = self.parked.as_ref().filter(|_| self.beginning.is_none()) else { return };
         let is_produce = parked.header.api == Api::Produce;
         let may_overlap = is_produce && self.only_produce_pending;
         if !may_overlap && !self.pending.is_empty() {
@@ -132,20 +141,15 @@ impl Connection {
         let Some(Parked { header, body, permit }) = self.parked.take() else { return };
         self.requests = self.requests.wrapping_add(1);
         let caller = Caller { rotation: self.requests as usize, ..self.caller.clone() };
-        let answer = requests::answer(Arc::clone(&self.services), caller, header, body);
-        let mut answer = async move {
-            let answer = answer.await;
-            drop(permit);
-            answer
-        }
-        .boxed();
-        // A first step at once: it begins the appends, and those have to begin in the order of the requests. When the
-        // runtime makes this task pause, what is pending is not taken up again in any order.
-        let answer = match (&mut answer).now_or_never() {
-            Some(answer) => ready(answer).boxed(),
-            None => answer,
-        };
-        self.pending.push_back(answer);
+        let begin = requests::begin(Arc::clone(&self.services), caller, header, body);
+        let begin = begin.map(|answer| {
+            let answer = answer.map(|answer| {
+                drop(permit);
+                answer
+            });
+            answer.boxed()
+        });
+        self.beginning = Some(begin.boxed());
     }
 
     /// Sends an answer, together with those that are ready behind it.
@@ -177,6 +181,11 @@ impl Connection {
     /// Reads no more; answers what is in work.
     async fn finish(mut self) -> Result<(), ConnectionError> {
         let deadline = Instant::now() + self.services.settings.stop_timeout;
+        if let Some(beginning) = self.beginning.take()
+            && let Ok(answer) = timeout_at(deadline, beginning).await
+        {
+            self.pending.push_back(answer);
+        }
         while let Ok(Some(answer)) = timeout_at(deadline, self.pending.next()).await {
             self.send(answer?).await?;
         }

@@ -40,14 +40,22 @@ pub(crate) fn error_code(error: &eventlog::Error) -> ErrorCode {
         Log::UnknownPartition(_) => ErrorCode::UnknownTopicOrPartition,
         Log::TopicExists(_) => ErrorCode::TopicAlreadyExists,
         Log::PartitionCount(_) => ErrorCode::InvalidPartitions,
+        Log::TopicSettings { .. } => ErrorCode::InvalidConfig,
         Log::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         // Kafka's code for a checksum or framing that does not hold; a producer sends the batch again.
-        Log::InvalidBatch { .. } | Log::UnreadableBatch { .. } => ErrorCode::CorruptMessage,
+        Log::DamagedBatch { .. } | Log::UnreadableBatch { .. } => ErrorCode::CorruptMessage,
+        // This one is not sent again: it would be refused again.
+        Log::InvalidBatch { .. } => ErrorCode::InvalidRecord,
         Log::BatchTooLarge { .. } => ErrorCode::MessageTooLarge,
         Log::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
         Log::ProducerFenced { .. } => ErrorCode::InvalidProducerEpoch,
         // A producer tries again, which is right where the disk is full for a while.
         Log::DiskFull { .. } | Log::TooManyOpenFiles { .. } => ErrorCode::KafkaStorageError,
-        Log::Stopped(_) | Log::DirectoryInUse(_) | Log::Corrupt { .. } | Log::Io { .. } => ErrorCode::KafkaStorageError,
+        // Of all codes the one that a consumer of Java, librdkafka or Python ends with; KAFKA_STORAGE_ERROR is repeated
+        // in silence.
+        Log::Corrupt { .. } => ErrorCode::CorruptMessage,
+        // The producer's data is safe with it until the records are put back.
+        Log::Quarantined { .. } => ErrorCode::KafkaStorageError,
+        Log::Stopped(_) | Log::DirectoryInUse(_) | Log::Io { .. } => ErrorCode::KafkaStorageError,
     }
 }

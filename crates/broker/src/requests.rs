@@ -13,12 +13,14 @@ mod list_offsets;
 mod metadata;
 mod offsets;
 mod produce;
+mod topic_settings;
 
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
 use kafka_wire::{Api, ErrorCode, Frame, RequestHeader, Text, api_versions};
 use model::principal::authorise;
 use model::{Access, Principal, Resource, TopicName};
@@ -77,24 +79,45 @@ fn text(value: impl Into<String>) -> Text {
     Text::from_string(value.into())
 }
 
-/// Answers one request; `None` where the protocol wants no answer.
-pub(crate) async fn answer(
+/// An answer to wait for; `None` where the protocol wants no answer.
+pub(crate) type PendingAnswer = BoxFuture<'static, Result<Option<Answer>, ConnectionError>>;
+
+/// Begins one request. A produce request has its place in the log when this returns; any other does nothing before its
+/// answer is awaited.
+pub(crate) async fn begin(
     services: Arc<Services>,
     caller: Caller,
     header: RequestHeader,
     body: Bytes,
-) -> Result<Option<Answer>, ConnectionError> {
+) -> PendingAnswer {
     let started = Instant::now();
     if let Some(counter) = services.request_counters.get(&header.api) {
         counter.inc();
     }
     let call = Call { services: &services, caller, header, body };
-    let waits = matches!(call.header.api, Api::Fetch | Api::JoinGroup | Api::SyncGroup);
-    let answer = call.answer().await;
-    if !waits {
-        services.metrics.broker_request.observe(started.elapsed().as_secs_f64());
+    if call.header.api != Api::Produce || !Api::Produce.versions().contains(call.header.version) {
+        let Call { caller, header, body, .. } = call;
+        return async move {
+            let waits = matches!(header.api, Api::Fetch | Api::JoinGroup | Api::SyncGroup);
+            let answer = Call { services: &services, caller, header, body }.answer().await;
+            if !waits {
+                services.metrics.broker_request.observe(started.elapsed().as_secs_f64());
+            }
+            answer
+        }
+        .boxed();
     }
-    answer
+    let begun = produce::begin(&call).await;
+    let header = call.header;
+    async move {
+        let answer = match begun?.answer(&header).await? {
+            Some(frame) => services.answers.answer(frame, Share::uncounted()).await.map(Some),
+            None => Ok(None),
+        };
+        services.metrics.broker_request.observe(started.elapsed().as_secs_f64());
+        answer
+    }
+    .boxed()
 }
 
 /// A request on its way to an answer.
@@ -118,7 +141,7 @@ impl Call<'_> {
             Api::DescribeGroups => return groups::describe(self).await.map(Some),
             Api::DescribeConfigs => return configs::describe(self).await.map(Some),
             Api::OffsetFetch => return offsets::fetch(self).await.map(Some),
-            Api::Produce => match produce::answer(self).await? {
+            Api::Produce => match produce::begin(self).await?.answer(&self.header).await? {
                 Some(frame) => frame,
                 None => return Ok(None),
             },

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use eventlog::TopicSettings;
 use serde::Deserialize;
 
 /// How the broker listens, and its limits.
@@ -54,6 +55,8 @@ pub struct BrokerSettings {
     pub auto_create_topics: bool,
     /// How many partitions a topic gets when nobody says.
     pub default_partitions: i32,
+    /// How long records are kept of a topic that a client creates without `retention.ms`, in milliseconds; -1 for ever.
+    pub default_retention_ms: i64,
     /// Limits of consumer groups.
     #[serde(flatten)]
     pub groups: GroupSettings,
@@ -64,6 +67,12 @@ impl BrokerSettings {
     #[must_use]
     pub fn shipped() -> Self {
         settings::section("kafka")
+    }
+
+    /// What a topic has when nobody asks for anything else.
+    pub(crate) fn topic_settings(&self) -> TopicSettings {
+        let retention_ms = Some(self.default_retention_ms).filter(|ms| *ms >= 0);
+        TopicSettings { retention_ms, ..TopicSettings::default() }
     }
 
     /// Where to listen.

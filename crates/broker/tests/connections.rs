@@ -143,27 +143,18 @@ async fn a_stop_answers_those_who_wait() {
     assert!(tokio::net::TcpStream::connect(&address).await.is_err(), "nobody listens any more");
 }
 
-/// Who announces all that is allowed, and then sends slowly, keeps nobody else from asking.
 #[tokio::test]
-async fn large_requests_that_do_not_arrive_leave_room_for_small_ones() {
-    let bytes_max = 1024 * 1024;
-    let served = Served::start_with(|settings| {
-        settings.request_bytes_max = bytes_max;
-        settings.in_flight_bytes_max = bytes_max;
-    })
-    .await;
-    let mut stalled = Vec::new();
-    for sent in [0, 100, 100_000, 100_000] {
-        let mut wire = Wire::connect(&served.address()).await;
-        wire.stream.write_all(&(bytes_max as u32).to_be_bytes()).await.unwrap();
-        wire.stream.write_all(&vec![0; sent]).await.unwrap();
-        stalled.push(wire);
-    }
-    // Until the broker has read what they sent, and counted the first of them.
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let mut wire = Wire::connect(&served.address()).await;
-    let request = m::ApiVersionsRequest::default();
-    let asked = wire.ask(Api::ApiVersions, 0, &request);
-    let response: m::ApiVersionsResponse = timeout(SOON, asked).await.expect("a small request is answered");
-    assert_eq!(response.error_code, 0);
+async fn our_client_says_when_it_does_not_talk_to_a_kafka_server() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        stream
+    });
+    let error = broker::client::Client::connect(&address).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains(&format!("what listens at {address} is no Kafka server")), "{said}");
+    assert_eq!(error.kind(), model::ErrorKind::Invalid);
+    drop(serving.await.unwrap());
 }

@@ -117,7 +117,7 @@ async fn records_go_in_and_out() {
         assert_eq!(refused.responses[0].partition_responses[0].error_code, ErrorCode::InvalidRequiredAcks.code());
         let transactional = request.with_transactional_id(Some(m::TransactionalId(text("tx"))));
         let refused: m::ProduceResponse = wire.ask(Api::Produce, version, &transactional).await;
-        assert_eq!(refused.responses[0].partition_responses[0].error_code, 53);
+        assert_eq!(refused.responses[0].partition_responses[0].error_code, ErrorCode::UnsupportedVersion.code());
     }
     for version in versions(Api::Fetch) {
         let query = |partition, offset| {
@@ -161,7 +161,7 @@ async fn records_go_in_and_out() {
         assert_eq!((response.error_code, response.producer_epoch), (0, 0));
         let request = request.with_transactional_id(Some(m::TransactionalId(text("tx"))));
         let response: m::InitProducerIdResponse = wire.ask(Api::InitProducerId, version, &request).await;
-        assert_eq!((response.error_code, response.producer_id.0), (53, -1));
+        assert_eq!((response.error_code, response.producer_id.0), (ErrorCode::UnsupportedVersion.code(), -1));
     }
 }
 
@@ -313,11 +313,18 @@ async fn leave_and_delete(wire: &mut Wire, group: &str, member: &Text, version: 
 async fn there_is_no_coordinator_for_transactions_or_nameless_groups() {
     let served = Served::start().await;
     let mut wire = Wire::connect(&served.address()).await;
-    for version in 1..=3 {
-        let request = m::FindCoordinatorRequest::default().with_key(text("tx")).with_key_type(1);
+    for version in 1..=4 {
+        let request = m::FindCoordinatorRequest::default().with_key_type(1);
+        let request =
+            if version >= 4 { request.with_coordinator_keys(vec![text("tx")]) } else { request.with_key(text("tx")) };
         let response: m::FindCoordinatorResponse = wire.ask(Api::FindCoordinator, version, &request).await;
-        assert_eq!(response.error_code, 53);
-        assert!(response.error_message.unwrap().contains("transactions are not served"));
+        let (code, message) = match response.coordinators.first() {
+            Some(coordinator) => (coordinator.error_code, coordinator.error_message.clone()),
+            None => (response.error_code, response.error_message),
+        };
+        let expected = if version <= 2 { 53 } else { ErrorCode::UnsupportedVersion.code() };
+        assert_eq!(code, expected, "version {version}");
+        assert!(message.unwrap().contains("transactions are not served"));
     }
     for version in versions(Api::JoinGroup) {
         let request = join_request("", &Text::new(), version);

@@ -15,14 +15,18 @@ use model::{Offset, TopicName, TopicPartition};
 use crate::{
     disk::Disk,
     fields::{Fields, put_text},
-    frame::{put_committed_offset, put_topic, read_committed_offset, read_topic},
+    frame::{
+        put_committed_offset, put_other_settings, put_topic, read_committed_offset, read_other_settings, read_topic,
+    },
     log::{CommittedOffset, Error, Result, Topic, io_error, sync_error},
     producer_state::ProducerStates,
     segment::SegmentExtent,
 };
 
 const MAGIC: [u8; 6] = *b"FF-CKP";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// Before a topic had other settings.
+const VERSION_WITHOUT_OTHERS: u16 = 1;
 const FILE_NAME: &str = "checkpoint";
 const SEGMENT_BYTES: usize = 80;
 
@@ -65,8 +69,7 @@ impl Checkpoint {
             return Ok(None);
         }
         let bytes = disk.read(&path).map_err(io_error("read", &path))?;
-        let corrupt = |reason| Error::Corrupt { file: path.display().to_string(), position: 0, reason };
-        Self::from_bytes(&bytes).map(Some).map_err(corrupt)
+        Self::from_bytes(&bytes).map(Some).map_err(|reason| Error::corrupt(&path, 0, reason))
     }
 
     /// Replaces the checkpoint in `directory`.
@@ -89,6 +92,7 @@ impl Checkpoint {
         put_count(&mut out, self.topics.len());
         for topic in &self.topics {
             put_topic(&mut out, &topic.topic);
+            put_other_settings(&mut out, &topic.topic.settings.others);
             for partition in &topic.partitions {
                 put_partition(&mut out, partition);
             }
@@ -117,19 +121,23 @@ impl Checkpoint {
             return Err("it is not a checkpoint".to_owned());
         }
         let version = u16::from_be_bytes(fields.array()?);
-        if version != VERSION {
-            return Err(format!("format version {version} is not the one this program knows, {VERSION}"));
+        if !(VERSION_WITHOUT_OTHERS..=VERSION).contains(&version) {
+            return Err(format!("format version {version} is none that this program knows, which are up to {VERSION}"));
         }
         let (sequence, next_producer_id) = (fields.u64()?, fields.i64()?);
-        let topics = (0..fields.count(1)?).map(|_| read_topic_checkpoint(&mut fields)).collect::<Result<_, _>>()?;
+        let topics =
+            (0..fields.count(1)?).map(|_| read_topic_checkpoint(&mut fields, version)).collect::<Result<_, _>>()?;
         let groups = (0..fields.count(8)?).map(|_| read_group(&mut fields)).collect::<Result<_, _>>()?;
         fields.end()?;
         Ok(Self { sequence, next_producer_id, topics, groups })
     }
 }
 
-fn read_topic_checkpoint(fields: &mut Fields<'_>) -> Result<TopicCheckpoint, String> {
-    let topic = read_topic(fields)?;
+fn read_topic_checkpoint(fields: &mut Fields<'_>, version: u16) -> Result<TopicCheckpoint, String> {
+    let mut topic = read_topic(fields)?;
+    if version > VERSION_WITHOUT_OTHERS {
+        topic.settings.others = read_other_settings(fields)?;
+    }
     let partitions = (0..topic.partitions).map(|_| read_partition(fields)).collect::<Result<_, _>>()?;
     Ok(TopicCheckpoint { topic, partitions })
 }
@@ -188,3 +196,6 @@ fn read_partition(fields: &mut Fields<'_>) -> Result<PartitionCheckpoint, String
 fn put_count(out: &mut Vec<u8>, count: usize) {
     out.put_u32(u32::try_from(count).unwrap_or(u32::MAX));
 }
+
+#[cfg(test)]
+mod tests;

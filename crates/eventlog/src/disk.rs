@@ -27,7 +27,7 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; one that is gone already is fine.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Removes a directory and the files in it; one that is gone already is fine.
+    /// Removes a directory. One that is gone already is fine, and one with something in it stays.
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
@@ -101,7 +101,10 @@ impl Disk for FileSystem {
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        gone_is_fine(fs::remove_dir_all(path))
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => gone_is_fine(removed),
+        }
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {

@@ -12,7 +12,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, TryLockError},
+    ops::Range,
     path::Path,
     sync::{Arc, mpsc::sync_channel},
     thread::{self, JoinHandle},
@@ -25,15 +25,18 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
-    admission::admit,
+    admission::{Admission, check_topic},
     checkpoint_turn::CheckpointTurn,
+    damage::Damage,
+    directory_lock::DirectoryLock,
     disk::{Disk, FileSystem},
     log::{
-        Acks, Appended, Bounds, CommittedOffset, Error, EventLog, ReadResult, Result, TimedOffset, Topic, TopicSpec,
-        io_error,
+        Acks, Appended, Bounds, CommittedOffset, Error, EventLog, Pending, ReadResult, Result, TimedOffset, Topic,
+        TopicSpec, io_error,
     },
     mover::{Mover, TailBudget},
     open_log::OpenLog,
+    record::BatchHeader,
     recovery::{Recovered, recover},
     request::{AppendRequest, Reply, Request},
     settings::EventLogSettings,
@@ -54,11 +57,13 @@ pub struct EmbeddedLog {
     /// Gone when the log is closed.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     queue_bytes: Arc<Semaphore>,
-    /// Held by the append that is next into the queue, so that none overtakes it where it waits for room.
-    entrance: tokio::sync::Mutex<()>,
+    /// How many compressed appends are unfolded at a time.
+    unfolding: Semaphore,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Held while the log is open; the operating system lets go of it when the process dies.
-    lock: Mutex<Option<File>>,
+    /// Held while the log is open.
+    lock: Mutex<Option<DirectoryLock>>,
+    /// What was found damaged when it was opened.
+    damage: Vec<Damage>,
 }
 
 impl EmbeddedLog {
@@ -76,8 +81,10 @@ impl EmbeddedLog {
         let directory = directory.to_owned();
         blocking(move || {
             std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
-            let lock = lock(&directory)?;
-            Self::open_on(Arc::new(FileSystem), &directory, settings, clock, metrics, Some(lock))
+            let lock = DirectoryLock::take(&directory)?;
+            let log = Self::open_on(Arc::new(FileSystem), &directory, settings, clock, metrics, Some(lock))?;
+            log.lock.lock().as_mut().map_or(Ok(()), DirectoryLock::complete)?;
+            Ok(log)
         })
         .await
     }
@@ -89,10 +96,10 @@ impl EmbeddedLog {
         settings: EventLogSettings,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
-        lock: Option<File>,
+        lock: Option<DirectoryLock>,
     ) -> Result<Arc<Self>> {
         let shared = Arc::new(OpenLog::new(directory.to_owned(), settings, disk, clock, metrics));
-        let Recovered { state, wal, wal_bytes, open, deleted } = recover(&shared)?;
+        let Recovered { state, wal, wal_bytes, open, deleted, damage } = recover(&shared)?;
         let (requests, receiver) = mpsc::channel(shared.settings.queue_requests_max.max(1));
         let (messages, mover_messages) = sync_channel(MOVER_MESSAGES_MAX);
         let budget = Arc::new(TailBudget::default());
@@ -117,9 +124,10 @@ impl EmbeddedLog {
             shared,
             requests: Mutex::new(Some(requests)),
             queue_bytes: Arc::new(Semaphore::new(queue_bytes)),
-            entrance: tokio::sync::Mutex::new(()),
+            unfolding: Semaphore::new(thread::available_parallelism().map_or(1, usize::from)),
             threads: Mutex::new(threads),
             lock: Mutex::new(lock),
+            damage,
         }))
     }
 
@@ -158,11 +166,36 @@ impl EmbeddedLog {
         self.shared.check_writable()
     }
 
+    /// What was found damaged since the log was opened, or when it was.
+    pub fn damage(&self) -> Vec<Damage> {
+        let partitions = self.shared.catalogue.partitions();
+        let of_partitions = partitions.iter().flat_map(|(_, partition)| partition.damage());
+        self.damage.iter().cloned().chain(of_partitions).collect()
+    }
+
+    /// The offsets of a partition whose arrival times were lost and are estimates, in order.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`], [`Error::Io`].
+    pub async fn estimated_arrivals(&self, partition: &TopicPartition) -> Result<Vec<Range<Offset>>> {
+        let (_, partition) = self.shared.catalogue.partition(partition)?;
+        blocking(move || partition.estimated_arrivals()).await
+    }
+
     /// Sends a request to the writer and waits for its answer.
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
         let (reply, answer) = Reply::new();
         self.send(request(reply)).await?;
-        self.answer(answer).await
+        answered(&self.shared, answer).await
+    }
+
+    /// Looks at the records of an append: compressed ones where it holds nobody up, and not too many at a time.
+    async fn check_records(&self, admission: Admission) -> Result<Vec<(BatchHeader, Bytes)>> {
+        if !admission.is_compressed() {
+            return admission.check_records();
+        }
+        let _turn = self.unfolding.acquire().await.map_err(|_| closed())?;
+        blocking(move || admission.check_records()).await
     }
 
     async fn send(&self, request: Request) -> Result<()> {
@@ -170,16 +203,19 @@ impl EmbeddedLog {
         let requests = self.requests.lock().clone().ok_or_else(closed)?;
         requests.send(request).await.map_err(|_| closed())
     }
-
-    async fn answer<T>(&self, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
-        answer.await.unwrap_or_else(|_| Err(self.shared.check_running().err().unwrap_or_else(closed)))
-    }
 }
 
 #[async_trait]
 impl EventLog for EmbeddedLog {
     async fn create_topic(&self, spec: TopicSpec) -> Result<Arc<Topic>> {
         self.ask(|reply| Request::CreateTopic { spec, reply }).await
+    }
+
+    fn check_topic(&self, spec: &TopicSpec) -> Result<()> {
+        if self.topic(spec.name.as_str()).is_some() {
+            return Err(Error::TopicExists(spec.name.clone()));
+        }
+        check_topic(spec, &self.shared.settings)
     }
 
     async fn delete_topic(&self, name: &TopicName) -> Result<()> {
@@ -198,13 +234,14 @@ impl EventLog for EmbeddedLog {
         self.shared.catalogue.claim_topic(name, owner)
     }
 
-    async fn append(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended> {
+    async fn enqueue(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Pending> {
         self.shared.check_running()?;
-        let (topic, shared) = self.shared.catalogue.partition(partition)?;
-        let bytes = batches.len();
-        let batches = admit(partition, batches, &topic.settings, self.shared.settings.append_bytes_max)?;
-        let share = bytes.min(self.shared.settings.queue_bytes_max.max(1));
+        let (topic, found) = self.shared.catalogue.partition(partition)?;
+        found.check_writable()?;
+        let share = batches.len().min(self.shared.settings.queue_bytes_max.max(1));
         let share = u32::try_from(share).unwrap_or(u32::MAX);
+        let admission = Admission::new(partition, batches, &topic.settings, &self.shared.settings)?;
+        let batches = self.check_records(admission).await?;
         let (reply, answer) = if acks == Acks::Queued {
             (Reply::unheard(), None)
         } else {
@@ -212,23 +249,19 @@ impl EventLog for EmbeddedLog {
             (reply, Some(answer))
         };
         let partition = partition.clone();
-        // Not paused by the runtime for having done much: to pause before the entrance is to lose the place there.
-        tokio::task::unconstrained(async {
-            let _entrance = self.entrance.lock().await;
-            let permit = Arc::clone(&self.queue_bytes).acquire_many_owned(share).await.map_err(|_| closed())?;
-            self.send(Request::Append(AppendRequest { partition, batches, acks, reply, _permit: Some(permit) })).await
-        })
-        .await?;
-        match answer {
-            Some(answer) => self.answer(answer).await,
-            None => Ok(Appended {
+        let permit = Arc::clone(&self.queue_bytes).acquire_many_owned(share).await.map_err(|_| closed())?;
+        self.send(Request::Append(AppendRequest { partition, batches, acks, reply, _permit: Some(permit) })).await?;
+        let shared = Arc::clone(&self.shared);
+        Ok(match answer {
+            Some(answer) => Pending::new(async move { answered(&shared, answer).await }),
+            None => Pending::ready(Appended {
                 base_offset: -1,
                 next_offset: -1,
-                arrival_time_ms: self.shared.clock.now_ms(),
-                log_start_offset: shared.bounds().log_start_offset,
+                arrival_time_ms: shared.clock.now_ms(),
+                log_start_offset: found.bounds().log_start_offset,
                 duplicate: false,
             }),
-        }
+        })
     }
 
     async fn read(&self, partition: &TopicPartition, from: Offset, bytes_max: usize) -> Result<ReadResult> {
@@ -241,6 +274,11 @@ impl EventLog for EmbeddedLog {
             return partition.read(from, bytes_max);
         }
         blocking(move || partition.read(from, bytes_max)).await
+    }
+
+    async fn read_damaged(&self, partition: &TopicPartition, offset: Offset) -> Result<Option<Bytes>> {
+        let (_, partition) = self.shared.catalogue.partition(partition)?;
+        blocking(move || partition.read_damaged(offset)).await
     }
 
     fn bounds(&self, partition: &TopicPartition) -> Result<Bounds> {
@@ -287,17 +325,6 @@ impl Drop for EmbeddedLog {
     }
 }
 
-fn lock(directory: &Path) -> Result<File> {
-    let path = directory.join("lock");
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(io_error("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse(directory.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
-    }
-}
-
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map_err(|source| Error::Io { doing: format!("start thread {name}"), source })
@@ -309,6 +336,10 @@ fn join(threads: Vec<JoinHandle<()>>) {
             tracing::error!("a thread of the log panicked; what was committed is recovered at the next start");
         }
     }
+}
+
+async fn answered<T>(shared: &OpenLog, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
+    answer.await.unwrap_or_else(|_| Err(shared.check_running().err().unwrap_or_else(closed)))
 }
 
 fn closed() -> Error {

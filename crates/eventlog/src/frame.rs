@@ -12,7 +12,10 @@
 //!
 //! What must hold: a frame is as long as its length says and passes its checksum, or it is not a frame.
 
-use std::ops::{Range, RangeInclusive};
+use std::{
+    collections::BTreeMap,
+    ops::{Range, RangeInclusive},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use model::{Offset, TopicName};
@@ -40,6 +43,8 @@ const KIND_DELETE_TOPIC: u8 = 3;
 const KIND_COMMIT_OFFSETS: u8 = 4;
 const KIND_DELETE_GROUP: u8 = 5;
 const KIND_PRODUCER_IDS: u8 = 6;
+/// As [`KIND_CREATE_TOPIC`], with other settings behind it.
+const KIND_CREATE_TOPIC_WITH_OTHERS: u8 = 7;
 
 /// One change to the log's state.
 #[derive(Clone, Debug)]
@@ -72,7 +77,8 @@ impl Change {
     fn kind(&self) -> u8 {
         match self {
             Self::Append { .. } => KIND_APPEND,
-            Self::CreateTopic(_) => KIND_CREATE_TOPIC,
+            Self::CreateTopic(topic) if topic.settings.others.is_empty() => KIND_CREATE_TOPIC,
+            Self::CreateTopic(_) => KIND_CREATE_TOPIC_WITH_OTHERS,
             Self::DeleteTopic(_) => KIND_DELETE_TOPIC,
             Self::CommitOffsets { .. } => KIND_COMMIT_OFFSETS,
             Self::DeleteGroup(_) => KIND_DELETE_GROUP,
@@ -101,7 +107,9 @@ impl Frame {
             return false;
         };
         let kind = bytes.get(24).copied().unwrap_or(0);
-        sequences.contains(&sequence) && durable < sequence && (KIND_APPEND..=KIND_PRODUCER_IDS).contains(&kind)
+        sequences.contains(&sequence)
+            && durable < sequence
+            && (KIND_APPEND..=KIND_CREATE_TOPIC_WITH_OTHERS).contains(&kind)
     }
 
     /// How many bytes a frame takes that begins with `bytes`, without the zeros behind it; `None` when none can.
@@ -137,6 +145,11 @@ impl Frame {
                 return Ok(Change::Append { topic, partition, arrival_time_ms, batches });
             }
             KIND_CREATE_TOPIC => Change::CreateTopic(read_topic(&mut fields)?),
+            KIND_CREATE_TOPIC_WITH_OTHERS => {
+                let mut topic = read_topic(&mut fields)?;
+                topic.settings.others = read_other_settings(&mut fields)?;
+                Change::CreateTopic(topic)
+            }
             KIND_DELETE_TOPIC => Change::DeleteTopic(fields.uuid()?),
             KIND_COMMIT_OFFSETS => {
                 let group = fields.text()?;
@@ -208,7 +221,12 @@ impl FrameBuffer {
                 out.put_i64(*arrival_time_ms);
                 out.put_slice(batches);
             }
-            Change::CreateTopic(topic) => put_topic(out, topic),
+            Change::CreateTopic(topic) => {
+                put_topic(out, topic);
+                if !topic.settings.others.is_empty() {
+                    put_other_settings(out, &topic.settings.others);
+                }
+            }
             Change::DeleteTopic(id) => out.put_slice(id.as_bytes()),
             Change::CommitOffsets { group, offsets } => {
                 put_text(out, group);
@@ -251,7 +269,7 @@ impl FrameBuffer {
     }
 }
 
-/// Writes a topic with its settings.
+/// Writes a topic with its settings, but for the others.
 pub(crate) fn put_topic(out: &mut impl BufMut, topic: &Topic) {
     put_text(out, topic.name.as_str());
     out.put_slice(topic.id.as_bytes());
@@ -270,11 +288,26 @@ pub(crate) fn read_topic(fields: &mut Fields<'_>) -> Result<Topic, String> {
         retention_ms: limit(fields.i64()?),
         retention_bytes: limit(fields.i64()?),
         message_bytes_max: fields.u32()?,
+        others: BTreeMap::new(),
     };
     if partitions < 1 {
         return Err(format!("topic {name} has {partitions} partitions"));
     }
     Ok(Topic { name, id, partitions, settings, owner: None })
+}
+
+/// Writes the settings of a topic that change nothing here.
+pub(crate) fn put_other_settings(out: &mut impl BufMut, others: &BTreeMap<String, String>) {
+    out.put_u32(u32::try_from(others.len()).unwrap_or(u32::MAX));
+    for (name, value) in others {
+        put_text(out, name);
+        put_text(out, value);
+    }
+}
+
+/// Reads what [`put_other_settings`] wrote.
+pub(crate) fn read_other_settings(fields: &mut Fields<'_>) -> Result<BTreeMap<String, String>, String> {
+    (0..fields.count(8)?).map(|_| Ok((fields.text()?, fields.text()?))).collect()
 }
 
 /// Writes what a group committed for a partition.
@@ -288,3 +321,6 @@ pub(crate) fn put_committed_offset(out: &mut impl BufMut, committed: &CommittedO
 pub(crate) fn read_committed_offset(fields: &mut Fields<'_>) -> Result<CommittedOffset, String> {
     Ok(CommittedOffset { offset: fields.i64()?, leader_epoch: fields.i32()?, metadata: fields.text()? })
 }
+
+#[cfg(test)]
+mod tests;

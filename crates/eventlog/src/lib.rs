@@ -17,6 +17,8 @@ mod catalogue;
 mod checkpoint;
 mod checkpoint_turn;
 mod commit;
+mod damage;
+mod directory_lock;
 mod disk;
 mod embedded;
 mod fields;
@@ -26,6 +28,7 @@ mod mover;
 mod open_log;
 mod open_segments;
 mod partition;
+mod partition_directory;
 mod producer_state;
 pub mod record;
 mod recovery;
@@ -44,11 +47,12 @@ mod crash_tests;
 #[cfg(test)]
 mod simulated_disk;
 
+pub use damage::{Damage, DamagedPart};
 pub use embedded::EmbeddedLog;
 
 pub use log::{
-    Acks, Appended, Bounds, CommittedOffset, Error, EventLog, ReadResult, Result, StoredBatch, TimedOffset, Topic,
-    TopicSettings, TopicSpec,
+    Acks, Appended, Bounds, CommittedOffset, Error, EventLog, Pending, ReadResult, Result, StoredBatch, TimedOffset,
+    Topic, TopicSettings, TopicSpec,
 };
 pub use record::{Compression, Header, Record, RecordBatchBuilder};
 pub use settings::EventLogSettings;

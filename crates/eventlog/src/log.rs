@@ -3,7 +3,14 @@
 //! Two implementations are meant: [`EmbeddedLog`](crate::EmbeddedLog) on local disk, and a Kafka cluster. Nothing
 //! above this crate may know which one it has.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +29,15 @@ pub trait EventLog: Send + Sync + 'static {
     /// Creates a topic; durable when it returns.
     async fn create_topic(&self, spec: TopicSpec) -> Result<Arc<Topic>>;
 
+    /// Whether a topic could be created, without creating it.
+    fn check_topic(&self, spec: &TopicSpec) -> Result<()> {
+        match self.topic(spec.name.as_str()) {
+            Some(_) => Err(Error::TopicExists(spec.name.clone())),
+            None if spec.partitions < 1 => Err(Error::PartitionCount(spec.partitions)),
+            None => Ok(()),
+        }
+    }
+
     /// Deletes a topic with its records and the offsets committed for it.
     async fn delete_topic(&self, name: &TopicName) -> Result<()>;
 
@@ -35,14 +51,28 @@ pub trait EventLog: Send + Sync + 'static {
     /// through this trait, go on as before: it is the doors that refuse others, by [`Topic::resource`].
     fn claim_topic(&self, name: &TopicName, owner: &'static str) -> Result<()>;
 
-    /// Appends one or more complete record batches (v2, as a producer sent them) to a partition, in order and as a
-    /// whole, and returns when `acks` is satisfied. Only base offset and leader epoch are changed. Appends to one
-    /// partition are stored in the order in which they began: in which their futures were first polled.
-    async fn append(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended>;
+    /// Takes a place for one or more complete record batches (v2, as a producer sent them), which are stored in order and
+    /// as a whole. Only base offset and leader epoch are changed. What was enqueued has its place: it is stored before
+    /// everything that is enqueued for the partition afterwards, whether it is waited for or not. Waits for room in the
+    /// queue.
+    async fn enqueue(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Pending>;
+
+    /// Enqueues, and waits until `acks` is satisfied. Of two appends to a partition that are under way at the same time
+    /// either may be stored first.
+    async fn append(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended> {
+        self.enqueue(partition, batches, acks).await?.await
+    }
 
     /// Reads whole batches from the one that contains `from`, up to the high watermark: as many as fit in
     /// `bytes_max`, but at least one when there is one. At the high watermark the answer is empty.
     async fn read(&self, partition: &TopicPartition, from: Offset, bytes_max: usize) -> Result<ReadResult>;
+
+    /// The bytes of the batch that contains `offset`, where [`read`](Self::read) finds it damaged; `None` where not even
+    /// its borders can be told, or where the log keeps no such bytes. For whoever has to tell what was lost: nothing in it
+    /// may be believed.
+    async fn read_damaged(&self, _partition: &TopicPartition, _offset: Offset) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
 
     /// Where a partition begins and ends.
     fn bounds(&self, partition: &TopicPartition) -> Result<Bounds>;
@@ -94,13 +124,15 @@ pub struct TopicSettings {
     pub retention_ms: Option<i64>,
     /// The oldest records beyond this size a partition may be deleted (`retention.bytes`); `None` is no limit.
     pub retention_bytes: Option<i64>,
-    /// The largest record batch accepted, in bytes (`max.message.bytes`).
+    /// The largest record batch accepted, in bytes (`max.message.bytes`). At most what the log takes in one append.
     pub message_bytes_max: u32,
+    /// Settings of Kafka that change nothing here, by Kafka's names: kept for those who ask for them again.
+    pub others: BTreeMap<String, String>,
 }
 
 impl Default for TopicSettings {
     fn default() -> Self {
-        Self { retention_ms: None, retention_bytes: None, message_bytes_max: 1_048_588 }
+        Self { retention_ms: None, retention_bytes: None, message_bytes_max: 1_048_588, others: BTreeMap::new() }
     }
 }
 
@@ -141,6 +173,36 @@ pub enum Acks {
     Written,
     /// When it is on disk (`acks=all`).
     Durable,
+}
+
+/// An append that has its place: a future that is ready when its [`Acks`] is satisfied. It happens even if nobody waits.
+#[must_use = "whether it happened is not known before it was waited for"]
+pub struct Pending(Pin<Box<dyn Future<Output = Result<Appended>> + Send>>);
+
+impl Pending {
+    /// What `answer` will say.
+    pub fn new(answer: impl Future<Output = Result<Appended>> + Send + 'static) -> Self {
+        Self(Box::pin(answer))
+    }
+
+    /// What is known already.
+    pub fn ready(appended: Appended) -> Self {
+        Self::new(std::future::ready(Ok(appended)))
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<Appended>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Pending")
+    }
 }
 
 /// The answer to an append.
@@ -217,6 +279,14 @@ pub enum Error {
     /// A topic needs between 1 and the limit of partitions.
     #[error("a topic cannot have {0} partitions")]
     PartitionCount(i32),
+    /// The log cannot keep what a topic's settings promise.
+    #[error("topic {name} cannot have these settings: {reason}")]
+    TopicSettings {
+        /// The topic.
+        name: TopicName,
+        /// What cannot be kept.
+        reason: String,
+    },
     /// The offset lies outside the partition.
     #[error("offset {offset} of {partition} is outside {start}..={end}")]
     OffsetOutOfRange {
@@ -229,7 +299,15 @@ pub enum Error {
         /// The high watermark.
         end: Offset,
     },
-    /// The bytes are not a valid record batch.
+    /// Bytes of a record batch were changed or lost on their way here; sent again, it may be good.
+    #[error("a record batch for {partition} arrived damaged: {reason}")]
+    DamagedBatch {
+        /// The partition.
+        partition: TopicPartition,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The bytes are not a valid record batch, however often they are sent.
     #[error("invalid record batch for {partition}: {reason}")]
     InvalidBatch {
         /// The partition.
@@ -296,14 +374,24 @@ pub enum Error {
     /// Another process holds the data directory.
     #[error("the data directory {0} is in use by another process")]
     DirectoryInUse(String),
-    /// Stored bytes failed a check.
-    #[error("{file} is damaged at byte {position}: {reason}")]
+    /// Stored bytes failed a check. Asking again gives the same answer.
+    #[error("{file} is damaged at byte {position}: {reason}{}", in_partition(records.as_ref()))]
     Corrupt {
         /// The file.
         file: String,
         /// Where in it.
         position: u64,
         /// What is wrong.
+        reason: String,
+        /// Which records were asked for: those of this partition, from this offset on.
+        records: Option<(TopicPartition, Offset)>,
+    },
+    /// Records of the partition that had been stored are not there; until they are, nothing is appended to it.
+    #[error("{partition} takes no writes, because records of it are missing: {reason}")]
+    Quarantined {
+        /// The partition.
+        partition: TopicPartition,
+        /// What is missing.
         reason: String,
     },
     /// The file system failed.
@@ -331,6 +419,25 @@ impl Error {
             other => Self::Stopped(other.to_string()),
         }
     }
+
+    /// Damage of a file.
+    pub(crate) fn corrupt(file: &Path, position: u64, reason: String) -> Self {
+        Self::Corrupt { file: file.display().to_string(), position, reason, records: None }
+    }
+
+    /// The same, if it is damage, with the records that were asked for.
+    pub(crate) fn of_records(self, partition: &TopicPartition, offset: Offset) -> Self {
+        match self {
+            Self::Corrupt { file, position, reason, .. } => {
+                Self::Corrupt { file, position, reason, records: Some((partition.clone(), offset)) }
+            }
+            other => other,
+        }
+    }
+}
+
+fn in_partition(records: Option<&(TopicPartition, Offset)>) -> String {
+    records.map(|(partition, offset)| format!(" ({partition} cannot be read at offset {offset})")).unwrap_or_default()
 }
 
 /// Turns an I/O error into one that says what was being done to which file.
@@ -361,7 +468,9 @@ impl From<Error> for model::Error {
             Error::TopicExists(_) => (Kind::Conflict, Some("choose another name, or delete the topic first")),
             Error::ProducerFenced { .. } | Error::OutOfOrderSequence { .. } => (Kind::Conflict, None),
             Error::PartitionCount(_) | Error::OffsetOutOfRange { .. } => (Kind::Invalid, None),
-            Error::InvalidBatch { .. } | Error::BatchTooLarge { .. } => (Kind::Invalid, None),
+            Error::TopicSettings { .. } => (Kind::Invalid, Some("ask for less, or raise log.append_bytes_max")),
+            Error::DamagedBatch { .. } | Error::InvalidBatch { .. } => (Kind::Invalid, None),
+            Error::BatchTooLarge { .. } => (Kind::Invalid, None),
             Error::UnreadableBatch { .. } => (Kind::Corrupt, Some("its producer sent what no consumer can read")),
             Error::Stopped(_) => (Kind::Unavailable, Some("see the server's log; restart it to recover")),
             Error::DiskFull { .. } => (Kind::Unavailable, Some("free space on it; the log goes on by itself")),
@@ -370,6 +479,9 @@ impl From<Error> for model::Error {
             }
             Error::DirectoryInUse(_) => (Kind::Conflict, Some("stop the other process, or choose another directory")),
             Error::Corrupt { .. } => (Kind::Corrupt, Some("keep a copy of the file before anything else")),
+            Error::Quarantined { .. } => {
+                (Kind::Corrupt, Some("put the file back from a copy and restart, or delete the topic"))
+            }
             Error::Io { .. } => (Kind::Internal, None),
         };
         let mapped = Self::new(kind, error.to_string());

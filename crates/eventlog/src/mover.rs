@@ -31,6 +31,7 @@ use crate::{
     open_log::OpenLog,
     open_segments::OpenSegments,
     partition::Partition,
+    partition_directory::remove_partition,
     request::Request,
     shortage::{Backoff, Part},
     tail::TailBatch,
@@ -293,8 +294,7 @@ impl Mover {
             shared.disk.remove_file(path).map_err(io_error("remove", path))?;
         }
         for partition in deleted {
-            let path = partition.directory();
-            shared.disk.remove_directory(path).map_err(io_error("remove", path))?;
+            remove_partition(&*shared.disk, partition.directory())?;
         }
         Ok(remove_wal_before(&shared, checkpoint.sequence + 1)?)
     }

@@ -9,6 +9,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -16,22 +17,23 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use model::{Offset, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
+    damage::{Damage, DamagedPart},
     disk::Disk,
     log::{Bounds, Error, ReadResult, Result, StoredBatch, TimedOffset, TopicSettings, io_error, sync_error},
     open_segments::OpenSegments,
-    segment::{Segment, SegmentExtent, first_at_or_after},
+    partition_directory::directory_name,
+    record::BatchHeader,
+    segment::{Arrival, Segment, SegmentExtent, first_at_or_after},
     settings::EventLogSettings,
     tail::TailBatch,
 };
-
-/// The part of a topic's name that goes into a directory's: the rest would not fit beside number and id.
-const DIRECTORY_NAME_CHARS_MAX: usize = 200;
 
 pub(crate) struct Partition {
     pub(crate) name: TopicPartition,
@@ -47,45 +49,30 @@ pub(crate) struct Partition {
     deleted: AtomicBool,
     /// Names that were made since the last checkpoint and are not synced.
     names_unsynced: AtomicBool,
+    /// The file whose records are missing, and what is wrong with it.
+    quarantine: Option<(String, String)>,
 }
 
 impl Partition {
     /// A partition of a new topic; nothing is made on disk before the first batch is moved.
     pub(crate) fn new(disk: Arc<dyn Disk>, topics: &Path, name: TopicPartition, topic_id: Uuid) -> Self {
-        let directory = topics.join(directory_name(&name, topic_id));
-        Self::with_segments(disk, directory, name, 0, 0, Vec::new())
+        Self::with_segments(disk, topics, (name, topic_id), (0, 0), Vec::new())
     }
 
-    /// The partition that a checkpoint speaks of.
-    pub(crate) fn recover(
+    /// A partition with segments that were there before. When one of them is unsound it takes no writes.
+    pub(crate) fn with_segments(
         disk: Arc<dyn Disk>,
         topics: &Path,
-        name: TopicPartition,
-        topic_id: Uuid,
+        (name, topic_id): (TopicPartition, Uuid),
         (log_start, next_offset): (Offset, Offset),
-        extents: &[SegmentExtent],
-    ) -> Result<Self> {
-        let directory = topics.join(directory_name(&name, topic_id));
-        let segment = |extent| Segment::recover(Arc::clone(&disk), &directory, extent).map(Arc::new);
-        let segments = extents.iter().map(segment).collect::<Result<Vec<_>>>()?;
-        let known: Vec<PathBuf> = segments.iter().flat_map(|segment| segment.paths()).collect();
-        for name in disk.list(&directory).map_err(io_error("list", &directory))? {
-            let path = directory.join(name);
-            if !known.contains(&path) {
-                disk.remove_file(&path).map_err(io_error("remove", &path))?;
-            }
-        }
-        Ok(Self::with_segments(disk, directory, name, log_start, next_offset, segments))
-    }
-
-    fn with_segments(
-        disk: Arc<dyn Disk>,
-        directory: PathBuf,
-        name: TopicPartition,
-        log_start: Offset,
-        next_offset: Offset,
         segments: Vec<Arc<Segment>>,
     ) -> Self {
+        let directory = topics.join(directory_name(&name, topic_id));
+        let describe = |segment: &Arc<Segment>| {
+            let unsound = segment.unsound.as_ref()?;
+            Some((segment.log_path.display().to_string(), unsound.reason.clone()))
+        };
+        let quarantine = segments.iter().find_map(describe);
         Self {
             name,
             directory,
@@ -97,6 +84,7 @@ impl Partition {
             segments: RwLock::new(segments),
             deleted: AtomicBool::new(false),
             names_unsynced: AtomicBool::new(false),
+            quarantine,
         }
     }
 
@@ -108,6 +96,44 @@ impl Partition {
 
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// What was found damaged.
+    pub(crate) fn damage(&self) -> Vec<Damage> {
+        let damage = |part, file: &str, reason: &str| Damage {
+            part,
+            partition: Some(self.name.clone()),
+            file: file.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let records = self.quarantine.iter().map(|(file, reason)| damage(DamagedPart::Records, file, reason));
+        let mut found: Vec<_> = records.collect();
+        for segment in &*self.segments.read() {
+            let file = segment.log_path.with_extension("arrivals").display().to_string();
+            found.extend(segment.arrivals_lost().map(|reason| damage(DamagedPart::ArrivalTimes, &file, &reason)));
+        }
+        found
+    }
+
+    /// An error when it takes no writes.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        let Some((file, reason)) = &self.quarantine else { return Ok(()) };
+        Err(Error::Quarantined { partition: self.name.clone(), reason: format!("{file}: {reason}") })
+    }
+
+    /// The offsets whose arrival times are estimates.
+    pub(crate) fn estimated_arrivals(&self) -> Result<Vec<Range<Offset>>> {
+        let segments = self.segments.read().clone();
+        let mut estimated: Vec<Range<Offset>> = Vec::new();
+        for segment in segments {
+            for range in segment.estimated_arrivals()? {
+                match estimated.last_mut() {
+                    Some(last) if last.end == range.start => last.end = range.end,
+                    _ => estimated.push(range),
+                }
+            }
+        }
+        Ok(estimated)
     }
 
     /// Whether something beside its segments had to be made anew.
@@ -161,8 +187,14 @@ impl Partition {
             return Err(Error::OffsetOutOfRange { partition: self.name.clone(), offset: from, start, end });
         }
         let empty = from == end;
-        let batches = if empty { Vec::new() } else { self.read_batches(from, bytes_max)? };
+        let read = || self.read_batches(from, bytes_max).map_err(|error| error.of_records(&self.name, from));
+        let batches = if empty { Vec::new() } else { read()? };
         Ok(ReadResult { batches, bounds })
+    }
+
+    /// See [`EventLog::read_damaged`](crate::EventLog::read_damaged). What is in memory is not damaged.
+    pub(crate) fn read_damaged(&self, offset: Offset) -> Result<Option<Bytes>> {
+        self.segments_from(offset).first().map_or(Ok(None), |segment| segment.read_damaged(offset))
     }
 
     /// What a read can answer without touching the disk; `None` when it cannot.
@@ -239,7 +271,8 @@ impl Partition {
             for segment in self.segments_from(from) {
                 // Read before the search: batches that come while it runs are searched in the next round.
                 let next_offset = segment.next_offset();
-                if let Some(found) = segment.offset_at_time(timestamp_ms, from)? {
+                let found = segment.offset_at_time(timestamp_ms, from);
+                if let Some(found) = found.map_err(|error| error.of_records(&self.name, from))? {
                     return Ok(Some(found));
                 }
                 from = from.max(next_offset);
@@ -275,7 +308,7 @@ impl Partition {
         let mut rest = batches.get(moved..).unwrap_or_default();
         while let Some(first) = rest.first() {
             let active = self.segments.read().last().map(Arc::clone);
-            let active = active.filter(|segment| fits(segment, 0, first, settings));
+            let active = active.filter(|segment| segment.unsound.is_none() && fits(segment, 0, first, settings));
             let segment = match active {
                 Some(segment) => segment,
                 None => self.begin_segment(first.header.base_offset)?,
@@ -301,10 +334,35 @@ impl Partition {
             active.seal();
         }
         self.disk.create_directory(&self.directory).map_err(io_error("create", &self.directory))?;
-        self.names_unsynced.store(true, Ordering::Release);
+        self.note_new_names();
         let segment = Arc::new(Segment::create(Arc::clone(&self.disk), &self.directory, base_offset)?);
         self.segments.write().push(Arc::clone(&segment));
         Ok(segment)
+    }
+
+    fn note_new_names(&self) {
+        self.names_unsynced.store(true, Ordering::Release);
+    }
+
+    /// Counts in a batch that stands in the segments already, and whose frame in the write-ahead log may be lost.
+    pub(crate) fn adopt(&self, header: &BatchHeader, arrival: Arrival, index_interval_bytes: u32) {
+        let segments = self.segments.read();
+        let behind = segments.partition_point(|segment| segment.base_offset <= header.base_offset);
+        let mut before = segments.iter().take(behind).rev();
+        let (Some(segment), earlier) = (before.next(), before.next()) else { return };
+        if let Some(earlier) = earlier.filter(|_| segment.log_bytes() == 0) {
+            earlier.seal();
+        }
+        segment.adopt(header, arrival, index_interval_bytes);
+    }
+
+    /// Makes durable what was adopted from the segment that begins at `from` on.
+    pub(crate) fn end_adoption(&self, from: Offset) -> Result<()> {
+        for segment in self.segments.read().iter().filter(|segment| segment.base_offset >= from) {
+            segment.end_adoption()?;
+        }
+        self.note_new_names();
+        self.disk.sync_directory(&self.directory).map_err(sync_error(&self.directory))
     }
 
     /// Recovery moves batches before there is a tail; readers may see them from here on.
@@ -325,12 +383,16 @@ impl Partition {
 
     /// Whether [`retire`](Self::retire) would find something.
     pub(crate) fn has_expired(&self, settings: &TopicSettings, now_ms: i64) -> bool {
-        expired(&self.segments.read(), settings, now_ms) > 0
+        // What is in quarantine stays as it is until somebody has looked after it.
+        self.quarantine.is_none() && expired(&self.segments.read(), settings, now_ms) > 0
     }
 
     /// Takes away the segments that retention does not keep and moves the log's start behind them. Their files may be
     /// removed when a checkpoint that does not name them is durable.
     pub(crate) fn retire(&self, settings: &TopicSettings, now_ms: i64) -> Vec<PathBuf> {
+        if self.quarantine.is_some() {
+            return Vec::new();
+        }
         let mut segments = self.segments.write();
         let count = expired(&segments, settings, now_ms);
         let retired: Vec<_> = segments.drain(..count).collect();
@@ -395,10 +457,4 @@ fn fits_size(segment: &Segment, bytes: usize, batch: &TailBatch, settings: &Even
     let in_size = size <= u64::from(settings.segment_bytes.min(i32::MAX.unsigned_abs()));
     let in_range = batch.header.next_offset() - segment.base_offset <= i64::from(i32::MAX);
     empty || (in_size && in_range)
-}
-
-/// `topic-partition.id`: readable, and never the same for two topics of one name.
-fn directory_name(name: &TopicPartition, topic_id: Uuid) -> String {
-    let topic: String = name.topic.as_str().chars().take(DIRECTORY_NAME_CHARS_MAX).collect();
-    format!("{topic}-{}.{}", name.partition, topic_id.simple())
 }

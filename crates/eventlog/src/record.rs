@@ -9,6 +9,7 @@
 //! they justify; [`DECOMPRESSED_BYTES_MAX`] bounds what a batch may unfold to.
 
 mod builder;
+mod check;
 mod compression;
 mod header;
 mod partitioner;
@@ -18,11 +19,11 @@ use bytes::Bytes;
 use model::Offset;
 
 pub use builder::RecordBatchBuilder;
+pub(crate) use check::check_records;
 pub use compression::{Compression, DECOMPRESSED_BYTES_MAX};
-pub use header::{BatchHeader, HEADER_BYTES, split_batches};
+pub use header::{BatchDefect, BatchHeader, HEADER_BYTES, split_batches};
 pub(crate) use header::{add_to_sequence, place};
 pub use partitioner::partition_of_key;
-pub(crate) use reader::check_record_count;
 
 use crate::log::{Error, Result, StoredBatch};
 
@@ -82,8 +83,8 @@ impl StoredBatch {
     ///
     /// # Errors
     /// [`Error::UnreadableBatch`] when the records cannot be decompressed, are larger than
-    /// [`DECOMPRESSED_BYTES_MAX`], or do not follow the format: the log checks a producer's header, checksum and
-    /// count, not what is inside a record or compressed.
+    /// [`DECOMPRESSED_BYTES_MAX`], or do not follow the format: the log refuses such batches, but may hold some that it
+    /// took before it looked into them.
     pub fn records(&self) -> Result<Vec<Record>> {
         let header = self.header()?;
         reader::read_records(&header, &self.bytes).map_err(|reason| self.unreadable(reason))

@@ -15,6 +15,8 @@
 //! only to those who hold the file.
 
 use std::{
+    cell::Cell,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -34,7 +36,8 @@ mod entry_file;
 mod read;
 mod repair;
 
-pub(crate) use read::first_at_or_after;
+pub(crate) use entry::Arrival;
+pub(crate) use read::{first_at_or_after, sound_batches};
 
 use entry::{arrival_entry, joined, read_arrival_entry, read_index_entry, read_time_entry};
 use entry_file::{EntryFile, IndexKind};
@@ -56,11 +59,39 @@ pub(crate) struct SegmentExtent {
     pub(crate) last_arrival_ms: i64,
 }
 
+impl SegmentExtent {
+    /// That of a segment without batches.
+    pub(crate) fn empty(base_offset: Offset) -> Self {
+        Self {
+            base_offset,
+            next_offset: base_offset,
+            log_bytes: 0,
+            index_entries: 0,
+            time_index_entries: 0,
+            arrival_entries: 0,
+            max_timestamp_ms: -1,
+            max_timestamp_offset: base_offset,
+            first_arrival_ms: 0,
+            last_arrival_ms: 0,
+        }
+    }
+}
+
+/// What is wrong with the `.log` of a segment that has not what its checkpoint says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unsound {
+    /// How much of it there is.
+    pub(crate) log_bytes: u64,
+    pub(crate) reason: String,
+}
+
 pub(crate) struct Segment {
     pub(crate) base_offset: Offset,
     pub(crate) log_path: PathBuf,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) contents: RwLock<Contents>,
+    /// Its file has not what the checkpoint says. Then nothing of it is changed: whoever puts the file back has all.
+    pub(crate) unsound: Option<Unsound>,
 }
 
 /// What changes as a segment grows.
@@ -76,9 +107,13 @@ pub(crate) struct Contents {
     time_indexed_ms: i64,
     pub(crate) first_arrival_ms: i64,
     pub(crate) last_arrival_ms: i64,
+    /// Whether the last entry of the arrivals is an estimate.
+    last_arrival_is_estimate: bool,
     bytes_since_index: u64,
     /// How often one of the files beside the segment was made anew.
     pub(crate) repairs: u32,
+    /// Why arrival times had to be estimated since the log was opened.
+    pub(crate) arrivals_lost: Option<String>,
     /// Open while there is something to sync.
     pub(crate) file: Option<Arc<dyn DiskFile>>,
 }
@@ -89,15 +124,20 @@ impl Segment {
         let log_path = path_of(directory, base_offset, "log");
         let file = disk.create(&log_path).map_err(io_error("create", &log_path))?;
         let contents = Contents { file: Some(file), ..Contents::empty(&log_path, base_offset) };
-        Ok(Self { base_offset, log_path, disk, contents: RwLock::new(contents) })
+        Ok(Self { base_offset, log_path, disk, contents: RwLock::new(contents), unsound: None })
     }
 
-    /// The segment that a checkpoint speaks of; what was written after the checkpoint is cut off, and what helps to
-    /// find a place is made anew where it is missing.
-    pub(crate) fn recover(disk: Arc<dyn Disk>, directory: &Path, extent: &SegmentExtent) -> Result<Self> {
+    /// The segment that a checkpoint speaks of; what lies behind `kept_bytes` is cut off, and what helps to find a place
+    /// is made anew where it is missing.
+    pub(crate) fn recover(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        extent: &SegmentExtent,
+        kept_bytes: u64,
+    ) -> Result<Self> {
         let (base_offset, next_offset) = (extent.base_offset, extent.next_offset);
         let log_path = path_of(directory, base_offset, "log");
-        truncate_to(&*disk, &log_path, extent.log_bytes)?;
+        truncate_to(&*disk, &log_path, kept_bytes)?;
         let empty = Contents::empty(&log_path, base_offset);
         let is_inside = |last_offset| last_offset < next_offset;
         let (index, index_is_whole) = empty
@@ -107,23 +147,24 @@ impl Segment {
             empty
                 .time_index
                 .recover(&*disk, extent.time_index_entries, |entry| is_inside(read_time_entry(base_offset, entry).1))?;
-        let arrival_is_inside = |entry| read_arrival_entry(entry).is_some_and(|(offset, _)| offset < next_offset);
+        let last_is_estimate = Cell::new(false);
+        let arrival_is_inside = |entry| {
+            let inside = read_arrival_entry(entry).filter(|(offset, _)| *offset < next_offset);
+            inside.is_some_and(|(_, arrival)| {
+                last_is_estimate.set(arrival.is_estimate);
+                true
+            })
+        };
         let (arrivals, arrivals_are_whole) =
             empty.arrivals.recover(&*disk, extent.arrival_entries, arrival_is_inside)?;
         let contents = Contents {
-            next_offset,
-            log_bytes: extent.log_bytes,
             index,
             time_index,
             arrivals,
-            max_timestamp_ms: extent.max_timestamp_ms,
-            max_timestamp_offset: extent.max_timestamp_offset,
-            time_indexed_ms: extent.max_timestamp_ms,
-            first_arrival_ms: extent.first_arrival_ms,
-            last_arrival_ms: extent.last_arrival_ms,
-            ..empty
+            last_arrival_is_estimate: last_is_estimate.get(),
+            ..Contents::of(&log_path, extent)
         };
-        let segment = Self { base_offset, log_path, disk, contents: RwLock::new(contents) };
+        let segment = Self { base_offset, log_path, disk, contents: RwLock::new(contents), unsound: None };
         for (kind, is_whole) in [
             (IndexKind::Offsets, index_is_whole),
             (IndexKind::Times, time_index_is_whole),
@@ -134,6 +175,38 @@ impl Segment {
             }
         }
         Ok(segment)
+    }
+
+    /// The segment that a checkpoint speaks of and that is not there as a whole.
+    pub(crate) fn unsound(disk: Arc<dyn Disk>, directory: &Path, extent: &SegmentExtent, unsound: Unsound) -> Self {
+        let log_path = path_of(directory, extent.base_offset, "log");
+        let contents = RwLock::new(Contents::of(&log_path, extent));
+        Self { base_offset: extent.base_offset, log_path, disk, contents, unsound: Some(unsound) }
+    }
+
+    /// The offsets whose arrival times are estimates.
+    pub(crate) fn estimated_arrivals(&self) -> Result<Vec<Range<Offset>>> {
+        let contents = self.contents.read();
+        let entries = contents.arrivals.remains(&*self.disk)?;
+        let mut estimated = Vec::new();
+        let mut begin = None;
+        for (offset, arrival) in entries.into_iter().flatten().filter_map(read_arrival_entry) {
+            match (begin, arrival.is_estimate) {
+                (None, true) => begin = Some(offset),
+                (Some(from), false) => {
+                    estimated.push(from..offset);
+                    begin = None;
+                }
+                _ => {}
+            }
+        }
+        estimated.extend(begin.map(|from| from..contents.next_offset));
+        Ok(estimated)
+    }
+
+    /// Why arrival times had to be estimated since the log was opened.
+    pub(crate) fn arrivals_lost(&self) -> Option<String> {
+        self.contents.read().arrivals_lost.clone()
     }
 
     /// Whether one of the files beside it was made anew since the log was opened.
@@ -183,9 +256,26 @@ impl Segment {
         let mut contents = self.contents.write();
         contents.file = Some(file);
         for batch in batches {
-            contents.add(self.base_offset, &batch.header, batch.arrival_time_ms, index_interval_bytes);
+            let arrival = Arrival::known(batch.arrival_time_ms);
+            contents.add(self.base_offset, &batch.header, arrival, index_interval_bytes);
         }
         Ok(())
+    }
+
+    /// Counts in a batch that stands in the file already, right behind what was counted.
+    pub(crate) fn adopt(&self, header: &BatchHeader, arrival: Arrival, index_interval_bytes: u32) {
+        self.contents.write().add(self.base_offset, header, arrival, index_interval_bytes);
+    }
+
+    /// Makes what was adopted durable. Its file must end there: else the batches were not those that were looked at.
+    pub(crate) fn end_adoption(&self) -> Result<()> {
+        let file = self.disk.open(&self.log_path).map_err(io_error("open", &self.log_path))?;
+        let (counted, found) = (self.log_bytes(), file.size().map_err(io_error("look at", &self.log_path))?);
+        if counted != found {
+            let reason = format!("the write-ahead log has {counted} bytes of batches for it, the file has {found}");
+            return Err(Error::corrupt(&self.log_path, counted.min(found), reason));
+        }
+        file.sync().map_err(sync_error(&self.log_path))
     }
 
     /// Ends the segment: the time index gets its last entry, as Kafka does it.
@@ -233,28 +323,33 @@ impl Segment {
 
     /// The files that belong to it.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        ["log", "index", "timeindex", "arrivals", "arrivals.damaged"]
-            .map(|kind| self.log_path.with_extension(kind))
-            .into()
+        KINDS.map(|kind| self.log_path.with_extension(kind)).into()
     }
 }
 
 impl Contents {
     /// Those of a segment without batches.
     pub(crate) fn empty(log_path: &Path, base_offset: Offset) -> Self {
+        Self::of(log_path, &SegmentExtent::empty(base_offset))
+    }
+
+    /// Those that a checkpoint speaks of, with files of entries that are not looked at.
+    fn of(log_path: &Path, extent: &SegmentExtent) -> Self {
         Self {
-            next_offset: base_offset,
-            log_bytes: 0,
-            index: EntryFile::new(IndexKind::Offsets, log_path),
-            time_index: EntryFile::new(IndexKind::Times, log_path),
-            arrivals: EntryFile::new(IndexKind::Arrivals, log_path),
-            max_timestamp_ms: -1,
-            max_timestamp_offset: base_offset,
-            time_indexed_ms: -1,
-            first_arrival_ms: 0,
-            last_arrival_ms: 0,
+            next_offset: extent.next_offset,
+            log_bytes: extent.log_bytes,
+            index: EntryFile::new(IndexKind::Offsets, log_path, extent.index_entries),
+            time_index: EntryFile::new(IndexKind::Times, log_path, extent.time_index_entries),
+            arrivals: EntryFile::new(IndexKind::Arrivals, log_path, extent.arrival_entries),
+            max_timestamp_ms: extent.max_timestamp_ms,
+            max_timestamp_offset: extent.max_timestamp_offset,
+            time_indexed_ms: extent.max_timestamp_ms,
+            first_arrival_ms: extent.first_arrival_ms,
+            last_arrival_ms: extent.last_arrival_ms,
+            last_arrival_is_estimate: false,
             bytes_since_index: 0,
             repairs: 0,
+            arrivals_lost: None,
             file: None,
         }
     }
@@ -264,17 +359,18 @@ impl Contents {
         &mut self,
         segment_base: Offset,
         header: &BatchHeader,
-        arrival_time_ms: i64,
+        arrival: Arrival,
         index_interval_bytes: u32,
     ) {
         let last_offset = header.next_offset() - 1;
         let relative = |offset: Offset| u32::try_from(offset - segment_base).unwrap_or(u32::MAX).to_be_bytes();
         if self.log_bytes == 0 {
-            self.first_arrival_ms = arrival_time_ms;
+            self.first_arrival_ms = arrival.time_ms;
         }
-        if self.log_bytes == 0 || arrival_time_ms != self.last_arrival_ms {
-            self.arrivals.push(arrival_entry(header.base_offset, arrival_time_ms));
-            self.last_arrival_ms = arrival_time_ms;
+        let last = Arrival { time_ms: self.last_arrival_ms, is_estimate: self.last_arrival_is_estimate };
+        if self.log_bytes == 0 || arrival != last {
+            self.arrivals.push(arrival_entry(header.base_offset, arrival));
+            (self.last_arrival_ms, self.last_arrival_is_estimate) = (arrival.time_ms, arrival.is_estimate);
         }
         if header.max_timestamp_ms > self.max_timestamp_ms {
             self.max_timestamp_ms = header.max_timestamp_ms;
@@ -306,7 +402,7 @@ fn truncate_to(disk: &dyn Disk, path: &Path, size: u64) -> Result<()> {
     let found = file.size().map_err(io_error("look at", path))?;
     if found < size {
         let reason = format!("the file has {found} bytes, the checkpoint says {size}");
-        return Err(Error::Corrupt { file: path.display().to_string(), position: found, reason });
+        return Err(Error::corrupt(path, found, reason));
     }
     if found > size {
         file.truncate(size).map_err(io_error("truncate", path))?;
@@ -314,7 +410,20 @@ fn truncate_to(disk: &dyn Disk, path: &Path, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// The base offset that a file's name speaks of.
+/// The kinds of files that belong to a segment, as their names end.
+const KINDS: [&str; 5] = ["log", "index", "timeindex", "arrivals", "arrivals.damaged"];
+/// Files that are half made, as their names end.
+const HALF_MADE: [&str; 3] = ["index.new", "timeindex.new", "arrivals.new"];
+
+/// The base offset that a file's name speaks of, and its kind; `None` when it is no file of a segment.
+pub(crate) fn parse_file_name(name: &str) -> Option<(Offset, &str)> {
+    let (digits, kind) = name.split_once('.')?;
+    let is_ours = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_kind = KINDS.contains(&kind) || HALF_MADE.contains(&kind);
+    (is_ours && is_kind).then(|| Some((digits.parse().ok()?, kind)))?
+}
+
+/// Where a segment's file of a kind is.
 pub(crate) fn path_of(directory: &Path, base_offset: Offset, kind: &str) -> PathBuf {
     directory.join(format!("{base_offset:020}.{kind}"))
 }

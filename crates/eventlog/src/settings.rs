@@ -30,6 +30,9 @@ pub struct EventLogSettings {
     pub commit_bytes_max: usize,
     /// The largest append, in bytes (all of its batches together).
     pub append_bytes_max: usize,
+    /// The most that a compressed batch may unfold to, in bytes. Its records are looked at before it is stored, a part
+    /// at a time; whoever reads it has all of them in memory.
+    pub unfolded_bytes_max: usize,
     /// The most that one read returns, in bytes, unless one batch alone is larger.
     pub read_bytes_max: usize,
     /// How many partitions a topic may have.

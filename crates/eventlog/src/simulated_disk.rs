@@ -359,9 +359,9 @@ impl Disk for SimulatedDisk {
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         let mut contents = self.0.lock();
         contents.begin()?;
-        let inside: Vec<_> = contents.names.keys().filter(|name| name.starts_with(path)).cloned().collect();
-        for name in inside.iter().rev() {
-            contents.rename_to(name, None);
+        let is_empty = contents.names.keys().all(|name| name.parent() != Some(path));
+        if is_empty && contents.node(path).is_ok() {
+            contents.rename_to(path, None);
         }
         Ok(())
     }

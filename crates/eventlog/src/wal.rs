@@ -68,7 +68,7 @@ impl WalHeader {
             };
             if i32::from(version) != i32::from(VERSION) {
                 let reason = format!("format version {version} is newer than this program, which knows {VERSION}");
-                return Err(Error::Corrupt { file: path.display().to_string(), position: 6, reason });
+                return Err(Error::corrupt(path, 6, reason));
             }
             return Ok(Some(Self { first_sequence, salt }));
         }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
 use crate::{
+    admission::check_topic,
     checkpoint_turn::CheckpointTurn,
     commit::{Commit, Effect},
     frame::{Change, NewAppend},
@@ -254,10 +255,10 @@ impl Writer {
     }
 
     fn stage_create_topic(&mut self, spec: TopicSpec, reply: Reply<Arc<Topic>>, commit: &mut Commit) {
-        let TopicSpec { name, partitions: count, settings } = spec;
-        if !(1..=self.shared.settings.partitions_max).contains(&count) {
-            return reply.send(Err(Error::PartitionCount(count)));
+        if let Err(error) = check_topic(&spec, &self.shared.settings) {
+            return reply.send(Err(error));
         }
+        let TopicSpec { name, partitions: count, settings } = spec;
         if self.state.topic_id(name.as_str()).is_some() {
             return commit.effects.push(Effect::RefuseTopic { name, reply });
         }

@@ -11,8 +11,8 @@ use std::{
     sync::Arc,
 };
 
-use eventlog::{Acks, EmbeddedLog, Error, EventLog, EventLogSettings, Result, TopicSettings, TopicSpec};
-use model::{Clock, ManualClock, Metrics};
+use eventlog::{Acks, DamagedPart, EmbeddedLog, Error, EventLog, EventLogSettings, Result, TopicSettings, TopicSpec};
+use model::{Clock, ManualClock, Metrics, TopicPartition};
 use support::*;
 use tempfile::tempdir;
 
@@ -52,9 +52,7 @@ fn file(directory: &Path, end: &str, part: f64) -> PathBuf {
 async fn a_directory_where_a_file_should_be_is_named_and_nothing_is_lost() {
     let written = tempdir().unwrap();
     write(written.path(), 300, true).await;
-    for (end, part) in
-        [("lock", 0.0), ("checkpoint", 0.0), (".wal", 0.0), (".log", 0.5), (".index", 0.5), (".arrivals", 0.5)]
-    {
+    for (end, part) in [("lock", 0.0), ("checkpoint", 0.0), (".wal", 0.0), (".index", 0.5), (".arrivals", 0.5)] {
         let copied = tempdir().unwrap();
         copy(written.path(), copied.path());
         let path = file(copied.path(), end, part);
@@ -72,23 +70,105 @@ async fn a_directory_where_a_file_should_be_is_named_and_nothing_is_lost() {
     }
 }
 
+/// What can be read from the beginning on, and the error at which that ends.
+async fn readable(log: &EmbeddedLog, partition: &TopicPartition) -> (i64, Option<Error>) {
+    let mut from = 0;
+    loop {
+        match log.read(partition, from, 700).await {
+            Ok(read) if read.batches.is_empty() => return (from, None),
+            Ok(read) => from = read.batches.last().unwrap().next_offset(),
+            Err(error) => return (from, Some(error)),
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_segment_that_was_cut_in_a_batch_is_not_opened_and_not_cut_further() {
+async fn a_partition_that_lacks_records_is_set_apart_and_whole_again_when_they_are_put_back() {
     let directory = tempdir().unwrap();
     write(directory.path(), 300, true).await;
-    let path = file(directory.path(), ".log", 0.5);
-    let whole = fs::read(&path).unwrap();
-    for size in [0, 30, whole.len() / 2, whole.len() - 1] {
-        fs::write(&path, &whole[..size]).unwrap();
-        let error = try_open(directory.path(), &Metrics::default()).await.err().unwrap();
-        let expected = format!("the file has {size} bytes, the checkpoint says {}", whole.len());
-        assert!(matches!(&error, Error::Corrupt { reason, .. } if *reason == expected), "{error}");
-        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
-        assert_eq!(fs::read(&path).unwrap(), whole[..size]);
-    }
-    fs::write(&path, &whole).unwrap();
     let log = open(directory.path(), small()).await;
-    assert_eq!(values(&log, &partition("t", 0)).await.len(), 300);
+    create(&log, "u", 1).await;
+    append(&log, &partition("u", 0), &["u0"]).await;
+    log.close().await.unwrap();
+    let (p, u) = (partition("t", 0), partition("u", 0));
+    let logs: Vec<_> = {
+        let topic = file(directory.path(), ".index", 0.0).parent().unwrap().to_owned();
+        let mut logs: Vec<_> = fs::read_dir(topic).unwrap().map(|entry| entry.unwrap().path()).collect();
+        logs.retain(|path| path.extension().is_some_and(|kind| kind == "log"));
+        logs.sort();
+        logs
+    };
+    assert!(logs.len() > 2);
+    // In the first, one between, and the last: a part is there, nothing is, or no file.
+    let whole = |path: &Path| fs::read(path).unwrap();
+    for path in [&logs[0], &logs[1], &logs[logs.len() - 1]] {
+        for part in [None, Some(0.0), Some(0.5), Some(0.99)] {
+            let copied = tempdir().unwrap();
+            copy(directory.path(), copied.path());
+            let path = copied.path().join(path.strip_prefix(directory.path()).unwrap());
+            let bytes = whole(&path);
+            let what = format!("{} {part:?}", path.display());
+            match part {
+                None => fs::remove_file(&path).unwrap(),
+                Some(part) => fs::write(&path, &bytes[..(bytes.len() as f64 * part) as usize]).unwrap(),
+            }
+            // Twice: what is stored on the way must not forget what is missing.
+            for round in 0..2 {
+                let log = try_open(copied.path(), &Metrics::default()).await.unwrap();
+                let damage = log.damage();
+                assert_eq!(damage.len(), 1, "{what}: {damage:?}");
+                assert_eq!((damage[0].part, damage[0].partition.as_ref()), (DamagedPart::Records, Some(&p)), "{what}");
+                assert_eq!(damage[0].file, path.display().to_string(), "{what}");
+                let (end, error) = readable(&log, &p).await;
+                let Some(Error::Corrupt { records: Some((partition, offset)), .. }) = error else {
+                    panic!("{what}: {error:?}")
+                };
+                assert_eq!((partition, offset), (p.clone(), end), "{what}");
+                let refused = log.append(&p, batch(&["more"]), Acks::Durable).await;
+                assert!(matches!(refused, Err(Error::Quarantined { .. })), "{what}: {refused:?}");
+                assert_eq!(append(&log, &u, &["more"]).await, 1 + round, "{what}: the other partition goes on");
+                log.close().await.unwrap();
+            }
+            let left = fs::read(&path).unwrap_or_default();
+            assert!(bytes.starts_with(&left) && left.len() < bytes.len(), "{what}: what was left is as it was");
+            fs::write(&path, &bytes).unwrap();
+            let log = open(copied.path(), small()).await;
+            assert!(log.damage().is_empty(), "{what}");
+            assert_eq!(values(&log, &p).await.len(), 300, "{what}");
+            assert_eq!(append(&log, &p, &["next"]).await, 300, "{what}");
+            assert_eq!(values(&log, &u).await.len(), 3, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn records_after_the_checkpoint_are_kept_for_a_partition_that_is_set_apart() {
+    let directory = tempdir().unwrap();
+    let p = partition("t", 0);
+    write(directory.path(), 50, true).await;
+    let log = open(directory.path(), small()).await;
+    for i in 50..60 {
+        append(&log, &p, &[&format!("v{i}")]).await;
+    }
+    drop(log);
+    let path = file(directory.path(), ".log", 0.0);
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let log = open(directory.path(), small()).await;
+    assert_eq!(readable(&log, &p).await.0, 0);
+    let behind = log.read(&p, 50, 10_000).await.unwrap();
+    assert_eq!(behind.batches.len(), 10, "what the write-ahead log has is there");
+    log.close().await.unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let log = open(directory.path(), small()).await;
+    let expected: Vec<_> = (0..60).map(|i| (i, format!("v{i}"))).collect();
+    assert_eq!(values(&log, &p).await, expected);
+    assert_eq!(append(&log, &p, &["next"]).await, 60);
+}
+
+/// Takes away what was moved after the checkpoint, so that the write-ahead log alone has it.
+fn remove_segments(directory: &Path) {
+    fs::remove_dir_all(directory.join("topics")).unwrap();
 }
 
 #[tokio::test]
@@ -100,6 +180,7 @@ async fn a_file_of_the_write_ahead_log_that_is_missing_is_reported_and_the_other
         let copied = tempdir().unwrap();
         copy(directory.path(), copied.path());
         fs::remove_file(file(copied.path(), ".wal", part)).unwrap();
+        remove_segments(copied.path());
         let metrics = Metrics::default();
         let log = try_open(copied.path(), &metrics).await.unwrap();
         let found = values(&log, &p).await;
@@ -118,7 +199,7 @@ async fn a_file_of_the_write_ahead_log_that_is_missing_is_reported_and_the_other
     fs::remove_file(file(directory.path(), ".wal", 0.0)).unwrap();
     let error = try_open(directory.path(), &Metrics::default()).await.err().unwrap();
     assert!(
-        matches!(&error, Error::Corrupt { reason, .. } if reason.contains("from frame 1 on is missing")),
+        matches!(&error, Error::Corrupt { reason, .. } if reason.contains("the file is missing: the write-ahead log")),
         "{error}"
     );
 }
@@ -138,11 +219,29 @@ async fn bits_that_turned_over_in_the_write_ahead_log_cost_their_frames_alone() 
         bytes[at] ^= 0b1000_0001;
     }
     fs::write(&path, bytes).unwrap();
-    let metrics = Metrics::default();
-    let log = try_open(directory.path(), &metrics).await.unwrap();
-    let expected: Vec<_> = (0..300).filter(|i| ![first, last].contains(i)).map(|i| (i, format!("v{i}"))).collect();
-    assert_eq!(values(&log, &partition("t", 0)).await, expected);
-    assert_eq!(metrics.log_quarantined_frames.get(), 2);
+    // Where the segments have the records they are kept from there.
+    for has_segments in [true, false] {
+        let copied = tempdir().unwrap();
+        copy(directory.path(), copied.path());
+        if !has_segments {
+            remove_segments(copied.path());
+        }
+        let metrics = Metrics::default();
+        let log = try_open(copied.path(), &metrics).await.unwrap();
+        let is_lost = |i: &i64| !has_segments && [first, last].contains(i);
+        let expected: Vec<_> = (0..300).filter(|i| !is_lost(i)).map(|i| (i, format!("v{i}"))).collect();
+        assert_eq!(values(&log, &partition("t", 0)).await, expected);
+        assert_eq!(metrics.log_quarantined_frames.get(), 2);
+        assert!(log.damage().iter().any(|damage| damage.part == DamagedPart::WriteAheadLog));
+        let estimated = log.estimated_arrivals(&partition("t", 0)).await.unwrap();
+        assert_eq!(estimated, if has_segments { vec![first..first + 1, last..last + 1] } else { Vec::new() });
+        assert_eq!(append(&log, &partition("t", 0), &["next"]).await, 300);
+        log.close().await.unwrap();
+        let log = open(copied.path(), small()).await;
+        assert_eq!(values(&log, &partition("t", 0)).await.len(), expected.len() + 1);
+        assert_eq!(log.estimated_arrivals(&partition("t", 0)).await.unwrap(), estimated, "the mark is stored");
+        assert!(log.damage().is_empty(), "it is reported once");
+    }
 }
 
 /// Starts itself as another process that holds the log, and kills that.

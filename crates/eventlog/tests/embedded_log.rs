@@ -3,14 +3,13 @@
 
 mod support;
 
-use std::{
-    sync::Arc,
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use eventlog::{Acks, CommittedOffset, EmbeddedLog, Error, EventLog, EventLogSettings, TopicSettings, TopicSpec};
+use eventlog::{
+    Acks, CommittedOffset, Compression, EmbeddedLog, Error, EventLog, EventLogSettings, Record, RecordBatchBuilder,
+    TopicSettings, TopicSpec,
+};
 use model::{Clock, ManualClock, Metrics};
 use support::*;
 use tempfile::tempdir;
@@ -218,33 +217,26 @@ async fn several_batches_are_appended_as_a_whole() {
 }
 
 #[tokio::test]
-async fn appends_are_stored_in_the_order_in_which_they_began() {
+async fn what_is_enqueued_has_its_place_whoever_waits_for_it() {
     let directory = tempdir().unwrap();
     let log = open(directory.path(), EventLogSettings { queue_bytes_max: 1000, ..small() }).await;
     create(&log, "t", 1).await;
     let p = partition("t", 0);
-    let mut unheard = Context::from_waker(Waker::noop());
-    let mut began = Vec::new();
-    for round in 0..100 {
-        let values: Vec<String> = ["large", "waits", "newcomer"].iter().map(|name| format!("{name} {round}")).collect();
-        let large = batch(&[&values[0], &"x".repeat(800)]);
-        // The first fills the queue, so the second has to wait for room; when there is room again, and before the second
-        // has noticed, there comes a third.
-        let mut first = log.append(&p, large, Acks::Durable);
-        let mut second = log.append(&p, batch(&[&values[1], &"x".repeat(200)]), Acks::Durable);
-        let mut third = log.append(&p, batch(&[&values[2], &"x".repeat(200)]), Acks::Durable);
-        assert!(first.as_mut().poll(&mut unheard).is_pending());
-        assert!(second.as_mut().poll(&mut unheard).is_pending());
-        first.await.unwrap();
-        assert!(third.as_mut().poll(&mut unheard).is_pending());
-        second.await.unwrap();
-        third.await.unwrap();
-        began.extend(values);
+    let (mut enqueued, mut last) = (Vec::new(), None);
+    for round in 0..200 {
+        // Some fill the queue, so that those behind them have to wait for room; nobody waits for most of the answers.
+        let value = format!("{round}");
+        let padding = "x".repeat(if round % 3 == 0 { 900 } else { 20 });
+        let compressed = round % 5 == 0;
+        let mut builder = RecordBatchBuilder::new(if compressed { Compression::Zstd } else { Compression::None });
+        builder.push(Record { value: Some(value.clone().into()), ..Record::default() });
+        builder.push(Record { value: Some(padding.into()), ..Record::default() });
+        last = Some(log.enqueue(&p, builder.build(), Acks::Durable).await.unwrap());
+        enqueued.push(value);
     }
+    assert_eq!(last.unwrap().await.unwrap().next_offset, 400);
     let stored = values(&log, &p).await.into_iter().map(|(_, value)| value).filter(|value| !value.starts_with('x'));
-    for (at, (stored, began)) in stored.zip(began).enumerate() {
-        assert_eq!(stored, began, "append {at}");
-    }
+    assert_eq!(stored.collect::<Vec<_>>(), enqueued);
 }
 
 #[tokio::test]
@@ -273,16 +265,27 @@ async fn what_is_not_a_good_batch_is_refused() {
     let idempotent = producer_batch(&["v"], 1, 0, 0);
     for (bad, reason) in [
         (Bytes::new(), "no record batch"),
-        (good.slice(..70), "cut short"),
         (changed(16, &[1]), "v1 is not supported"),
-        (Bytes::from(flipped), "the checksum is wrong"),
         (changed(57, &0_i32.to_be_bytes()), "0 records cannot"),
         (changed(23, &5_i32.to_be_bytes()), "2 records cannot have a last offset delta of 5"),
         (counting(&good, 1), "there are bytes after the last record"),
         (counting(&good, 3), "record 2: a number does not end"),
+        (changed(64, &[2]), "record 0: its offset delta is 1, not 0"),
+        (changed(61 + 12 + 3, &[0]), "record 1: its offset delta is 0, not 1"),
+        (changed(61 + 12 + 3, &[4]), "record 1: its offset delta is 2, not 1"),
+        (changed(65, &[3]), "record 0: its key's length is -2"),
+        (changed(61, &[1]), "record 0: its length is -1"),
+        (changed(66, &[8]), "record 0: its header count is -51"),
+        (changed(27, &i64::MAX.to_be_bytes()), "its base timestamp: a timestamp of 9223372036854775807"),
+        (changed(35, &i64::MIN.to_be_bytes()), "its largest timestamp: a timestamp of -9223372036854775808"),
+        (changed(21, &(1_i16 << 3).to_be_bytes()), "timestamps are the log's"),
+        (changed(21, &1_i16.to_be_bytes()), "the records cannot be decompressed"),
+        (changed(21, &2_i16.to_be_bytes()), "snappy"),
+        (changed(21, &3_i16.to_be_bytes()), "the records cannot be decompressed"),
+        (changed(21, &4_i16.to_be_bytes()), "the records cannot be decompressed"),
         (counting(&good, i32::MAX), "2147483647 records do not fit in"),
-        (counting(&changed(21, &4_i16.to_be_bytes()), i32::MAX), "2147483647 records do not fit in 268435456 bytes"),
-        (changed(61, &[0x7e]), "record 0: it needs 63 bytes"),
+        (counting(&changed(21, &4_i16.to_be_bytes()), i32::MAX), "2147483647 records do not fit in 67108864 bytes"),
+        (changed(61, &[0x7e]), "record 0: it is shorter than its length"),
         (changed(21, &(1_i16 << 5).to_be_bytes()), "control batch"),
         (changed(21, &(1_i16 << 4).to_be_bytes()), "transactions are not supported"),
         (changed(21, &6_i16.to_be_bytes()), "no compression codec 6"),
@@ -291,6 +294,10 @@ async fn what_is_not_a_good_batch_is_refused() {
     ] {
         let error = log.append(&p, bad, Acks::Durable).await.unwrap_err();
         assert!(matches!(error, Error::InvalidBatch { .. }) && error.to_string().contains(reason), "{error}");
+    }
+    for (damaged, reason) in [(good.slice(..70), "cut short"), (Bytes::from(flipped), "the checksum is wrong")] {
+        let error = log.append(&p, damaged, Acks::Durable).await.unwrap_err();
+        assert!(matches!(error, Error::DamagedBatch { .. }) && error.to_string().contains(reason), "{error}");
     }
     let error = log.append(&p, batch(&["x".repeat(1000).as_str()]), Acks::Durable).await.unwrap_err();
     assert!(matches!(error, Error::BatchTooLarge { bytes_max: 1000, .. }), "{error}");
@@ -356,6 +363,48 @@ async fn offsets_are_found_by_time() {
         let found = log.offset_at_time(&p, target).await.unwrap().map(|found| (found.offset, found.timestamp_ms));
         assert_eq!(found, expected, "at {target}");
     }
+}
+
+#[tokio::test]
+async fn settings_that_change_nothing_are_kept_through_the_write_ahead_log_and_checkpoints() {
+    let directory = tempdir().unwrap();
+    let others = [("segment.bytes", "1000000"), ("min.insync.replicas", "2")];
+    let others = others.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+    let settings = TopicSettings { retention_ms: Some(7), others, ..TopicSettings::default() };
+    let mut log = open(directory.path(), EventLogSettings::shipped()).await;
+    log.create_topic(TopicSpec { name: topic("t"), partitions: 3, settings: settings.clone() }).await.unwrap();
+    log.create_topic(TopicSpec::new(topic("plain"), 1)).await.unwrap();
+    // Without a checkpoint, then from one, then from what that left.
+    for closes in [false, true, true] {
+        assert_eq!(log.topic("t").unwrap().settings, settings);
+        if closes {
+            log.close().await.unwrap();
+        }
+        drop(log);
+        log = open(directory.path(), EventLogSettings::shipped()).await;
+    }
+    assert_eq!(log.topic("t").unwrap().settings, settings);
+    assert_eq!(log.topic("plain").unwrap().settings, TopicSettings::default());
+}
+
+#[tokio::test]
+async fn a_topic_is_not_promised_larger_batches_than_the_log_takes() {
+    let directory = tempdir().unwrap();
+    let log =
+        open(directory.path(), EventLogSettings { append_bytes_max: 2_000_000, ..EventLogSettings::shipped() }).await;
+    let spec = |name: &str, message_bytes_max| TopicSpec {
+        settings: TopicSettings { message_bytes_max, ..TopicSettings::default() },
+        ..TopicSpec::new(topic(name), 1)
+    };
+    for refused in [log.check_topic(&spec("t", 2_000_001)), log.create_topic(spec("t", 2_000_001)).await.map(drop)] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, Error::TopicSettings { .. }), "{error}");
+        assert!(error.to_string().contains("2000001 bytes (max.message.bytes) are more than the log takes at once"));
+    }
+    log.check_topic(&spec("t", 2_000_000)).unwrap();
+    assert!(log.topic("t").is_none(), "checking creates nothing");
+    log.create_topic(spec("t", 2_000_000)).await.unwrap();
+    assert!(matches!(log.check_topic(&spec("t", 2_000_001)).unwrap_err(), Error::TopicExists(_)), "that comes first");
 }
 
 #[tokio::test]

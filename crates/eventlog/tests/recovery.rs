@@ -75,6 +75,8 @@ async fn a_torn_tail_is_cut_off_wherever_it_is_torn() {
             _ => bytes[end..after].iter_mut().for_each(|byte| *byte ^= 0xa5),
         }
         fs::write(&wal, bytes).unwrap();
+        // What is torn was not committed, so it was not moved to a segment either.
+        fs::remove_dir_all(copied.join("topics")).unwrap();
         let metrics = Metrics::default();
         let clock = std::sync::Arc::new(model::ManualClock::at(0));
         let log = eventlog::EmbeddedLog::open(&copied, settings.clone(), clock, metrics.clone()).await.unwrap();
@@ -110,6 +112,8 @@ async fn damage_is_set_aside_and_what_follows_is_kept() {
     let at = bytes.windows(2).position(|window| window == b"p4").unwrap();
     bytes[at] = b'!';
     fs::write(&wal, bytes).unwrap();
+    // The segments have it too.
+    fs::remove_dir_all(directory.path().join("topics")).unwrap();
     let metrics = Metrics::default();
     let clock = std::sync::Arc::new(model::ManualClock::at(0));
     let log = eventlog::EmbeddedLog::open(directory.path(), settings.clone(), clock, metrics.clone()).await.unwrap();

@@ -17,7 +17,7 @@ use std::{
 
 use eventlog::{EmbeddedLog, EventLogSettings};
 use eventstore::{EventStore, EventStoreSettings, ExpectedVersion, NewEvent, StreamName};
-use model::{Metrics, SystemClock};
+use model::{Entropy as _, Metrics, SystemClock, SystemEntropy};
 
 const DATA_BYTES: usize = 256;
 
@@ -67,7 +67,8 @@ async fn append_until(
     let mut latencies = Vec::new();
     let mut expected = ExpectedVersion::Any;
     while Instant::now() < end {
-        let events = (0..events_per_append).map(|_| NewEvent::new("measured", data.clone())).collect();
+        let events =
+            (0..events_per_append).map(|_| NewEvent::new(SystemEntropy.uuid(), "measured", data.clone())).collect();
         let started = Instant::now();
         let appended = store.append(&stream, expected, events).await?;
         latencies.push(started.elapsed());

@@ -2,8 +2,9 @@
 //!
 //! A command is handled in five steps: look whether it was handled before; bring the state up to date (from the
 //! cache and the events since, or from all events); let the decider decide; append with the version that it decided
-//! on; fold what was appended into the cached state. Commands to one instance wait for each other, so that they do
-//! not collide; appends from elsewhere may still come between, and then the command is decided again.
+//! on, or keep that there is nothing to append; fold what was appended into the cached state. Commands to one instance
+//! wait for each other, so that they do not collide; appends from elsewhere may still come between, and then the
+//! command is decided again.
 //!
 //! What must hold: cached states are only ever an abbreviation of a replay.
 
@@ -14,14 +15,22 @@ use model::Positions;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::{
     Appended, CommandError, CommandOutcome, CommandRequest, Context, Decider, Error, EventStore, ExpectedVersion,
-    NewEvent, RecordedEvent, Result, StreamName,
-    behaviour::{Behaviour, Decided, Json},
+    NewEvent, RecordedEvent, Rejection, Result, StreamName,
+    behaviour::{Behaviour, Decided, Facts, Json, Undecided},
     cache::BoundedCache,
+    digest::ContentDigest,
+    draft::{Append, Command, Proposal},
     fold::{AsOf, Fold, Folded},
+    index::CommandResult,
+    outcome::{CommandEnd, Outcome},
+    record,
+    tagged::Mismatch,
     turnstiles::Turnstiles,
+    writer::Done,
 };
 
 const AGGREGATE_NAME_BYTES_MAX: usize = 64;
@@ -34,6 +43,9 @@ pub struct AggregatesSettings {
     pub cached_states: usize,
     /// How often a command is decided, when other appends come between.
     pub command_attempts_max: usize,
+    /// How many commands are handled at once, those that wait for another one of their instance included; more of them
+    /// are refused.
+    pub commands_max: usize,
 }
 
 impl AggregatesSettings {
@@ -50,6 +62,8 @@ pub struct Aggregates {
     settings: AggregatesSettings,
     aggregates: RwLock<BTreeMap<String, Arc<Aggregate>>>,
     pub(crate) turnstiles: Turnstiles,
+    /// A permit for each command that may be handled.
+    commands: Semaphore,
 }
 
 /// The state of an aggregate instance at some time.
@@ -80,10 +94,15 @@ impl Aggregates {
     /// # Errors
     /// [`Invalid`](model::ErrorKind::Invalid) when a setting cannot be.
     pub fn new(store: Arc<EventStore>, settings: AggregatesSettings) -> model::Result<Self> {
-        if settings.command_attempts_max == 0 {
-            return Err(model::Error::invalid("the setting command_attempts_max must be at least 1"));
+        for (name, value) in
+            [("command_attempts_max", settings.command_attempts_max), ("commands_max", settings.commands_max)]
+        {
+            if value == 0 {
+                return Err(model::Error::invalid(format!("the setting {name} must be at least 1")));
+            }
         }
-        Ok(Self { store, settings, aggregates: RwLock::default(), turnstiles: Turnstiles::default() })
+        let commands = Semaphore::new(settings.commands_max.min(Semaphore::MAX_PERMITS));
+        Ok(Self { store, settings, aggregates: RwLock::default(), turnstiles: Turnstiles::default(), commands })
     }
 
     /// Registers a decider under a name: 1 to 64 ASCII letters, digits or `_`. The stream of its instance `id` is
@@ -96,7 +115,7 @@ impl Aggregates {
     where
         D: Decider,
         D::Command: DeserializeOwned,
-        D::Event: Serialize + DeserializeOwned,
+        D::Event: Serialize + DeserializeOwned + Send + 'static,
         D::State: Serialize + Clone + Send + Sync + 'static,
     {
         let legal = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -126,12 +145,13 @@ impl Aggregates {
 
     /// Handles a command, and returns when its events are on disk.
     ///
-    /// The same command sent again gives the stored result, as long as it is among the latest
-    /// [`idempotence_window_commands`](crate::EventStoreSettings::idempotence_window_commands) commands that led to
-    /// events. A command that was rejected, or led to no events, leaves nothing behind and is decided anew.
+    /// The same command sent again gives the stored result, a rejection too, as long as it is among the latest
+    /// [`idempotence_window_commands`](crate::EventStoreSettings::idempotence_window_commands) commands. Whatever else
+    /// fails leaves nothing behind, and is decided anew.
     ///
     /// # Errors
-    /// [`CommandError::Rejected`] when a business rule said no; otherwise nothing was decided.
+    /// [`CommandError::Rejected`] when a business rule said no, [`Error::CommandIdReused`] when another command was
+    /// handled under the id; otherwise nothing was decided.
     pub async fn handle(
         &self,
         aggregate: &str,
@@ -162,12 +182,18 @@ impl Aggregates {
     ) -> Result<Appended> {
         if let Some(aggregate) = self.aggregate_of(stream) {
             for NewEvent { event_type, data, .. } in &events {
-                aggregate.behaviour.check(event_type, data).map_err(|reason| {
+                aggregate.behaviour.check(event_type, data).map_err(|mismatch| {
                     let name = &aggregate.name;
-                    Error::Invalid(format!(
-                        "the event {event_type} cannot go into stream {stream}, aggregate {name} does not understand it: \
-                         {reason}"
-                    ))
+                    Error::Invalid(match mismatch {
+                        Mismatch::UnknownTag(known) => format!(
+                            "the event {event_type} cannot go into stream {stream}: the events of aggregate {name} are {}",
+                            known.join(", ")
+                        ),
+                        Mismatch::Content(reason) => format!(
+                            "the event {event_type} cannot go into stream {stream}, aggregate {name} does not \
+                             understand it: {reason}"
+                        ),
+                    })
                 })?;
             }
         }
@@ -181,6 +207,7 @@ impl Aggregates {
     pub async fn state(&self, aggregate: &str, id: &str, as_of: AsOf) -> Result<Option<StateAt>, CommandError> {
         let aggregate = self.aggregate(aggregate)?;
         let stream = aggregate.stream(id)?;
+        self.store.check_readable(&stream)?;
         let positions = self.store.positions();
         let Some(folded) = aggregate.folded(&self.store, &stream, as_of).await? else { return Ok(None) };
         let state = aggregate
@@ -197,18 +224,39 @@ impl Aggregates {
         id: &str,
         request: &CommandRequest,
     ) -> Result<CommandOutcome, CommandError> {
+        let _permit = self.commands.try_acquire().map_err(|_| CommandError::Overloaded(self.settings.commands_max))?;
         let aggregate = self.aggregate(aggregate)?;
         let stream = aggregate.stream(id)?;
+        self.check(request)?;
+        let command = Command { id: request.command_id.clone(), digest: ContentDigest::of(&stream, request)? };
         let _turn = self.turnstiles.enter(&stream).await;
-        if let Some(events) = self.store.command_events(&stream, &request.command_id).await? {
-            return Ok(self.outcome(stream, events, true));
+        if let Some(handled) = self.store.handled(&stream, &command.id) {
+            if !handled.says(&command.digest) {
+                return Err(Error::CommandIdReused { stream, command_id: command.id }.into());
+            }
+            return self.outcome_before(stream, handled.result).await;
         }
+        self.store.check_sound(&stream)?;
         for _ in 0..self.settings.command_attempts_max {
-            if let Some(outcome) = self.attempt(&aggregate, &stream, request).await? {
+            if let Some(outcome) = self.attempt(&aggregate, &stream, &command, request).await? {
                 return Ok(outcome);
             }
         }
         Err(CommandError::Contended { stream, attempts: self.settings.command_attempts_max })
+    }
+
+    /// Checks what a command says beside its content, and how much it says.
+    fn check(&self, request: &CommandRequest) -> Result<()> {
+        record::check_name("command type", &request.command_type)?;
+        record::check_ids(request.correlation_id.as_deref(), request.causation_id.as_deref())?;
+        record::check_time(request.effective_time_ms)?;
+        let actual = request.data.get().len() + request.metadata.as_ref().map_or(0, |metadata| metadata.get().len());
+        let max = self.store.settings().event_bytes_max;
+        if actual > max {
+            let what = format!("command {} of type {}", request.command_id, request.command_type);
+            return Err(Error::TooLarge { what, actual, max, unit: "bytes" });
+        }
+        Ok(())
     }
 
     /// Decides once; `None` when another append came between and the command may be decided again.
@@ -216,6 +264,7 @@ impl Aggregates {
         &self,
         aggregate: &Aggregate,
         stream: &StreamName,
+        command: &Command,
         request: &CommandRequest,
     ) -> Result<Option<CommandOutcome>, CommandError> {
         let before = aggregate.folded(&self.store, stream, AsOf::Now).await?;
@@ -225,21 +274,79 @@ impl Aggregates {
             return Err(Error::WrongVersion { stream, expected, actual: version }.into());
         }
         let context = self.context(stream, version, request);
-        let decided = aggregate.decide(before.as_ref(), request, &context)?;
-        if decided.is_empty() {
-            return Ok(Some(self.outcome(stream.clone(), Vec::new(), false)));
-        }
-        let events = events(decided, stream, request);
-        let expected = version.map_or(ExpectedVersion::NoStream, ExpectedVersion::Exact);
-        match self.store.append_command(stream, expected, events, &request.command_id).await {
-            Ok((events, duplicate)) => {
-                if !duplicate {
-                    aggregate.remember(&self.store, stream, before, &events);
-                }
-                Ok(Some(self.outcome(stream.clone(), events, duplicate)))
+        let Decided { encoded, facts } = match aggregate.decide(before.as_ref(), request, &context) {
+            Ok(decided) if decided.encoded.is_empty() => {
+                return self.keep(stream, command, request, version, None).await.map(Some);
             }
+            Ok(decided) => decided,
+            Err(Undecided::Rejected(rejection)) => {
+                return self.keep(stream, command, request, version, Some(rejection)).await.map(Some);
+            }
+            Err(undecided) => return Err(aggregate.refusal(undecided, request)),
+        };
+        let append = Append {
+            stream: stream.clone(),
+            expected: version.map_or(ExpectedVersion::NoStream, ExpectedVersion::Exact),
+            events: events(encoded, stream, request),
+            command: Some(command.clone()),
+        };
+        match self.store.propose(Proposal::Append(append)).await {
+            Ok(Done::Events { recorded: Some(events), .. }) => {
+                aggregate.remember(stream, before, &events, facts);
+                Ok(Some(self.outcome(stream.clone(), events, false)))
+            }
+            Ok(done) => self.outcome_before(stream.clone(), result_of(&done)).await.map(Some),
             Err(Error::WrongVersion { .. }) if !is_exact(request.expected) => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps that a command led to no events, and answers so.
+    async fn keep(
+        &self,
+        stream: &StreamName,
+        command: &Command,
+        request: &CommandRequest,
+        version: Option<u64>,
+        rejection: Option<Rejection>,
+    ) -> Result<CommandOutcome, CommandError> {
+        let next_offset = self.store.next_offset();
+        let end = CommandEnd { rejection: rejection.map(Rejection::bounded), version, next_offset };
+        let outcome = Outcome {
+            stream: stream.clone(),
+            command_id: command.id.clone(),
+            command_type: request.command_type.clone(),
+            digest: command.digest,
+            end: end.clone(),
+        };
+        match self.store.propose(Proposal::Keep(outcome)).await? {
+            Done::Nothing { before: false, .. } => self.ended(stream.clone(), end, false),
+            done => self.outcome_before(stream.clone(), result_of(&done)).await,
+        }
+    }
+
+    /// What came of a command that was handled before.
+    async fn outcome_before(&self, stream: StreamName, result: CommandResult) -> Result<CommandOutcome, CommandError> {
+        match result {
+            CommandResult::Events(versions) => {
+                let events = self.store.events(&stream, versions).await?;
+                Ok(self.outcome(stream, events, true))
+            }
+            CommandResult::Nothing(offset) => {
+                let end = self.store.command_end(offset).await?;
+                self.ended(stream, end, true)
+            }
+        }
+    }
+
+    /// The answer to a command that led to no events.
+    fn ended(&self, stream: StreamName, end: CommandEnd, duplicate: bool) -> Result<CommandOutcome, CommandError> {
+        match end.rejection {
+            Some(rejection) => Err(rejection.into()),
+            None => {
+                let positions = self.store.positions_at(end.next_offset);
+                Ok(CommandOutcome { stream, version: end.version, events: Vec::new(), positions, duplicate })
+            }
         }
     }
 
@@ -271,7 +378,10 @@ impl Aggregates {
 
     fn aggregate(&self, name: &str) -> Result<Arc<Aggregate>, CommandError> {
         let aggregates = self.aggregates.read();
-        aggregates.get(name).map(Arc::clone).ok_or_else(|| CommandError::UnknownAggregate(name.to_owned()))
+        aggregates.get(name).map(Arc::clone).ok_or_else(|| {
+            let known = aggregates.keys().cloned().collect();
+            CommandError::UnknownAggregate { name: name.to_owned(), known }
+        })
     }
 }
 
@@ -302,7 +412,7 @@ impl Aggregate {
         before: Option<&Folded>,
         request: &CommandRequest,
         context: &Context,
-    ) -> Result<Vec<Decided>, CommandError> {
+    ) -> Result<Decided, Undecided> {
         let initial;
         let state = match before {
             Some(folded) => &folded.state,
@@ -311,20 +421,31 @@ impl Aggregate {
                 &initial
             }
         };
-        self.behaviour.decide(state, &request.command_type, &request.data, context)
+        self.behaviour.decide(state, &request.command_type, request.data.get().as_bytes(), context)
+    }
+
+    /// The error of a command that could not be decided.
+    fn refusal(&self, undecided: Undecided, request: &CommandRequest) -> CommandError {
+        let command_type = request.command_type.clone();
+        match undecided {
+            Undecided::Rejected(rejection) => rejection.into(),
+            Undecided::Command(Mismatch::UnknownTag(known)) => {
+                CommandError::UnknownCommand { aggregate: self.name.clone(), command_type, known }
+            }
+            Undecided::Command(Mismatch::Content(reason)) => CommandError::InvalidCommand { command_type, reason },
+            Undecided::Event(reason) => CommandError::InvalidEvent(reason),
+        }
     }
 
     /// Folds what a command appended into the cached state.
-    fn remember(&self, store: &EventStore, stream: &StreamName, before: Option<Folded>, events: &[RecordedEvent]) {
+    fn remember(&self, stream: &StreamName, before: Option<Folded>, events: &[RecordedEvent], facts: Facts) {
+        let Some(last) = events.last() else { return };
         // A state that nobody else holds is changed in place, not copied: so it leaves the cache first.
         self.states.lock().remove(stream);
-        let fold = Fold { store, behaviour: &*self.behaviour, stream };
-        match fold.onto(before, events) {
-            Ok(Some(after)) => self.states.lock().insert(stream.clone(), after, 1),
-            Ok(None) => {}
-            // The events are facts by now: the next one who needs the state is told what is wrong with them.
-            Err(error) => tracing::error!(%error, %stream, "an event that was just decided cannot be folded"),
-        }
+        let state = before.map_or_else(|| self.behaviour.initial(), |folded| folded.state);
+        let state = self.behaviour.evolve(state, facts);
+        let after = Folded { state, version: last.version, recorded_time_ms: last.recorded_time_ms };
+        self.states.lock().insert(stream.clone(), after, 1);
     }
 }
 
@@ -333,11 +454,19 @@ fn is_exact(expected: Option<ExpectedVersion>) -> bool {
     matches!(expected, Some(ExpectedVersion::Exact(_) | ExpectedVersion::NoStream))
 }
 
+/// What came of a command, where it was there before.
+fn result_of(done: &Done) -> CommandResult {
+    match done {
+        Done::Events { versions, .. } => CommandResult::Events(*versions),
+        Done::Nothing { offset, .. } => CommandResult::Nothing(*offset),
+    }
+}
+
 /// The decided events with everything that the command gives them.
-fn events(decided: Vec<Decided>, stream: &StreamName, request: &CommandRequest) -> Vec<NewEvent> {
-    let metadata = request.metadata.as_ref().map(|metadata| Bytes::from(metadata.to_string()));
+fn events(encoded: Vec<(String, Bytes)>, stream: &StreamName, request: &CommandRequest) -> Vec<NewEvent> {
+    let metadata = request.metadata.as_ref().map(|metadata| Bytes::copy_from_slice(metadata.get().as_bytes()));
     let causation_id = request.causation_id.clone().unwrap_or_else(|| request.command_id.to_string());
-    let event = |(ordinal, Decided { event_type, data }): (usize, Decided)| NewEvent {
+    let event = |(ordinal, (event_type, data)): (usize, (String, Bytes))| NewEvent {
         event_id: request.command_id.event_id(stream, ordinal),
         event_type,
         data,
@@ -346,5 +475,5 @@ fn events(decided: Vec<Decided>, stream: &StreamName, request: &CommandRequest) 
         correlation_id: request.correlation_id.clone(),
         causation_id: Some(causation_id.clone()),
     };
-    decided.into_iter().enumerate().map(event).collect()
+    encoded.into_iter().enumerate().map(event).collect()
 }

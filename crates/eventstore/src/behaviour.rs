@@ -6,16 +6,33 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{CommandError, Context, Decider};
+use crate::{
+    Context, Decider, Rejection,
+    tagged::{Mismatch, from_tagged, to_tagged},
+};
 
 /// A state whose type only its behaviour knows.
 pub(crate) type State = Arc<dyn Any + Send + Sync>;
 
-/// An event that was decided, encoded.
-#[derive(Debug)]
+/// Decided events whose types only their behaviour knows.
+pub(crate) type Facts = Box<dyn Any + Send>;
+
+/// What was decided: the same events in two forms.
 pub(crate) struct Decided {
-    pub(crate) event_type: String,
-    pub(crate) data: Bytes,
+    /// As type and JSON data.
+    pub(crate) encoded: Vec<(String, Bytes)>,
+    /// As they are, for the state after them.
+    pub(crate) facts: Facts,
+}
+
+/// Why nothing was decided.
+#[derive(Debug)]
+pub(crate) enum Undecided {
+    Rejected(Rejection),
+    /// The command is not one of the decider.
+    Command(Mismatch),
+    /// One of its events cannot be written down, for this reason.
+    Event(String),
 }
 
 /// Why an event could not be folded.
@@ -30,19 +47,17 @@ pub(crate) struct Unfoldable {
 pub(crate) trait Behaviour: Send + Sync {
     fn initial(&self) -> State;
 
-    fn decide(
-        &self,
-        state: &State,
-        command_type: &str,
-        data: &Value,
-        context: &Context,
-    ) -> Result<Vec<Decided>, CommandError>;
+    /// Decides a command, given as type and JSON data.
+    fn decide(&self, state: &State, command_type: &str, data: &[u8], context: &Context) -> Result<Decided, Undecided>;
 
-    /// Whether an event, given as type and JSON data, is one that can be folded; if not, why.
-    fn check(&self, event_type: &str, data: &[u8]) -> Result<(), String>;
+    /// Whether an event, given as type and JSON data, is one that can be folded.
+    fn check(&self, event_type: &str, data: &[u8]) -> Result<(), Mismatch>;
 
     /// Folds events, given as type and JSON data.
     fn fold(&self, state: State, events: &mut dyn Iterator<Item = (&str, &[u8])>) -> Result<State, Unfoldable>;
+
+    /// Folds what was just decided.
+    fn evolve(&self, state: State, facts: Facts) -> State;
 
     fn to_json(&self, state: &State) -> Result<Value, String>;
 }
@@ -54,35 +69,27 @@ impl<D> Behaviour for Json<D>
 where
     D: Decider,
     D::Command: DeserializeOwned,
-    D::Event: Serialize + DeserializeOwned,
+    D::Event: Serialize + DeserializeOwned + Send + 'static,
     D::State: Serialize + Clone + Send + Sync + 'static,
 {
     fn initial(&self) -> State {
         Arc::new(self.0.initial())
     }
 
-    fn decide(
-        &self,
-        state: &State,
-        command_type: &str,
-        data: &Value,
-        context: &Context,
-    ) -> Result<Vec<Decided>, CommandError> {
-        let invalid = |error| CommandError::InvalidCommand { command_type: command_type.to_owned(), reason: error };
-        let data = serde_json::to_vec(data).map_err(|error| invalid(error.to_string()))?;
-        let command = from_tagged(command_type, &data).map_err(|error| invalid(error.to_string()))?;
-        let events = self.0.decide(state_of::<D>(state), &command, context)?;
-        let encode = |event| to_tagged(&event).map_err(CommandError::InvalidEvent);
-        events.into_iter().map(encode).collect()
+    fn decide(&self, state: &State, command_type: &str, data: &[u8], context: &Context) -> Result<Decided, Undecided> {
+        let command = from_tagged(command_type, data).map_err(Undecided::Command)?;
+        let state = state.downcast_ref::<D::State>().expect(OWN_TYPES);
+        let facts = self.0.decide(state, &command, context).map_err(Undecided::Rejected)?;
+        let encoded = facts.iter().map(to_tagged).collect::<Result<_, _>>().map_err(Undecided::Event)?;
+        Ok(Decided { encoded, facts: Box::new(facts) })
     }
 
-    fn check(&self, event_type: &str, data: &[u8]) -> Result<(), String> {
-        from_tagged::<D::Event>(event_type, data).map(drop).map_err(|error| error.to_string())
+    fn check(&self, event_type: &str, data: &[u8]) -> Result<(), Mismatch> {
+        from_tagged::<D::Event>(event_type, data).map(drop)
     }
 
     fn fold(&self, state: State, events: &mut dyn Iterator<Item = (&str, &[u8])>) -> Result<State, Unfoldable> {
-        let Ok(state) = state.downcast::<D::State>() else { unreachable!("{STATE_TYPE}") };
-        let mut state = Arc::unwrap_or_clone(state);
+        let mut state = owned::<D::State>(state);
         for (at, (event_type, data)) in events.enumerate() {
             let event = from_tagged(event_type, data).map_err(|error| Unfoldable { at, reason: error.to_string() })?;
             state = self.0.evolve(state, &event);
@@ -90,60 +97,19 @@ where
         Ok(Arc::new(state))
     }
 
+    fn evolve(&self, state: State, facts: Facts) -> State {
+        let facts = facts.downcast::<Vec<D::Event>>().expect(OWN_TYPES);
+        Arc::new(facts.iter().fold(owned::<D::State>(state), |state, event| self.0.evolve(state, event)))
+    }
+
     fn to_json(&self, state: &State) -> Result<Value, String> {
-        serde_json::to_value(state_of::<D>(state)).map_err(|error| error.to_string())
+        serde_json::to_value(state.downcast_ref::<D::State>().expect(OWN_TYPES)).map_err(|error| error.to_string())
     }
 }
 
-const STATE_TYPE: &str = "a behaviour is only given states that it made";
+const OWN_TYPES: &str = "a behaviour is only given what it made";
 
-fn state_of<D: Decider>(state: &State) -> &D::State
-where
-    D::State: 'static,
-{
-    state.downcast_ref::<D::State>().expect(STATE_TYPE)
+/// The state itself; copied only when somebody else holds it too.
+fn owned<S: Clone + Send + Sync + 'static>(state: State) -> S {
+    Arc::unwrap_or_clone(state.downcast::<S>().expect(OWN_TYPES))
 }
-
-/// A value of an adjacently tagged enum from its tag and its JSON content.
-///
-/// Content that says nothing (`null` or `{}`) may also be left out, as serde wants it for variants without content.
-fn from_tagged<T: DeserializeOwned>(tag: &str, data: &[u8]) -> Result<T, serde_json::Error> {
-    // As text, with the tag first: so serde reads the content straight into the variant.
-    let mut text = Vec::with_capacity(tag.len() + data.len() + 24);
-    text.extend_from_slice(b"{\"type\":");
-    serde_json::to_writer(&mut text, tag)?;
-    let without_content = text.len();
-    text.extend_from_slice(b",\"data\":");
-    text.extend_from_slice(data);
-    text.push(b'}');
-    let error = match serde_json::from_slice(&text) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    if !matches!(data.trim_ascii(), b"null" | b"{}") {
-        return Err(error);
-    }
-    text.truncate(without_content);
-    text.push(b'}');
-    serde_json::from_slice(&text).map_err(|_| error)
-}
-
-/// The tag of a value of an adjacently tagged enum, and its content as JSON; `{}` when it has none.
-fn to_tagged<T: Serialize>(value: &T) -> Result<Decided, String> {
-    let value = serde_json::to_value(value).map_err(|error| error.to_string())?;
-    let Value::Object(mut object) = value else {
-        return Err(format!("an event must be an object with type and data, not {value}"));
-    };
-    let (tag, data) = (object.remove("type"), object.remove("data"));
-    let Some(Value::String(event_type)) = tag else {
-        return Err("an event's enum needs #[serde(tag = \"type\", content = \"data\")]".to_owned());
-    };
-    if let Some((field, _)) = object.into_iter().next() {
-        return Err(format!("the event {event_type} has the field {field} beside type and data"));
-    }
-    let data = data.map_or_else(|| "{}".to_owned(), |data| data.to_string());
-    Ok(Decided { event_type, data: data.into() })
-}
-
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,8 @@ use crate::{CommandId, StreamName};
 ///
 /// To be [registered](crate::Aggregates::register), commands, events and state must be serde types; commands and
 /// events are enums with `#[serde(tag = "type", content = "data")]`, so that `{"type": "depart", "data": {"gate": 7}}`
-/// is a command and `departed` with the data `{"gate": 7}` is an event.
+/// is a command and `departed` with the data `{"gate": 7}` is an event. An event that was written and read again must
+/// be the same event: the state after a command is folded from what was decided, later ones from what was written.
 pub trait Decider: Send + Sync + 'static {
     /// What may be asked of the aggregate.
     type Command;
@@ -42,6 +43,8 @@ pub trait Decider: Send + Sync + 'static {
 }
 
 /// A business rule said no.
+///
+/// It is kept under the command's id, with at most 256 bytes of the rule's name and 1024 of the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rejected by rule {rule}: {reason}")]
 pub struct Rejection {
@@ -56,6 +59,21 @@ impl Rejection {
     pub fn new(rule: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
         Self { rule: rule.into(), reason: reason.into() }
     }
+
+    /// The rejection as it is kept.
+    pub(crate) fn bounded(self) -> Self {
+        const RULE_BYTES_MAX: usize = 256;
+        const REASON_BYTES_MAX: usize = 1024;
+        let Self { rule, reason } = self;
+        let rule = if rule.len() > RULE_BYTES_MAX { cut(&rule, RULE_BYTES_MAX).into() } else { rule };
+        Self { rule, reason: if reason.len() > REASON_BYTES_MAX { cut(&reason, REASON_BYTES_MAX) } else { reason } }
+    }
+}
+
+/// The beginning of a text that is too long, in at most so many bytes.
+fn cut(text: &str, bytes_max: usize) -> String {
+    const MORE: &str = "...";
+    format!("{}{MORE}", &text[..text.floor_char_boundary(bytes_max - MORE.len())])
 }
 
 /// What a decision may know beside state and command.

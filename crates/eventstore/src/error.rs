@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use model::{Offset, TopicPartition};
 use uuid::Uuid;
 
-use crate::{ExpectedVersion, StreamName};
+use crate::{CommandId, ExpectedVersion, StreamName};
 
 /// `Result` with the store's own [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -31,6 +32,22 @@ pub enum Error {
         event_id: Uuid,
         /// The event that has it.
         version: u64,
+    },
+    /// Another command was handled under the same id for the same stream.
+    #[error("command id {command_id} was used for stream {stream} by a command that said something else")]
+    CommandIdReused {
+        /// The stream of the aggregate instance.
+        stream: StreamName,
+        /// The id.
+        command_id: CommandId,
+    },
+    /// The stream would be one more than there may be.
+    #[error("stream {stream} cannot begin: the store has {max} streams, which is the limit")]
+    TooManyStreams {
+        /// The stream.
+        stream: StreamName,
+        /// The limit.
+        max: usize,
     },
     /// The stream has no events.
     #[error("stream {0} does not exist")]
@@ -61,6 +78,20 @@ pub enum Error {
     /// The store was closed.
     #[error("the event store is closed")]
     Closed,
+    /// Stored events are damaged, and this needs them.
+    #[error("{refused}: {partition} is damaged at offsets {first} to {last} ({reason})")]
+    Damaged {
+        /// What cannot be done.
+        refused: String,
+        /// The partition of the events.
+        partition: TopicPartition,
+        /// The first offset that cannot be read.
+        first: Offset,
+        /// The last one.
+        last: Offset,
+        /// What is wrong there.
+        reason: String,
+    },
     /// Stored bytes are not what they should be.
     #[error("{0}")]
     Corrupt(String),
@@ -86,12 +117,24 @@ impl From<Error> for model::Error {
         let (kind, hint) = match &error {
             Error::WrongVersion { .. } => (Kind::Conflict, Some("read the stream again, then decide again")),
             Error::EventIdReused { .. } => (Kind::Conflict, Some("give every new event an id of its own")),
+            Error::CommandIdReused { .. } => {
+                (Kind::Conflict, Some("give every new command an id of its own; repeat one with the same content"))
+            }
+            Error::TooManyStreams { .. } => (Kind::Unavailable, Some("raise the setting events.streams_max")),
             Error::StreamNotFound(_) => (Kind::NotFound, None),
             Error::Invalid(_) => (Kind::Invalid, None),
             Error::TooLarge { .. } => (Kind::Invalid, Some("split it, or raise the store's limit")),
             Error::ForeignWriter { .. } => (Kind::Conflict, Some("let only one event store write to a topic")),
             Error::Closed => (Kind::Unavailable, None),
             Error::Corrupt(_) => (Kind::Corrupt, None),
+            Error::Damaged { last, .. } => {
+                let hint = format!(
+                    "stop the server and put the damaged file back from a copy; the events behind it can be read from \
+                     offset {} on (GET /v1/streams/$all?from={0})",
+                    last + 1
+                );
+                return Self::new(Kind::Corrupt, error.to_string()).with_hint(hint);
+            }
             Error::Log(inner) => return log_error(inner),
         };
         let mapped = Self::new(kind, error.to_string());
@@ -110,8 +153,8 @@ fn log_error(error: &eventlog::Error) -> model::Error {
         Log::UnknownPartition(_) => Kind::NotFound,
         Log::TopicExists(_) | Log::DirectoryInUse(_) => Kind::Conflict,
         Log::OutOfOrderSequence { .. } | Log::ProducerFenced { .. } => Kind::Conflict,
-        Log::Stopped(_) => Kind::Unavailable,
-        Log::Corrupt { .. } => Kind::Corrupt,
+        Log::Stopped(_) | Log::DiskFull { .. } | Log::TooManyOpenFiles { .. } => Kind::Unavailable,
+        Log::Corrupt { .. } | Log::Quarantined { .. } => Kind::Corrupt,
         Log::Io { .. } => Kind::Internal,
         _ => Kind::Invalid,
     };

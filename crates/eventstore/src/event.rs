@@ -3,10 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use model::Offset;
+use model::{Entropy, Offset};
 use uuid::Uuid;
 
-use crate::{Error, Result, StreamName};
+use crate::{Error, Result, StreamName, digest::ContentDigest};
 
 const COMMAND_ID_BYTES_MAX: usize = 256;
 
@@ -31,10 +31,10 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// An event with a random id and nothing but content; `data` is JSON.
-    pub fn new(event_type: impl Into<String>, data: impl Into<Bytes>) -> Self {
+    /// An event with nothing but id, type and content; `data` is JSON.
+    pub fn new(event_id: Uuid, event_type: impl Into<String>, data: impl Into<Bytes>) -> Self {
         Self {
-            event_id: Uuid::new_v4(),
+            event_id,
             event_type: event_type.into(),
             data: data.into(),
             metadata: None,
@@ -70,6 +70,8 @@ pub struct RecordedEvent {
     pub causation_id: Option<String>,
     /// The command that decided it.
     pub command_id: Option<CommandId>,
+    /// What that command said; events from before it was kept have none.
+    pub(crate) command_digest: Option<ContentDigest>,
     /// Its place among all events of the store: the offset of its record.
     pub offset: Offset,
 }
@@ -110,8 +112,8 @@ impl CommandId {
     }
 
     /// An id that nobody used before.
-    pub fn random() -> Self {
-        Self(Uuid::new_v4().to_string().into())
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(entropy.uuid().to_string().into())
     }
 
     /// The id as text.

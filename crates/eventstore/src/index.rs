@@ -5,7 +5,8 @@
 //! open and while running, so both give the same index.
 //!
 //! What must hold: a stream's versions are dense from 0. A record that is no event, or whose version is not its
-//! stream's next, is *foreign*: counted, reported, and invisible to every read.
+//! stream's next, is *foreign*: counted, reported, and invisible to every read. Where events are damaged, the versions
+//! that a stream lost there stand for the damage's offset, so that whoever reads them is told.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -16,7 +17,9 @@ use std::{
 use model::Offset;
 use uuid::Uuid;
 
-use crate::{EventStoreSettings, RecordedEvent, StreamName, StreamSummary};
+use crate::{
+    Damage, EventStoreSettings, RecordedEvent, StreamName, StreamSummary, digest::ContentDigest, outcome::Outcome,
+};
 
 /// Records in the topic that are not events of this store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,16 +37,47 @@ pub(crate) struct Versions {
     pub(crate) last: u64,
 }
 
+/// A command that was handled before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HandledCommand {
+    /// What it said; events from before this was kept do not tell.
+    pub(crate) digest: Option<ContentDigest>,
+    pub(crate) result: CommandResult,
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommandResult {
+    /// These events.
+    Events(Versions),
+    /// No events, as the outcome at this offset says.
+    Nothing(Offset),
+}
+
+impl HandledCommand {
+    /// Whether a command that says this is the same.
+    pub(crate) fn says(&self, digest: &ContentDigest) -> bool {
+        self.digest.is_none_or(|known| known == *digest)
+    }
+}
+
 /// What is known about the durable events.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Index {
     streams: BTreeMap<StreamName, Offsets>,
     /// Versions by stream and event id: an id that is used in two streams names two events.
     event_ids: Recent<(StreamName, Uuid), u64>,
-    commands: Recent<Uuid, Versions>,
+    /// Commands that led to events, and those that led to none: they are in two topics, which have no common order.
+    commands: Recent<Uuid, (Option<ContentDigest>, Versions)>,
+    outcomes: Recent<Uuid, (ContentDigest, Offset)>,
     next_offset: Offset,
+    outcomes_next_offset: Offset,
     recorded_time_ms: i64,
     foreign: ForeignRecords,
+    /// In order of their offsets.
+    damage: Vec<Damage>,
+    /// The streams that lost events, and in which damage first.
+    damaged: BTreeMap<StreamName, usize>,
 }
 
 impl Index {
@@ -53,15 +87,20 @@ impl Index {
             streams: BTreeMap::new(),
             event_ids: Recent::new(settings.idempotence_window_events),
             commands: Recent::new(settings.idempotence_window_commands),
+            outcomes: Recent::new(settings.idempotence_window_commands),
             next_offset: 0,
+            outcomes_next_offset: 0,
             recorded_time_ms: 0,
             foreign: ForeignRecords::default(),
+            damage: Vec::new(),
+            damaged: BTreeMap::new(),
         }
     }
 
     /// Takes in one event; an event that does not continue its stream is foreign, and the answer is `false`.
     pub(crate) fn apply(&mut self, event: &RecordedEvent) -> bool {
-        if self.version(&event.stream).map_or(0, |version| version + 1) != event.version {
+        let next = self.version(&event.stream).map_or(0, |version| version + 1);
+        if event.version != next && !self.fill_loss(&event.stream, next..event.version) {
             self.skip(event.offset, "its version is not the next of its stream: another writer appended it");
             return false;
         }
@@ -77,14 +116,103 @@ impl Index {
         if let Some(id) = &event.command_id {
             let key = id.key(&stream);
             match self.commands.get_mut(&key) {
-                Some(versions) if versions.last + 1 == event.version => versions.last = event.version,
-                _ => self.commands.insert(key, Versions { first: event.version, last: event.version }),
+                Some((_, versions)) if versions.last + 1 == event.version => versions.last = event.version,
+                _ => {
+                    let versions = Versions { first: event.version, last: event.version };
+                    self.commands.insert(key, (event.command_digest, versions));
+                }
             }
         }
         self.event_ids.insert((stream, event.event_id), event.version);
         self.recorded_time_ms = self.recorded_time_ms.max(event.recorded_time_ms);
         self.advance(event.offset + 1);
         true
+    }
+
+    /// Takes in the outcome of a command that led to no events.
+    pub(crate) fn apply_outcome(&mut self, outcome: &Outcome, offset: Offset) {
+        self.outcomes.insert(outcome.command_id.key(&outcome.stream), (outcome.digest, offset));
+        self.advance_outcomes(offset + 1);
+    }
+
+    /// Notes that every outcome before `next_offset` was taken in.
+    pub(crate) fn advance_outcomes(&mut self, next_offset: Offset) {
+        self.outcomes_next_offset = self.outcomes_next_offset.max(next_offset);
+    }
+
+    /// The offset after the last outcome that was taken in.
+    pub(crate) fn outcomes_next_offset(&self) -> Offset {
+        self.outcomes_next_offset
+    }
+
+    /// Passes over records that cannot be read.
+    pub(crate) fn pass_damage(&mut self, damage: Damage) {
+        let at = self.damage.len();
+        for stream in damage.streams.iter().flatten() {
+            self.damaged.entry(stream.clone()).or_insert(at);
+        }
+        self.advance(damage.offsets.end);
+        self.damage.push(damage);
+    }
+
+    /// Where the next event of a stream shows that these versions were lost in a damage: lets them stand for it.
+    fn fill_loss(&mut self, stream: &StreamName, lost: Range<u64>) -> bool {
+        let last = self.last_offset(stream);
+        let may_be_its = |damage: &Damage| {
+            let told = damage.streams.as_ref().is_none_or(|streams| streams.binary_search(stream).is_ok());
+            told && last.is_none_or(|last| damage.offsets.start > last)
+        };
+        let mut room = 0;
+        let mut first = None;
+        for (at, damage) in self.damage.iter().enumerate().filter(|(_, damage)| may_be_its(damage)) {
+            room += (damage.offsets.end - damage.offsets.start).unsigned_abs();
+            first.get_or_insert((at, damage.offsets.start));
+        }
+        let Some((at, offset)) = first.filter(|_| !lost.is_empty() && lost.end - lost.start <= room) else {
+            return false;
+        };
+        self.damaged.entry(stream.clone()).or_insert(at);
+        for _ in lost {
+            match self.streams.get_mut(stream) {
+                Some(offsets) => offsets.push(offset),
+                None => drop(self.streams.insert(stream.clone(), Offsets::one(offset))),
+            }
+        }
+        true
+    }
+
+    fn last_offset(&self, stream: &StreamName) -> Option<Offset> {
+        let offsets = self.streams.get(stream)?;
+        offsets.get(offsets.len() - 1)
+    }
+
+    /// What cannot be read, in order.
+    pub(crate) fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// The damage that an offset lies in.
+    pub(crate) fn damage_at(&self, offset: Offset) -> Option<&Damage> {
+        let at = self.damage.partition_point(|damage| damage.offsets.end <= offset);
+        self.damage.get(at).filter(|damage| damage.offsets.contains(&offset))
+    }
+
+    /// The damage in which a stream lost events; for a stream that is not there, also one in which it may have.
+    pub(crate) fn damage_of(&self, stream: &StreamName) -> Option<&Damage> {
+        match self.damaged.get(stream) {
+            Some(at) => self.damage.get(*at),
+            None if self.streams.contains_key(stream) => None,
+            None => self.doubt_of(stream),
+        }
+    }
+
+    /// The damage in which a stream lost events, or may have.
+    pub(crate) fn doubt_of(&self, stream: &StreamName) -> Option<&Damage> {
+        let last = self.last_offset(stream);
+        let may_be_its =
+            |damage: &&Damage| damage.streams.is_none() && last.is_none_or(|last| damage.offsets.start > last);
+        let known = self.damaged.get(stream).and_then(|at| self.damage.get(*at));
+        known.or_else(|| self.damage.iter().find(may_be_its))
     }
 
     /// Passes over a record that is no event.
@@ -136,9 +264,18 @@ impl Index {
         self.event_ids.get(key).copied()
     }
 
-    /// The events of a recent command, by its key.
-    pub(crate) fn command(&self, key: &Uuid) -> Option<Versions> {
-        self.commands.get(key).copied()
+    /// A recent command, by its key.
+    pub(crate) fn command(&self, key: &Uuid) -> Option<HandledCommand> {
+        let events = self.commands.get(key);
+        let events = events.map(|(digest, versions)| (*digest, CommandResult::Events(*versions)));
+        let nothing =
+            || self.outcomes.get(key).map(|(digest, offset)| (Some(*digest), CommandResult::Nothing(*offset)));
+        events.or_else(nothing).map(|(digest, result)| HandledCommand { digest, result })
+    }
+
+    /// How many streams there are.
+    pub(crate) fn stream_count(&self) -> usize {
+        self.streams.len()
     }
 
     /// The streams whose names begin with `prefix` and come after `after`, in order of their names.

@@ -9,20 +9,29 @@
 //!
 //! ```text
 //!   commands ──▶ Aggregates ── decide ──▶ append ──┐                      (state = fold of the stream's events,
-//!                    ▲                             │                       cached by stream and version)
+//!                    ▲            └─ or keep why ──┤                       cached by stream and version)
+//!                    │               nothing came  │
 //!                    └───────── fold ◀── reads     ▼
-//!                                          ▲    queue ──▶ Writer: draft over the index ──▶ one batch ──▶ EventLog
+//!                                          ▲    queue ──▶ Writer: draft over the index ──▶ a batch ──▶ EventLog
 //!   appends ───────────────────────────────┼──────▶│             ▲                                       (fsync)
 //!                                          │                     └────────── apply when durable ◀────────────┘
 //!   reads, subscriptions ──▶ Reader ◀── Index (stream ─▶ offsets; recent event and command ids)
 //! ```
 //!
+//! There are two group commits in series, the store's and the log's. They do different things: the store's writer decides
+//! about all that waits on one state of the index, one decision after the other, and makes one batch of it; the log
+//! syncs that batch together with those of all other topics. One writer for both would have the log know streams, or
+//! the store wait for a sync a batch with nobody sharing it. The price is that an append which arrives just after a
+//! commit began waits for two syncs.
+//!
 //! What must hold:
 //! - an append is answered, and visible to anyone, only once it is on disk;
 //! - an append is whole within one record batch: all of its events are there, or none;
 //! - a stream's versions are dense from 0; recorded times never decrease;
+//! - a command is decided once: the same one sent again is answered as it was, another one under its id is refused;
 //! - the index is derived: rebuilt from the log, it is the one that was live;
-//! - a record in the topic that is no event of the store stops nothing: it is counted and passed over.
+//! - a record in the topic that is no event of the store stops nothing: it is counted and passed over;
+//! - a damaged event refuses its stream, and whoever reads up to it, and nothing else.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,8 +41,9 @@
 //!     Aggregates, AggregatesSettings, AsOf, CommandId, CommandRequest, Context, Decider, EventStore, EventStoreSettings,
 //!     ExpectedVersion, NewEvent, Rejection, StreamName,
 //! };
-//! use model::{Metrics, SystemClock};
+//! use model::{Entropy as _, Metrics, SystemClock, SystemEntropy};
 //! use serde::{Deserialize, Serialize};
+//! use serde_json::value::to_raw_value;
 //!
 //! /// A gate at an airport: it opens and closes.
 //! struct Gate;
@@ -89,7 +99,7 @@
 //!
 //! // Events, as they are:
 //! let notes = StreamName::new("notes")?;
-//! let noted = NewEvent::new("noted", r#"{"text": "fog over ORD"}"#);
+//! let noted = NewEvent::new(SystemEntropy.uuid(), "noted", r#"{"text": "fog over ORD"}"#);
 //! let appended = store.append(&notes, ExpectedVersion::NoStream, vec![noted]).await?;
 //! assert_eq!(appended.positions.to_string(), "events/0:1");
 //!
@@ -97,8 +107,8 @@
 //! let aggregates = Aggregates::new(store, AggregatesSettings::shipped())?;
 //! aggregates.register("gate", Gate)?;
 //! let open = |id: &str, flight: &str| {
-//!     let data = serde_json::json!({ "flight": flight });
-//!     Ok::<_, eventstore::Error>(CommandRequest::new(CommandId::new(id)?, "open", data))
+//!     let data = to_raw_value(&serde_json::json!({ "flight": flight }))?;
+//!     Ok::<_, Box<dyn std::error::Error>>(CommandRequest::new(CommandId::new(id)?, "open", data))
 //! };
 //! let outcome = aggregates.handle("gate", "B7", open("1", "DL 42")?).await?;
 //! assert_eq!(outcome.events[0].event_type, "opened");
@@ -115,24 +125,31 @@
 mod aggregates;
 mod behaviour;
 mod cache;
+mod canonical;
 mod command;
+mod damage;
 mod decider;
+mod digest;
 mod draft;
 mod error;
 mod event;
 mod fold;
 mod index;
+mod opened;
+mod outcome;
 mod reader;
 mod record;
 mod settings;
 mod store;
 mod stream;
 mod subscription;
+mod tagged;
 mod turnstiles;
 mod writer;
 
 pub use aggregates::{Aggregates, AggregatesSettings, StateAt};
 pub use command::{CommandError, CommandOutcome, CommandRequest};
+pub use damage::Damage;
 pub use decider::{Context, Decider, Rejection};
 pub use error::{Error, Result};
 pub use event::{CommandId, NewEvent, RecordedEvent};

@@ -55,24 +55,69 @@ impl Reader {
         Self { log, partition, read_bytes, batches: Mutex::new(BoundedCache::new(cache_bytes)) }
     }
 
-    /// The batches from the one that contains `from`; none at the log's end. Sequential reads do not use the cache.
+    /// The batches from the one that contains `from`, up to the first gap; none at the log's end. Sequential reads do not
+    /// use the cache.
     ///
-    /// A gap is an error: the topic is never thinned out, so records that are not there were lost.
+    /// A gap right at `from` is an error: the topic is never thinned out, so records that are not there were lost.
     pub(crate) async fn batches(&self, from: Offset) -> Result<Vec<Batch>> {
         let read = self.log.read(&self.partition, from, self.read_bytes).await?;
         let mut next = from;
+        let mut batches = Vec::with_capacity(read.batches.len());
         for stored in &read.batches {
             let base_offset = stored.base_offset();
             if base_offset > next {
-                return Err(Error::Corrupt(format!(
-                    "offsets {next} to {} of {} are missing: an event store needs all of its events",
-                    base_offset - 1,
-                    self.partition
-                )));
+                if !batches.is_empty() {
+                    break;
+                }
+                return Err(Error::Corrupt(format!("offsets {next} to {} are missing", base_offset - 1)));
             }
             next = stored.next_offset();
+            batches.push(Batch::of(stored));
         }
-        Ok(read.batches.iter().map(Batch::of).collect())
+        Ok(batches)
+    }
+
+    /// The first offset behind `from`, and before `end`, at which reading can go on; `end` when there is none.
+    pub(crate) async fn readable_after(&self, from: Offset, end: Offset) -> Result<Offset> {
+        // So far every offset is tried: a batch between two damaged ones is not missed. Farther than that, where a file is
+        // damaged as a whole, the border is looked for by halves.
+        const TRIED_ONE_BY_ONE: Offset = 4096;
+        let mut bad = from;
+        while bad + 1 < end && bad - from < TRIED_ONE_BY_ONE {
+            if let Some(found) = self.readable_at(bad + 1).await? {
+                return Ok(found.min(end));
+            }
+            bad += 1;
+        }
+        let mut step = TRIED_ONE_BY_ONE;
+        let mut good = loop {
+            let probe = bad.saturating_add(step);
+            if probe >= end {
+                break end;
+            }
+            match self.readable_at(probe).await? {
+                Some(found) => break found.min(end),
+                None => (bad, step) = (probe, step.saturating_mul(2)),
+            }
+        };
+        while good - bad > 1 {
+            let middle = bad + (good - bad) / 2;
+            match self.readable_at(middle).await? {
+                Some(found) if found < good => good = found.max(middle),
+                Some(_) => good = middle,
+                None => bad = middle,
+            }
+        }
+        Ok(good)
+    }
+
+    /// The first offset at or after this one that a read of it gives, if it can be read.
+    async fn readable_at(&self, offset: Offset) -> Result<Option<Offset>> {
+        match self.log.read(&self.partition, offset, 1).await {
+            Ok(read) => Ok(read.batches.first().map(|batch| batch.base_offset().max(offset))),
+            Err(eventlog::Error::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The events at these offsets, which are in ascending order and known to be events: all of them, or the first
@@ -100,6 +145,17 @@ impl Reader {
             rest = &rest[in_batch..];
         }
         Ok(events)
+    }
+
+    /// The record at this offset.
+    pub(crate) async fn record(&self, offset: Offset) -> Result<Record> {
+        let batch = match self.cached(offset) {
+            Some(batch) => batch,
+            None => self.load(&[offset]).await?,
+        };
+        batch.record(offset).cloned().ok_or_else(|| {
+            Error::Corrupt(format!("the record at offset {offset} of {} cannot be read", self.partition))
+        })
     }
 
     fn event(&self, batch: &Batch, offset: Offset) -> Result<RecordedEvent> {

@@ -8,7 +8,10 @@ use chrono::{DateTime, SecondsFormat};
 use eventlog::{Header, Record};
 use uuid::Uuid;
 
-use crate::{CommandId, Error, EventStoreSettings, NewEvent, RecordedEvent, Result, StreamName};
+use crate::{
+    CommandId, Error, EventStoreSettings, NewEvent, RecordedEvent, Result, StreamName, digest::ContentDigest,
+    draft::Command,
+};
 
 const SPEC_VERSION: &str = "ce_specversion";
 const ID: &str = "ce_id";
@@ -22,6 +25,7 @@ const RECORDED_MS: &str = "ff_recorded_ms";
 const CORRELATION_ID: &str = "ff_correlation_id";
 const CAUSATION_ID: &str = "ff_causation_id";
 const COMMAND_ID: &str = "ff_command_id";
+const COMMAND_DIGEST: &str = "ff_command_digest";
 const METADATA: &str = "ff_metadata";
 
 const NAME_BYTES_MAX: usize = 256;
@@ -30,23 +34,39 @@ const NAME_BYTES_MAX: usize = 256;
 const TIME_MS_MIN: i64 = -62_167_219_200_000;
 const TIME_MS_MAX: i64 = 253_402_300_799_999;
 
-/// Checks everything about an event that does not depend on its stream.
+/// Checks everything about an event that does not depend on its stream, but whether its JSON is JSON.
 pub(crate) fn check(event: &NewEvent, settings: &EventStoreSettings) -> Result<()> {
     check_name("event type", &event.event_type)?;
-    for (what, id) in [("correlation id", &event.correlation_id), ("causation id", &event.causation_id)] {
-        id.as_ref().map_or(Ok(()), |id| check_name(what, id))?;
-    }
+    check_ids(event.correlation_id.as_deref(), event.causation_id.as_deref())?;
     let bytes = event.data.len() + event.metadata.as_ref().map_or(0, Bytes::len);
     if bytes > settings.event_bytes_max {
         let what = format!("event {} of type {}", event.event_id, event.event_type);
         return Err(Error::TooLarge { what, actual: bytes, max: settings.event_bytes_max, unit: "bytes" });
     }
+    check_time(event.effective_time_ms)
+}
+
+/// Checks that an event's JSON is JSON.
+pub(crate) fn check_json(event: &NewEvent) -> Result<()> {
     let json = [("data", Some(&event.data)), ("metadata", event.metadata.as_ref())];
     for (what, bytes) in json.into_iter().filter_map(|(what, bytes)| Some((what, bytes?))) {
         serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
             .map_err(|error| Error::Invalid(format!("the {what} of event {} is not JSON: {error}", event.event_id)))?;
     }
-    match event.effective_time_ms {
+    Ok(())
+}
+
+/// Checks the ids of what an event, or a command, belongs to.
+pub(crate) fn check_ids(correlation_id: Option<&str>, causation_id: Option<&str>) -> Result<()> {
+    for (what, id) in [("correlation id", correlation_id), ("causation id", causation_id)] {
+        id.map_or(Ok(()), |id| check_name(what, id))?;
+    }
+    Ok(())
+}
+
+/// Checks that a time can be written down.
+pub(crate) fn check_time(effective_time_ms: Option<i64>) -> Result<()> {
+    match effective_time_ms {
         Some(time_ms) if !(TIME_MS_MIN..=TIME_MS_MAX).contains(&time_ms) => {
             Err(Error::Invalid(format!("the effective time {time_ms} ms is outside the years 0 to 9999")))
         }
@@ -54,7 +74,8 @@ pub(crate) fn check(event: &NewEvent, settings: &EventStoreSettings) -> Result<(
     }
 }
 
-fn check_name(what: &str, name: &str) -> Result<()> {
+/// Checks a type or an id.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         return Err(Error::Invalid(format!("the {what} must be 1 to 256 bytes of text without control characters")));
     }
@@ -66,7 +87,7 @@ pub(crate) struct Placement<'a> {
     pub(crate) stream: &'a StreamName,
     pub(crate) version: u64,
     pub(crate) recorded_time_ms: i64,
-    pub(crate) command_id: Option<&'a CommandId>,
+    pub(crate) command: Option<&'a Command>,
     pub(crate) source: &'a Bytes,
 }
 
@@ -74,7 +95,7 @@ pub(crate) struct Placement<'a> {
 pub(crate) fn encode(event: &NewEvent, placement: &Placement<'_>) -> Record {
     let stream = Bytes::copy_from_slice(placement.stream.as_str().as_bytes());
     let effective_time_ms = event.effective_time_ms.unwrap_or(placement.recorded_time_ms);
-    let mut headers = Vec::with_capacity(13);
+    let mut headers = Vec::with_capacity(14);
     let mut put = |name: &'static str, value: Bytes| {
         headers.push(Header { name: Bytes::from_static(name.as_bytes()), value: Some(value) });
     };
@@ -90,7 +111,8 @@ pub(crate) fn encode(event: &NewEvent, placement: &Placement<'_>) -> Record {
     let optional = [
         (CORRELATION_ID, event.correlation_id.clone().map(Bytes::from)),
         (CAUSATION_ID, event.causation_id.clone().map(Bytes::from)),
-        (COMMAND_ID, placement.command_id.map(|id| Bytes::copy_from_slice(id.as_str().as_bytes()))),
+        (COMMAND_ID, placement.command.map(|command| Bytes::copy_from_slice(command.id.as_str().as_bytes()))),
+        (COMMAND_DIGEST, placement.command.map(|command| command.digest.to_string().into())),
         (METADATA, event.metadata.clone()),
     ];
     for (name, value) in optional.into_iter().filter_map(|(name, value)| Some((name, value?))) {
@@ -101,11 +123,11 @@ pub(crate) fn encode(event: &NewEvent, placement: &Placement<'_>) -> Record {
 }
 
 /// At most how many bytes an event takes in a record batch.
-pub(crate) fn encoded_bytes_max(stream: &StreamName, event: &NewEvent, command_id: Option<&CommandId>) -> usize {
+pub(crate) fn encoded_bytes_max(stream: &StreamName, event: &NewEvent, command: Option<&Command>) -> usize {
     // The names of all headers, their fixed values, and every length field at its longest come to less than this.
     const FIXED: usize = 1024;
     let texts = [&event.correlation_id, &event.causation_id].into_iter().flatten().map(String::len).sum::<usize>();
-    let command = command_id.map_or(0, |id| id.as_str().len());
+    let command = command.map_or(0, |command| command.id.as_str().len());
     let content = event.data.len() + event.metadata.as_ref().map_or(0, Bytes::len);
     FIXED + 2 * stream.as_str().len() + event.event_type.len() + texts + command + content
 }
@@ -139,9 +161,18 @@ pub(crate) fn decode(record: &Record) -> Result<RecordedEvent, &'static str> {
         effective_time_ms,
         correlation_id: headers.text(headers.correlation_id).map(str::to_owned),
         causation_id: headers.text(headers.causation_id).map(str::to_owned),
+        // One that cannot be read is as one that is not there: the event is the event all the same.
+        command_digest: headers.text(headers.command_digest).and_then(ContentDigest::parse),
         command_id,
         offset: record.offset,
     })
+}
+
+/// The stream of an event whose record may be damaged: only where key and subject agree on it.
+pub(crate) fn stream_told_twice(record: &Record) -> Option<StreamName> {
+    let subject = record.headers.iter().rfind(|header| header.name == SUBJECT)?.value.as_ref()?;
+    let key = record.key.as_ref().filter(|key| *key == subject)?;
+    StreamName::new(std::str::from_utf8(key).ok()?).ok()
 }
 
 /// The headers that matter, found in one pass.
@@ -156,6 +187,7 @@ struct Headers<'a> {
     correlation_id: Option<&'a Bytes>,
     causation_id: Option<&'a Bytes>,
     command_id: Option<&'a Bytes>,
+    command_digest: Option<&'a Bytes>,
     metadata: Option<&'a Bytes>,
 }
 
@@ -174,6 +206,7 @@ impl<'a> Headers<'a> {
                 CORRELATION_ID => &mut found.correlation_id,
                 CAUSATION_ID => &mut found.causation_id,
                 COMMAND_ID => &mut found.command_id,
+                COMMAND_DIGEST => &mut found.command_digest,
                 METADATA => &mut found.metadata,
                 _ => continue,
             };

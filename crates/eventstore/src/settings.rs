@@ -15,7 +15,9 @@ pub struct EventStoreSettings {
     /// How many bytes of records the writer puts into one record batch, when several appends wait. One append is
     /// always one batch, so a larger one makes a larger batch.
     pub batch_bytes: usize,
-    /// The largest event, data and metadata together, in bytes.
+    /// The most streams; each takes a few hundred bytes of memory, and each event four more.
+    pub streams_max: usize,
+    /// The largest event, data and metadata together, in bytes; also the largest command.
     pub event_bytes_max: usize,
     /// The most events in one append.
     pub events_per_append_max: usize,
@@ -23,7 +25,8 @@ pub struct EventStoreSettings {
     pub append_bytes_max: usize,
     /// How many of the latest events are remembered by id, so that an append sent twice is done once.
     pub idempotence_window_events: usize,
-    /// How many of the latest commands are remembered by id, so that a command sent twice is done once.
+    /// How many of the latest commands are remembered by id, so that a command sent twice is done once: so many of
+    /// those that led to events, and so many of those that led to none.
     pub idempotence_window_commands: usize,
     /// The most events in one page of a read.
     pub page_events_max: usize,
@@ -33,8 +36,10 @@ pub struct EventStoreSettings {
     pub read_bytes: usize,
     /// How many bytes of record batches are cached for reads of streams.
     pub cache_bytes: usize,
-    /// How many events may wait in a subscription that is not read.
+    /// How many events a subscription reads ahead of its reader.
     pub subscription_queue_events: usize,
+    /// How many bytes of events a subscription reads ahead of its reader; one event at least.
+    pub subscription_queue_bytes: usize,
 }
 
 impl EventStoreSettings {

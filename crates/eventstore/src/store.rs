@@ -2,35 +2,33 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use eventlog::{EventLog, Topic, TopicSettings, TopicSpec};
+use eventlog::EventLog;
+use futures::future::OptionFuture;
 use model::{Clock, Metrics, Offset, Positions, TopicPartition};
-use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot, watch};
-
-use crate::{
-    CommandId, Direction, Error, EventStoreSettings, ExpectedVersion, ForeignRecords, NewEvent, RecordedEvent, Result,
-    StreamName, StreamSummary, Subscription,
-    draft::Proposal,
-    index::Index,
-    reader::Reader,
-    record,
-    writer::{Append, Committed, Request, Writer, recorded},
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
 };
 
-// Who writes the topic, as others are told.
-const OWNER: &str = "the event store";
-// What a record batch's header takes, and then some.
-const BATCH_OVERHEAD_BYTES: usize = 1024;
-// How many reads of the log one page of all events may cost, when many records are foreign.
-const PAGE_READS_MAX: usize = 16;
+use crate::{
+    CommandId, Damage, Direction, Error, EventStoreSettings, ExpectedVersion, ForeignRecords, NewEvent, RecordedEvent,
+    Result, StreamName, StreamSummary, Subscription,
+    draft::{Append, Proposal},
+    index::{HandledCommand, Versions},
+    opened::Opened,
+    outcome::{CommandEnd, OUTCOME_BYTES_MAX},
+    record,
+    writer::{Done, Request, Waiting, Writer},
+};
 
 /// Streams of events over one partition of a log.
 pub struct EventStore {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) opened: Arc<Opened>,
     requests: mpsc::Sender<Request>,
     indexed: watch::Receiver<Offset>,
-    append_bytes_max: usize,
+    /// The writer's task, until the store is closed.
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The answer to an append.
@@ -57,19 +55,6 @@ pub struct AllPage {
     pub end_offset: Offset,
 }
 
-/// What the store's tasks share.
-pub(crate) struct Shared {
-    pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) partition: TopicPartition,
-    pub(crate) settings: EventStoreSettings,
-    pub(crate) index: RwLock<Index>,
-    pub(crate) reader: Reader,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) metrics: Metrics,
-    /// `ce_source` of every event.
-    pub(crate) source: Bytes,
-}
-
 impl EventStore {
     /// Opens the store of a topic, creates the topic if it is missing, and reads it once to build the index.
     ///
@@ -93,35 +78,12 @@ impl EventStore {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Result<Arc<Self>> {
-        check_settings(&settings)?;
-        let topic = topic(&*log, &settings).await?;
-        let partition = TopicPartition::new(topic.name.clone(), 0);
-        let bounds = log.bounds(&partition)?;
-        if bounds.log_start_offset > 0 {
-            return Err(Error::Invalid(format!(
-                "topic {} begins at offset {}: an event store needs all of its events",
-                topic.name, bounds.log_start_offset
-            )));
-        }
-        let message_bytes_max = usize::try_from(topic.settings.message_bytes_max).unwrap_or(usize::MAX);
-        let append_bytes_max = settings.append_bytes_max.min(message_bytes_max.saturating_sub(BATCH_OVERHEAD_BYTES));
-        let settings = EventStoreSettings { batch_bytes: settings.batch_bytes.min(append_bytes_max), ..settings };
-        let shared = Arc::new(Shared {
-            reader: Reader::new(Arc::clone(&log), partition.clone(), settings.read_bytes, settings.cache_bytes),
-            log,
-            source: format!("/fourfold/{}", topic.name).into(),
-            partition,
-            index: RwLock::new(Index::new(&settings)),
-            clock,
-            metrics,
-            settings,
-        });
-        shared.take_in(bounds.high_watermark).await?;
-        shared.log.claim_topic(&shared.partition.topic, OWNER)?;
-        let (requests, receiver) = mpsc::channel(shared.settings.queue_requests);
-        let (indexed, watcher) = watch::channel(bounds.high_watermark);
-        tokio::spawn(Writer { shared: Arc::clone(&shared), requests: receiver, indexed }.run());
-        Ok(Arc::new(Self { shared, requests, indexed: watcher, append_bytes_max }))
+        let opened = Arc::new(Opened::open(log, settings, clock, metrics).await?);
+        let (requests, receiver) = mpsc::channel(opened.settings.queue_requests);
+        let (indexed, watcher) = watch::channel(opened.index.read().next_offset());
+        let writer = Writer { opened: Arc::clone(&opened), requests: receiver, indexed };
+        let writer = Mutex::new(Some(tokio::spawn(writer.run())));
+        Ok(Arc::new(Self { opened, requests, indexed: watcher, writer }))
     }
 
     /// Appends events to a stream, all of them or none, and returns when they are on disk.
@@ -140,21 +102,24 @@ impl EventStore {
         expected: ExpectedVersion,
         events: Vec<NewEvent>,
     ) -> Result<Appended> {
-        let proposal = Proposal { stream: stream.clone(), expected, events, command_id: None };
-        let committed = self.commit(proposal).await?;
-        Ok(Appended {
-            first_version: committed.versions.first,
-            last_version: committed.versions.last,
-            positions: self.positions_at(committed.next_offset),
-            duplicate: committed.recorded_time_ms.is_none(),
-        })
+        events.iter().try_for_each(record::check_json)?;
+        let append = Append { stream: stream.clone(), expected, events, command: None };
+        match self.propose(Proposal::Append(append)).await? {
+            Done::Events { versions, next_offset, recorded } => Ok(Appended {
+                first_version: versions.first,
+                last_version: versions.last,
+                positions: self.positions_at(next_offset),
+                duplicate: recorded.is_none(),
+            }),
+            Done::Nothing { .. } => unreachable!("an append ends with events"),
+        }
     }
 
     /// Reads a page of a stream from the version `from` on; going backward, `u64::MAX` is the end. A page may be
     /// shorter than `count_max`; an empty page means that there is no more.
     ///
     /// # Errors
-    /// [`Error::StreamNotFound`] when the stream has no events.
+    /// [`Error::StreamNotFound`] when the stream has no events, [`Error::Damaged`] when it has lost some.
     pub async fn read_stream(
         &self,
         stream: &StreamName,
@@ -162,9 +127,10 @@ impl EventStore {
         direction: Direction,
         count_max: usize,
     ) -> Result<Vec<RecordedEvent>> {
-        let count = count_max.min(self.shared.settings.page_events_max) as u64;
+        self.check_readable(stream)?;
+        let count = count_max.min(self.opened.settings.page_events_max) as u64;
         let offsets = {
-            let index = self.shared.index.read();
+            let index = self.opened.index.read();
             let last = index.version(stream).ok_or_else(|| Error::StreamNotFound(stream.clone()))?;
             match direction {
                 Direction::Forward => index.offsets(stream, from..from.saturating_add(count)),
@@ -174,9 +140,9 @@ impl EventStore {
                 }
             }
         };
-        let bytes_max = self.shared.settings.page_bytes_max;
+        let bytes_max = self.opened.settings.page_bytes_max;
         match direction {
-            Direction::Forward => self.shared.reader.events(&offsets, bytes_max).await,
+            Direction::Forward => self.opened.reader.events(&offsets, bytes_max).await,
             Direction::Backward => self.read_backward(&offsets, bytes_max).await,
         }
     }
@@ -188,7 +154,7 @@ impl EventStore {
         let mut bytes = 0;
         for chunk in offsets.rchunks(CHUNK) {
             // A chunk is read whole, or the newest of it would be missing.
-            let mut read = self.shared.reader.events(chunk, usize::MAX).await?;
+            let mut read = self.opened.reader.events(chunk, usize::MAX).await?;
             bytes += read.iter().map(RecordedEvent::weight_bytes).sum::<usize>();
             read.reverse();
             events.append(&mut read);
@@ -199,33 +165,34 @@ impl EventStore {
         Ok(events)
     }
 
-    /// Reads a page of all events, in the order in which they were recorded, from an offset on.
+    /// Reads a page of all events, in the order in which they were recorded, from an offset on. It ends before damage.
     ///
     /// # Errors
-    /// Whatever the log says.
+    /// [`Error::Damaged`] when the event at the offset is damaged; otherwise whatever the log says.
     pub async fn read_all(&self, from: Offset, count_max: usize) -> Result<AllPage> {
-        self.shared.page(from, count_max).await
+        let settings = &self.opened.settings;
+        self.opened.page(from, count_max.min(settings.page_events_max), settings.page_bytes_max).await
     }
 
     /// Every event from an offset on: those that are there, then each new one once it is on disk.
     pub fn subscribe_all(&self, from: Offset) -> Subscription {
-        Subscription::start(Arc::clone(&self.shared), self.indexed.clone(), from)
+        Subscription::new(Arc::clone(&self.opened), self.indexed.clone(), from)
     }
 
     /// The version of a stream's last event.
     pub fn version(&self, stream: &StreamName) -> Option<u64> {
-        self.shared.index.read().version(stream)
+        self.opened.index.read().version(stream)
     }
 
     /// The streams whose names begin with `prefix` and come after `after`, in order of their names: at most
     /// `count_max` of them.
     pub fn streams(&self, prefix: &str, after: Option<&StreamName>, count_max: usize) -> Vec<StreamSummary> {
-        self.shared.index.read().streams(prefix, after, count_max)
+        self.opened.index.read().streams(prefix, after, count_max)
     }
 
     /// How far the store reaches: every event before it can be read.
     pub fn positions(&self) -> Positions {
-        self.positions_at(self.shared.index.read().next_offset())
+        self.positions_at(self.opened.index.read().next_offset())
     }
 
     /// Waits until everything before the demanded position of the store's own partition can be read; other partitions
@@ -234,20 +201,25 @@ impl EventStore {
     /// # Errors
     /// [`Error::Closed`] when the store was closed before it got there.
     pub async fn wait_for(&self, demanded: &Positions) -> Result<()> {
-        let offset = demanded.next_offset(&self.shared.partition);
+        let offset = demanded.next_offset(&self.opened.partition);
         let mut indexed = self.indexed.clone();
         indexed.wait_for(|indexed| *indexed >= offset).await.map(drop).map_err(|_| Error::Closed)
     }
 
     /// The partition that holds the events.
     pub fn partition(&self) -> &TopicPartition {
-        &self.shared.partition
+        &self.opened.partition
     }
 
     /// The records in the topic that are no events of this store, as far as the store has read; it reads on when
     /// it opens and with every append.
     pub fn foreign_records(&self) -> ForeignRecords {
-        self.shared.index.read().foreign().clone()
+        self.opened.index.read().foreign().clone()
+    }
+
+    /// What of the store cannot be read, as it was found when it opened. Streams that lost events are refused.
+    pub fn damage(&self) -> Vec<Damage> {
+        self.opened.index.read().damage().to_vec()
     }
 
     /// Finishes the appends that wait and stops the writer; later appends are refused, reads go on.
@@ -257,73 +229,91 @@ impl EventStore {
             // An error means that the writer had stopped before.
             let _ = done.await;
         }
+        let writer = self.writer.lock().take();
+        if let Some(Err(error)) = OptionFuture::from(writer).await {
+            tracing::error!(%error, "the event store's writer failed");
+        }
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.shared.clock
+        &*self.opened.clock
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+        &self.opened.metrics
+    }
+
+    pub(crate) fn settings(&self) -> &EventStoreSettings {
+        &self.opened.settings
+    }
+
+    /// How far the store reaches.
+    pub(crate) fn next_offset(&self) -> Offset {
+        self.opened.index.read().next_offset()
     }
 
     pub(crate) fn positions_at(&self, next_offset: Offset) -> Positions {
-        Positions::from([(self.shared.partition.clone(), next_offset)])
+        Positions::from([(self.opened.partition.clone(), next_offset)])
     }
 
-    /// The events that a command led to, if it is among the latest ones.
-    pub(crate) async fn command_events(
-        &self,
-        stream: &StreamName,
-        command_id: &CommandId,
-    ) -> Result<Option<Vec<RecordedEvent>>> {
-        let offsets = {
-            let index = self.shared.index.read();
-            let Some(versions) = index.command(&command_id.key(stream)) else { return Ok(None) };
-            index.offsets(stream, versions.first..versions.last + 1)
-        };
-        self.shared.reader.events(&offsets, usize::MAX).await.map(Some)
-    }
-
-    /// Appends what a command decided: the recorded events, and whether they were there before.
-    pub(crate) async fn append_command(
-        &self,
-        stream: &StreamName,
-        expected: ExpectedVersion,
-        events: Vec<NewEvent>,
-        command_id: &CommandId,
-    ) -> Result<(Vec<RecordedEvent>, bool)> {
-        let proposal = Proposal { stream: stream.clone(), expected, events, command_id: Some(command_id.clone()) };
-        let Committed { versions, base_offset, recorded_time_ms, .. } = self.commit(proposal.clone()).await?;
-        if let Some(time_ms) = recorded_time_ms {
-            return Ok((recorded(proposal, versions, base_offset, time_ms), false));
+    /// Checks that no event of a stream is lost in damage; for a stream that is not there, that none can be.
+    pub(crate) fn check_readable(&self, stream: &StreamName) -> Result<()> {
+        match self.opened.index.read().damage_of(stream) {
+            Some(damage) => Err(self.opened.damaged(format!("stream {stream} cannot be read"), damage)),
+            None => Ok(()),
         }
-        let offsets = self.shared.index.read().offsets(stream, versions.first..versions.last + 1);
-        Ok((self.shared.reader.events(&offsets, usize::MAX).await?, true))
+    }
+
+    /// Checks that no event of a stream can be lost in damage.
+    pub(crate) fn check_sound(&self, stream: &StreamName) -> Result<()> {
+        match self.opened.index.read().doubt_of(stream) {
+            Some(damage) => Err(self.opened.damaged(no_events(stream), damage)),
+            None => Ok(()),
+        }
+    }
+
+    /// What came of a command that is among the latest ones.
+    pub(crate) fn handled(&self, stream: &StreamName, command_id: &CommandId) -> Option<HandledCommand> {
+        self.opened.index.read().command(&command_id.key(stream))
+    }
+
+    /// Some events of a stream.
+    pub(crate) async fn events(&self, stream: &StreamName, versions: Versions) -> Result<Vec<RecordedEvent>> {
+        let offsets = self.opened.index.read().offsets(stream, versions.first..versions.last + 1);
+        self.opened.reader.events(&offsets, usize::MAX).await
+    }
+
+    /// How a command ended that led to no events, as it was kept at this offset.
+    pub(crate) async fn command_end(&self, offset: Offset) -> Result<CommandEnd> {
+        self.opened.command_end(offset).await
+    }
+
+    /// Asks the writer for something, and waits until it is on disk.
+    pub(crate) async fn propose(&self, proposal: Proposal) -> Result<Done> {
+        let bytes_max = match &proposal {
+            Proposal::Append(append) => self.check(append)?,
+            Proposal::Keep(_) => OUTCOME_BYTES_MAX,
+        };
+        let (answer, done) = oneshot::channel();
+        let waiting = Waiting { proposal, bytes_max, answer };
+        self.requests.send(Request::Propose(waiting)).await.map_err(|_| Error::Closed)?;
+        done.await.map_err(|_| Error::Closed)?
     }
 
     /// The events of a stream with these versions, as far as they fill a page.
     pub(crate) async fn read_versions(&self, stream: &StreamName, versions: &[u64]) -> Result<Vec<RecordedEvent>> {
         let mut offsets: Vec<Offset> = {
-            let index = self.shared.index.read();
+            let index = self.opened.index.read();
             versions.iter().filter_map(|version| index.offset(stream, *version)).collect()
         };
         offsets.sort_unstable();
-        self.shared.reader.events(&offsets, usize::MAX).await
-    }
-
-    async fn commit(&self, proposal: Proposal) -> Result<Committed> {
-        let bytes_max = self.check(&proposal)?;
-        let (answer, committed) = oneshot::channel();
-        let append = Append { proposal, bytes_max, answer };
-        self.requests.send(Request::Append(append)).await.map_err(|_| Error::Closed)?;
-        committed.await.map_err(|_| Error::Closed)?
+        self.opened.reader.events(&offsets, usize::MAX).await
     }
 
     /// Checks everything that does not need the stream's state; gives the most bytes that the records take.
-    fn check(&self, proposal: &Proposal) -> Result<usize> {
-        let Proposal { stream, events, command_id, .. } = proposal;
-        let settings = &self.shared.settings;
+    fn check(&self, append: &Append) -> Result<usize> {
+        let Append { stream, events, command, .. } = append;
+        let settings = &self.opened.settings;
         if events.is_empty() {
             return Err(Error::Invalid(format!("an append to stream {stream} needs at least one event")));
         }
@@ -338,114 +328,17 @@ impl EventStore {
         if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::Invalid(format!("an append to stream {stream} has event id {} twice", pair[0])));
         }
-        let size = |event| record::encoded_bytes_max(stream, event, command_id.as_ref());
+        let size = |event| record::encoded_bytes_max(stream, event, command.as_ref());
         let bytes = events.iter().map(size).sum();
-        if bytes > self.append_bytes_max {
+        if bytes > self.opened.append_bytes_max {
             let what = format!("an append to stream {stream}");
-            return Err(Error::TooLarge { what, actual: bytes, max: self.append_bytes_max, unit: "bytes" });
+            return Err(Error::TooLarge { what, actual: bytes, max: self.opened.append_bytes_max, unit: "bytes" });
         }
         Ok(bytes)
     }
 }
 
-impl Shared {
-    /// Takes the records up to `end` into the index.
-    pub(crate) async fn take_in(&self, end: Offset) -> Result<()> {
-        let mut next = self.index.read().next_offset();
-        while next < end {
-            let batches = self.reader.batches(next).await?;
-            let mut index = self.index.write();
-            let before = next;
-            for batch in batches.iter().take_while(|batch| batch.base_offset < end) {
-                match &batch.records {
-                    Ok(records) => {
-                        for record in records.iter().filter(|record| (next..end).contains(&record.offset)) {
-                            match record::decode(record) {
-                                Ok(event) => drop(index.apply(&event)),
-                                Err(reason) => index.skip(record.offset, reason),
-                            }
-                        }
-                    }
-                    Err(reason) => index.skip(batch.base_offset.max(next), reason),
-                }
-                next = next.max(batch.next_offset.min(end));
-            }
-            if next == before {
-                let error = format!("{} ends at offset {next}, but {end} was announced", self.partition);
-                return Err(Error::Corrupt(error));
-            }
-            index.advance(next);
-        }
-        Ok(())
-    }
-
-    /// A page of all events.
-    pub(crate) async fn page(&self, from: Offset, count_max: usize) -> Result<AllPage> {
-        let end = self.index.read().next_offset();
-        let count_max = count_max.min(self.settings.page_events_max);
-        let mut page = AllPage { events: Vec::new(), next_offset: from.max(0), end_offset: end };
-        let mut bytes = 0;
-        for _ in 0..PAGE_READS_MAX {
-            let room = |page: &AllPage, bytes| page.events.len() < count_max && bytes < self.settings.page_bytes_max;
-            if page.next_offset >= end || !room(&page, bytes) {
-                break;
-            }
-            for batch in self.reader.batches(page.next_offset).await? {
-                // A batch that cannot be read was counted as foreign when it was taken in.
-                for record in batch.records.iter().flatten() {
-                    if record.offset < page.next_offset || record.offset >= end {
-                        continue;
-                    }
-                    if !room(&page, bytes) {
-                        return Ok(page);
-                    }
-                    page.next_offset = record.offset + 1;
-                    let Ok(event) = record::decode(record) else { continue };
-                    if self.index.read().offset(&event.stream, event.version) == Some(event.offset) {
-                        bytes += event.weight_bytes();
-                        page.events.push(event);
-                    }
-                }
-                page.next_offset = page.next_offset.max(batch.next_offset.min(end));
-            }
-        }
-        Ok(page)
-    }
-}
-
-fn check_settings(settings: &EventStoreSettings) -> Result<()> {
-    let counts = [
-        ("queue_requests", settings.queue_requests),
-        ("events_per_append_max", settings.events_per_append_max),
-        ("page_events_max", settings.page_events_max),
-        ("subscription_queue_events", settings.subscription_queue_events),
-    ];
-    match counts.into_iter().find(|(_, count)| *count == 0) {
-        Some((name, _)) => Err(Error::Invalid(format!("the event store's setting {name} must be at least 1"))),
-        None => Ok(()),
-    }
-}
-
-/// The store's topic, created if it is missing.
-async fn topic(log: &dyn EventLog, settings: &EventStoreSettings) -> Result<Arc<Topic>> {
-    let topic = match log.topic(settings.topic.as_str()) {
-        Some(topic) => topic,
-        None => {
-            let bytes = settings.append_bytes_max.saturating_add(BATCH_OVERHEAD_BYTES);
-            let message_bytes_max = u32::try_from(bytes).unwrap_or(u32::MAX);
-            let topic_settings = TopicSettings { message_bytes_max, ..TopicSettings::default() };
-            let spec = TopicSpec { name: settings.topic.clone(), partitions: 1, settings: topic_settings };
-            log.create_topic(spec).await?
-        }
-    };
-    if topic.partitions != 1 {
-        return Err(Error::Invalid(format!(
-            "topic {} has {} partitions: an event store is one partition",
-            topic.name, topic.partitions
-        )));
-    }
-    if topic.settings.retention_ms.is_some() || topic.settings.retention_bytes.is_some() {
-        return Err(Error::Invalid(format!("topic {} has a retention: an event store keeps its events", topic.name)));
-    }
-    Ok(topic)
+/// What is said of a stream whose version cannot be known.
+pub(crate) fn no_events(stream: &StreamName) -> String {
+    format!("stream {stream} takes no events, because its version cannot be known")
 }

@@ -1,19 +1,19 @@
 //! Subscriptions: all events from an offset on, first those that are there, then each new one.
+//!
+//! What it is not: a task. A subscription reads a page when its reader has taken the last one, so a reader that is slow
+//! holds one page, and one that is gone holds nothing.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::VecDeque, sync::Arc};
 
-use futures::Stream;
+use futures::{Stream, stream};
 use model::{Offset, Positions};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::{RecordedEvent, Result, store::Shared};
+use crate::{RecordedEvent, Result, opened::Opened};
 
 /// What a subscription delivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all deliveries are events")]
 pub enum Delivery {
     /// The next event.
     Event(RecordedEvent),
@@ -21,99 +21,65 @@ pub enum Delivery {
     CaughtUp(Positions),
 }
 
-/// A subscription to all events; a [`Stream`] that ends when the store is closed, or after an error.
+/// A subscription to all events. It ends when the store is closed, or after an error.
 ///
-/// Its queue is bounded: a subscriber that does not read makes its own subscription wait, nothing else. Dropping it
-/// ends it.
-#[derive(Debug)]
+/// It holds at most the events that are read at once
+/// ([`subscription_queue_events`](crate::EventStoreSettings::subscription_queue_events),
+/// [`subscription_queue_bytes`](crate::EventStoreSettings::subscription_queue_bytes)).
 pub struct Subscription {
-    deliveries: mpsc::Receiver<Result<Delivery>>,
+    opened: Arc<Opened>,
+    indexed: watch::Receiver<Offset>,
+    /// What was read and not yet delivered.
+    ahead: VecDeque<RecordedEvent>,
+    next_offset: Offset,
+    caught_up: bool,
+    ended: bool,
 }
 
 impl Subscription {
-    pub(crate) fn start(shared: Arc<Shared>, indexed: watch::Receiver<Offset>, from: Offset) -> Self {
-        let (sender, deliveries) = mpsc::channel(shared.settings.subscription_queue_events);
-        let feed = Feed { shared, indexed, sender, next_offset: from.max(0), caught_up: false };
-        tokio::spawn(feed.run());
-        Self { deliveries }
+    pub(crate) fn new(opened: Arc<Opened>, indexed: watch::Receiver<Offset>, from: Offset) -> Self {
+        let next_offset = from.max(0);
+        Self { opened, indexed, ahead: VecDeque::new(), next_offset, caught_up: false, ended: false }
     }
 
-    /// The next delivery; `None` when the subscription has ended.
+    /// The next delivery; `None` when the subscription has ended. A wait that is given up loses nothing.
     pub async fn next(&mut self) -> Option<Result<Delivery>> {
-        self.deliveries.recv().await
-    }
-}
-
-impl Stream for Subscription {
-    type Item = Result<Delivery>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.deliveries.poll_recv(context)
-    }
-}
-
-/// The task behind a subscription.
-struct Feed {
-    shared: Arc<Shared>,
-    indexed: watch::Receiver<Offset>,
-    sender: mpsc::Sender<Result<Delivery>>,
-    next_offset: Offset,
-    caught_up: bool,
-}
-
-/// What the task does next.
-enum Step {
-    Deliver(Vec<RecordedEvent>),
-    CaughtUp,
-    Wait,
-    Fail(crate::Error),
-}
-
-impl Feed {
-    async fn run(mut self) {
-        while self.step().await {}
-    }
-
-    /// Does one thing; `false` when there is nobody left to do it for.
-    async fn step(&mut self) -> bool {
-        match self.decide().await {
-            Step::Deliver(events) => {
-                for event in events {
-                    if self.sender.send(Ok(Delivery::Event(event))).await.is_err() {
-                        return false;
-                    }
+        while !self.ended {
+            if let Some(event) = self.ahead.pop_front() {
+                return Some(Ok(Delivery::Event(event)));
+            }
+            // Marks what is indexed now as seen, before it is read: a change after this ends the wait.
+            let end = *self.indexed.borrow_and_update();
+            if self.next_offset < end {
+                if let Err(error) = self.read().await {
+                    self.ended = true;
+                    return Some(Err(error));
                 }
-                true
-            }
-            Step::CaughtUp => {
+            } else if !self.caught_up {
                 self.caught_up = true;
-                let positions = Positions::from([(self.shared.partition.clone(), self.next_offset)]);
-                self.sender.send(Ok(Delivery::CaughtUp(positions))).await.is_ok()
-            }
-            Step::Wait => tokio::select! {
-                changed = self.indexed.changed() => changed.is_ok(),
-                () = self.sender.closed() => false,
-            },
-            Step::Fail(error) => {
-                // The subscriber may have gone.
-                let _ = self.sender.send(Err(error)).await;
-                false
+                let positions = Positions::from([(self.opened.partition.clone(), self.next_offset)]);
+                return Some(Ok(Delivery::CaughtUp(positions)));
+            } else {
+                self.ended = self.indexed.changed().await.is_err();
             }
         }
+        None
     }
 
-    async fn decide(&mut self) -> Step {
-        // Marks what is indexed now as seen, before it is read: a change after this wakes the wait.
-        let end = *self.indexed.borrow_and_update();
-        if self.next_offset >= end {
-            return if self.caught_up { Step::Wait } else { Step::CaughtUp };
-        }
-        match self.shared.page(self.next_offset, self.shared.settings.subscription_queue_events).await {
-            Ok(page) => {
-                self.next_offset = page.next_offset;
-                Step::Deliver(page.events)
-            }
-            Err(error) => Step::Fail(error),
-        }
+    /// The deliveries as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Delivery>> {
+        stream::unfold(self, async |mut subscription| {
+            let delivery = subscription.next().await?;
+            Some((delivery, subscription))
+        })
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let settings = &self.opened.settings;
+        let (count_max, bytes_max) = (settings.subscription_queue_events, settings.subscription_queue_bytes);
+        let page = self.opened.page(self.next_offset, count_max, bytes_max).await?;
+        self.next_offset = page.next_offset;
+        self.ahead = page.events.into();
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@ mod appending;
 mod commands;
 mod flight;
 mod foreign;
+mod idempotence;
 mod memory_log;
 mod random;
 mod reading;
@@ -61,7 +62,7 @@ fn stream(name: &str) -> StreamName {
 
 /// An event whose id follows from its number.
 fn event(number: u128) -> NewEvent {
-    NewEvent { event_id: Uuid::from_u128(number), ..NewEvent::new("counted", format!("{{\"number\":{number}}}")) }
+    NewEvent::new(Uuid::from_u128(number), "counted", format!("{{\"number\":{number}}}"))
 }
 
 fn wrong_version(name: &str, expected: ExpectedVersion, actual: Option<u64>) -> String {

@@ -196,6 +196,8 @@ pub(crate) enum TopicCommand {
 pub(crate) struct ProduceArguments {
     #[command(flatten)]
     pub(crate) door: KafkaDoor,
+    #[command(flatten)]
+    pub(crate) http: HttpDoor,
     /// The topic
     pub(crate) topic: String,
     /// Read from this file instead of standard input

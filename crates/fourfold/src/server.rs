@@ -9,9 +9,9 @@ use broker::Broker;
 use eventlog::{EmbeddedLog, EventLog};
 use eventstore::{Aggregates, EventStore};
 use lakehouse::{DurableFileSystem, LakeLocation};
-use model::{Clock, Error, Metrics, Result, SystemClock};
+use model::{Clock, Error, MemoryBudget, Metrics, Result, SystemClock, SystemEntropy};
 use object_store::prefix::PrefixStore;
-use patterns::{Deployment, Parts, cqrs::CommandSide, cqrs::QuerySide, event_sourcing};
+use patterns::{Deployment, Parts, ViewState, event_sourcing};
 use serving::{
     http::{self, Doors, HttpServer, Part, Readiness},
     pg::{self, PgServer},
@@ -20,7 +20,7 @@ use serving::{
 };
 use streaming::DeadLetters;
 
-use crate::{open_files, settings::Settings};
+use crate::{machine_memory, open_files, settings::Settings};
 
 /// A server that runs.
 pub(crate) struct Server {
@@ -52,6 +52,9 @@ impl Server {
                 .await
                 .map_err(|error| named_as_given(error, directory))?;
         let log: Arc<dyn EventLog> = Arc::clone(&embedded) as _;
+        let catalogue = directory.join("catalogue.redb");
+        // Before anything creates a topic: a new log is told from one whose catalogue is gone.
+        Deployment::require_catalogue(&catalogue, log.as_ref(), settings.data.begin_without_catalogue)?;
         let (store, aggregates) = event_sourcing::open(
             Arc::clone(&log),
             settings.events.clone(),
@@ -61,18 +64,22 @@ impl Server {
         )
         .await?;
         let views = Views::new(metrics.clone());
+        let patterns = settings.patterns();
         let parts = Parts {
+            state_memory: MemoryBudget::new(patterns.view_task.state_bytes_max),
             log: Arc::clone(&log),
-            dead_letters: DeadLetters::new(Arc::clone(&log), metrics.clone()),
+            dead_letters: DeadLetters::new(Arc::clone(&log), Arc::clone(&clock), metrics.clone()),
             checkpoints: checkpoint_store(&directory.join("checkpoints"))?,
             lake: LakeLocation::directory(directory.join("lake")),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
-            settings: settings.patterns(),
+            settings: patterns,
         };
-        let deployment = Deployment::open(&directory.join("catalogue.redb"), parts, Arc::clone(&views)).await?;
+        let deployment = Deployment::open(&catalogue, parts, Arc::clone(&views)).await?;
+        let definitions = Arc::clone(&deployment) as _;
+        let memory = MemoryBudget::new(machine_memory::budget_bytes(settings.memory.budget_bytes));
         let sql =
-            SqlService::new(Arc::clone(&views), Arc::clone(&deployment) as _, settings.sql.clone(), metrics.clone())?;
+            SqlService::with_memory(memory, Arc::clone(&views), definitions, settings.sql.clone(), metrics.clone())?;
         let broker =
             Broker::start(settings.kafka.clone(), Arc::clone(&log), Arc::clone(&clock), metrics.clone()).await?;
         let pg = pg::start(settings.pg.clone(), Arc::clone(&sql)).await?;
@@ -83,8 +90,9 @@ impl Server {
             event_store: Some(Arc::clone(&store)),
             aggregates: Some(Arc::clone(&aggregates)),
             clock,
+            entropy: Arc::new(SystemEntropy),
             metrics,
-            readiness: readiness(Arc::clone(&embedded), Arc::clone(&deployment)),
+            readiness: readiness(Arc::clone(&embedded), Arc::clone(&store), Arc::clone(&deployment)),
         };
         let http = http::start(settings.http.clone(), doors).await?;
         Ok(Self { log: embedded, store, aggregates, deployment, views, sql, broker, pg, http })
@@ -105,17 +113,12 @@ impl Server {
         self.http.local_addr
     }
 
-    /// The half that takes commands.
-    pub(crate) fn command_side(&self) -> CommandSide {
-        CommandSide::new(Arc::clone(&self.aggregates))
+    /// What answers queries: the query side.
+    pub(crate) fn sql(&self) -> &Arc<SqlService> {
+        &self.sql
     }
 
-    /// The half that answers queries.
-    pub(crate) fn query_side(&self) -> QuerySide {
-        QuerySide::new(Arc::clone(&self.sql))
-    }
-
-    /// The aggregates, for their states.
+    /// What takes commands, the command side, and tells the aggregates' states.
     pub(crate) fn aggregates(&self) -> &Arc<Aggregates> {
         &self.aggregates
     }
@@ -153,19 +156,35 @@ fn named_as_given(error: eventlog::Error, directory: &Path) -> Error {
     }
 }
 
-// Every part is up before the HTTP door opens; what can still fail on the way are the log and views.
-fn readiness(log: Arc<EmbeddedLog>, deployment: Arc<Deployment>) -> Readiness {
+// Every part is up before the HTTP door opens; what can still fail on the way are the log and views, and views that have
+// answered before the last stop may still have to fold what came until then.
+fn readiness(log: Arc<EmbeddedLog>, store: Arc<EventStore>, deployment: Arc<Deployment>) -> Readiness {
     Readiness::new(move || {
         let failure = log.check_running().err().map(|error| error.to_string());
         let log = Part { name: "log".to_owned(), ready: failure.is_none(), note: failure };
         let views = deployment.view_states().into_iter();
-        let views = views.map(|(name, state)| Part {
+        let views = views.map(|ViewState { name, state, ready }| Part {
             name: format!("view {name}"),
-            ready: !state.starts_with("failed"),
+            ready,
             note: Some(state),
         });
-        std::iter::once(log).chain(views).collect()
+        std::iter::once(log).chain(damaged_events(&store)).chain(views).collect()
     })
+}
+
+// Damaged events refuse their streams; what else there is, is ready.
+fn damaged_events(store: &EventStore) -> Option<Part> {
+    let damage = store.damage();
+    let first = damage.first()?;
+    let streams = match first.streams.as_deref() {
+        Some([stream]) => format!("of stream {stream}"),
+        Some([stream, others @ ..]) => format!("of stream {stream} and {} more", others.len()),
+        _ => "of a stream that cannot be told".to_owned(),
+    };
+    let range = format!("{} to {}", first.offsets.start, first.offsets.end - 1);
+    let more = if damage.len() > 1 { format!("; {} more such places", damage.len() - 1) } else { String::new() };
+    let note = format!("damaged at offsets {range} of {}, {streams}: {}{more}", store.partition(), first.reason);
+    Some(Part { name: "events".to_owned(), ready: true, note: Some(note) })
 }
 
 fn checkpoint_store(directory: &Path) -> Result<Arc<dyn object_store::ObjectStore>> {

@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     lambda: LambdaSettings,
     pub(crate) events: EventStoreSettings,
     pub(crate) aggregates: AggregatesSettings,
+    pub(crate) memory: Memory,
 }
 
 /// Where data lives.
@@ -43,6 +44,14 @@ pub(crate) struct Settings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Data {
     pub(crate) directory: PathBuf,
+    pub(crate) begin_without_catalogue: bool,
+}
+
+/// What may be held in memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Memory {
+    pub(crate) budget_bytes: u64,
 }
 
 impl Settings {

@@ -76,11 +76,16 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_logging("warn", Stdio::null())
+    }
+
+    fn start_logging(level: &str, log: impl Into<Stdio>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ports = ["--kafka-port", "0", "--pg-port", "0", "--http-port", "0"];
         let mut command = Command::new(PROGRAM);
         command.args(["dev", "--json", "--data-dir", "data"]).args(ports).current_dir(folder.path());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the server starts");
+        command.env("RUST_LOG", level);
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the server starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe"))
             .read_line(&mut line)
@@ -105,6 +110,16 @@ impl Drop for Server {
         // It may have ended by itself.
         let _ = self.child.kill().and_then(|()| self.child.wait());
     }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let full = File::options().write(true).open("/dev/full").expect("a disk that is full");
+    let server = Server::start_logging("debug", full);
+    server.run(&["topic", "create", "t"]).ends_with(0);
+    server.run_with(&["produce", "t"], b"a\n").ends_with(0);
+    let listed = server.run(&["topic", "list", "--json"]).ends_with(0);
+    assert!(listed.json().to_string().contains("\"t\""), "{}", listed.json());
 }
 
 #[test]
@@ -284,6 +299,18 @@ fn a_position_can_be_passed_on() {
     assert!(rejected.error()["rule"].is_string(), "{}", rejected.said);
     assert_eq!(rejected.error()["kind"], "rejected");
     server.run(&["events", "append", "other-1", "--type", "Noted"]).ends_with(0).prints("events/0:2\n");
+    server.run(&["events", "read", ""]).ends_with(1).says("an empty text is no stream name");
+    let source = "CREATE SOURCE e (carrier TEXT) WITH (topic = 'events', format = 'event')";
+    server.run(&["sql", "-c", source]).ends_with(0);
+    let kept = server.run(&["topic", "delete", "events"]).ends_with(1).says("it cannot be deleted");
+    assert!(!kept.said.contains("--force"), "{}", kept.said);
+    let misspelt = ["command", "flight", "F1", "schedul", "{}"];
+    server
+        .run(&misspelt)
+        .ends_with(1)
+        .says("aggregate flight has no command schedul")
+        .says("perhaps you meant schedule");
+    server.run(&["command", "account", "1", "open"]).ends_with(1).says("the aggregates are flight");
     server.run(&["sql", "--min-position", "events/0:2", "-c", "select 1 as a"]).ends_with(0).prints("a\n-\n1\n");
     let view = "CREATE SOURCE s (a INT) WITH (topic = 't', partitions = 1, format = 'json');\n\
                 CREATE MATERIALIZED VIEW v AS\nSELECT a, count(*) AS n FROM s GROUP BY a";

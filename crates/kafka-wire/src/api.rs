@@ -77,7 +77,7 @@ apis! {
     Metadata 3: 0..=12, flexible from 9, "creates topics when the request and the settings allow it";
     OffsetCommit 8: 2..=8, flexible from 8, "durable before the answer";
     OffsetFetch 9: 1..=8, flexible from 6, "";
-    FindCoordinator 10: 0..=4, flexible from 3, "groups only; no transaction coordinator";
+    FindCoordinator 10: 0..=4, flexible from 3, "groups only; for a transaction 53 up to version 2, then 35, with the reason";
     JoinGroup 11: 0..=9, flexible from 6, "classic groups, with static membership";
     Heartbeat 12: 0..=4, flexible from 4, "";
     LeaveGroup 13: 0..=5, flexible from 4, "";
@@ -85,10 +85,10 @@ apis! {
     DescribeGroups 15: 0..=5, flexible from 5, "";
     ListGroups 16: 0..=4, flexible from 3, "";
     ApiVersions 18: 0..=4, flexible from 3, "an unknown version is answered in version 0";
-    CreateTopics 19: 2..=7, flexible from 5, "retention.ms, retention.bytes, max.message.bytes; other settings are refused by name";
+    CreateTopics 19: 2..=7, flexible from 5, "retention.ms, retention.bytes, max.message.bytes; Kafka's other topic settings are kept and shown, those that would change what a topic does are refused by name";
     DeleteTopics 20: 1..=6, flexible from 4, "by name or id";
     InitProducerId 22: 0..=4, flexible from 2, "idempotent producers; a transactional id is refused";
-    DescribeConfigs 32: 1..=4, flexible from 4, "topics and the broker";
+    DescribeConfigs 32: 1..=4, flexible from 4, "topics and the broker, with synonyms and documentation; all read-only";
     DeleteGroups 42: 0..=2, flexible from 2, "";
     DescribeCluster 60: 0..=1, flexible from 0, "";
 }
@@ -128,7 +128,19 @@ pub fn table_markdown() -> String {
     }
     text.push_str(
         "\nA request for any other API, or for another version, closes the connection, as Kafka does; `ApiVersions` in an\n\
-         unknown version is answered with error 35 and the table in version 0.\n",
+         unknown version is answered with error 35 and the table in version 0.\n\
+         \n## Errors that say why\n\n\
+         | When | Code |\n|---|---|\n\
+         | a batch whose checksum is wrong | `CORRUPT_MESSAGE` (2): the producer sends it again |\n\
+         | a record that cannot be read back because its segment is damaged | `CORRUPT_MESSAGE` (2): consumers of Java, \
+         librdkafka and Python report it; the server's log names the file |\n\
+         | the disk is full, or the log has stopped | `KAFKA_STORAGE_ERROR` (56): clients try again |\n\
+         | transactions | `UNSUPPORTED_VERSION` (35); to FindCoordinator up to version 2, which librdkafka asks, \
+         `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` (53), the only code with which it shows the reason |\n\
+         | a topic setting that would change what the topic does, or is none | `INVALID_CONFIG` (40), naming it |\n\
+         | an item that would make the answer too large | `POLICY_VIOLATION` (44): ask for less at once |\n\
+         | a consumer group, or its members' metadata, over its limit | `GROUP_MAX_SIZE_REACHED` (81) |\n\
+         | all groups together over their limit | `COORDINATOR_NOT_AVAILABLE` (15): clients try again |\n",
     );
     text
 }

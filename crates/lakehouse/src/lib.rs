@@ -27,6 +27,7 @@ mod maintenance;
 mod pinned_table;
 mod rows;
 mod staged_files;
+mod stated_bounds;
 mod stored_schema;
 mod table;
 

@@ -27,7 +27,7 @@ use crate::epoch::{Decision, decide};
 use crate::error::{LakeError, Result, is_commit_conflict};
 use crate::maintenance::{self, Maintenance, MaintenanceSettings};
 use crate::stored_schema::{NaiveTimestamps, StoredSchema};
-use crate::{LakeLocation, PinnedTable, rows, staged_files};
+use crate::{LakeLocation, PinnedTable, rows, staged_files, stated_bounds};
 
 /// The column with a row's partition.
 pub(crate) const PARTITION_COLUMN: &str = "_partition";
@@ -157,6 +157,21 @@ impl LakeTable {
     pub async fn refresh(&self) -> model::Result<Positions> {
         let _writing = self.writing.lock().await;
         Ok(self.reload(&Positions::new()).await?.positions)
+    }
+
+    /// Why its files and its Positions do not go together, as a sentence: then what it says it has captured is not to be
+    /// believed.
+    ///
+    /// # Errors
+    /// `Unavailable` when the table was not loaded.
+    pub fn contradiction(&self) -> model::Result<Option<String>> {
+        let Current { table, positions, .. } = self.current.borrow().clone();
+        let name = &self.definition.name;
+        let state = table.snapshot().map_err(LakeError::delta(format!("read the files of {name}")))?;
+        let statistics = state.log_data().into_iter().filter_map(|file| file.stats());
+        let found =
+            statistics.filter_map(|file| stated_bounds::contradiction(&file, &self.definition.topic, &positions));
+        Ok(found.map(|what| format!("the lake table of {name} contradicts itself: {what}")).next())
     }
 
     /// Ties the table to the topic with this id: offsets only mean something within it. A topic that was deleted and

@@ -10,6 +10,8 @@ use prometheus_client::registry::{Registry, Unit};
 pub type Label = [(&'static str, String); 1];
 /// A counter per label value.
 pub type LabelledCounter = Family<Label, Counter>;
+/// A counter per topic, who rejects, and class of reason.
+pub type RejectionCounter = Family<[(&'static str, String); 3], Counter>;
 /// A gauge per label value.
 pub type LabelledGauge = Family<Label, Gauge>;
 
@@ -72,6 +74,19 @@ macro_rules! catalogue {
     };
 }
 
+impl Metrics {
+    /// Ends the series of a view that is no more.
+    pub fn forget_view(&self, name: &str) {
+        let view = [("view", name.to_owned())];
+        for gauge in [&self.view_lag_records, &self.view_rows, &self.view_state] {
+            gauge.remove(&view);
+        }
+        for counter in [&self.view_folded_records, &self.batch_failures, &self.merge_conflicts] {
+            counter.remove(&view);
+        }
+    }
+}
+
 catalogue! {
     log_appended_records: Counter = Counter::default(), "", "Records appended to the log", "events_per_second";
     log_appended: Counter = Counter::default(), "bytes", "Bytes of record batches appended to the log", "storage_growth_rate";
@@ -86,7 +101,7 @@ catalogue! {
     view_checkpoint: Histogram = latency(), "seconds", "Time of one view checkpoint", "checkpoint_interval";
     view_state: LabelledGauge = Family::default(), "bytes", "Memory held by a view's state", "state_size_bytes";
     view_rebuild: Histogram = Histogram::new([0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]), "seconds", "Time to build a view's new version by replay", "rebuild_duration";
-    dead_letter_records: LabelledCounter = Family::default(), "", "Records written to a dead-letter topic", "";
+    dead_letter_records: RejectionCounter = Family::default(), "", "Records that a source or a view rejected, by topic, rejecter and class of reason", "";
     lake_committed_records: LabelledCounter = Family::default(), "", "Records committed to a lake table", "";
     lake_commits: LabelledCounter = Family::default(), "", "Commits to a lake table", "";
     batch_run: Histogram = Histogram::new([0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]), "seconds", "Time of one batch run", "batch_job_duration";

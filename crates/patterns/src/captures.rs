@@ -1,7 +1,8 @@
 //! [`Captures`]: one capture a source, however many views want its lake table.
 //!
 //! What must hold: the records of one incarnation of a topic, in one set of columns, are in one table. A table that is
-//! in the way of another is set aside and never deleted: it may hold what the log has no more.
+//! in the way of another is set aside and never deleted: it may hold what the log has no more. So is one that has
+//! captured beyond the end of the log: what comes at those offsets next is captured too.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,7 +12,7 @@ use streaming::SourceDefinition;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::{lambda::Captured, parts::Parts};
+use crate::{extent::Extent, lambda::Captured, parts::Parts};
 
 /// The captures that run.
 pub(crate) struct Captures {
@@ -23,6 +24,7 @@ struct CapturedSource {
     topic_id: Uuid,
     table: Arc<LakeTable>,
     capture: Capture,
+    note: Option<String>,
 }
 
 impl Captures {
@@ -42,15 +44,36 @@ impl Captures {
         if let Some(captured) = running.get(&source.name) {
             return Ok(captured.side());
         }
-        let table = open(&self.location(&source.name), source, topic_id).await?;
+        let (table, note) = self.open_believable(source, topic_id).await?;
         let settings = self.parts.settings.capture.clone();
         let (log, dead_letters) = (Arc::clone(&self.parts.log), Arc::clone(&self.parts.dead_letters));
         let metrics = self.parts.metrics.clone();
         let capture = Capture::spawn(log, dead_letters, source.clone(), Arc::clone(&table), settings, metrics)?;
-        let captured = CapturedSource { topic_id, table, capture };
+        let captured = CapturedSource { topic_id, table, capture, note };
         let side = captured.side();
         running.insert(source.name.clone(), captured);
         Ok(side)
+    }
+
+    /// Opens the table of a source; one that the log does not bear out is set aside first, which the sentence says.
+    async fn open_believable(
+        &self,
+        source: &SourceDefinition,
+        topic_id: Uuid,
+    ) -> Result<(Arc<LakeTable>, Option<String>)> {
+        let location = self.location(&source.name);
+        let table = open(&location, source, topic_id).await?;
+        let extent = Extent::of(self.parts.log.as_ref(), source)?;
+        let what = format!("what was captured of source {}", source.name);
+        let disbelief = match extent.disbelief(&what, &table.positions()) {
+            Some(reason) => Some(reason),
+            None => table.contradiction()?,
+        };
+        let Some(reason) = disbelief else { return Ok((table, None)) };
+        drop(table);
+        let note = format!("{reason}; the table was set aside as {}", location.set_aside().await?);
+        tracing::warn!(source = source.name, note, "the capture of a source begins again");
+        Ok((open(&location, source, topic_id).await?, Some(note)))
     }
 
     /// Sets the table of a source aside when it is of another incarnation of the topic or has other columns; answers
@@ -127,7 +150,7 @@ impl Captures {
 
 impl CapturedSource {
     fn side(&self) -> Captured {
-        Captured { table: Arc::clone(&self.table), progress: self.capture.progress() }
+        Captured { table: Arc::clone(&self.table), progress: self.capture.progress(), note: self.note.clone() }
     }
 }
 

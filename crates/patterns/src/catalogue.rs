@@ -3,25 +3,40 @@
 //! It is not where views keep their rows or state: those are folds of the log and live in checkpoints.
 //!
 //! What must hold: a change is on disk when its method returns; a definition is stored as the text that the user
-//! wrote, so that a later release reads it with its own parser.
+//! wrote, so that a later release reads it with its own parser; a failure of the disk ends with the failure: the file
+//! is opened again for the next change.
 //!
-//! Format: a redb file with the tables `sources` (name -> text), `views` (name -> version, id of the topic that it
-//! folds, text), and `format` (`version` -> 2).
+//! docs/formats/catalogue.md is the format.
 
-use std::path::Path;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use model::{Error, Result};
+use parking_lot::RwLock;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use uuid::Uuid;
 
 const SOURCES: TableDefinition<'_, &str, &str> = TableDefinition::new("sources");
 const VIEWS: TableDefinition<'_, &str, (u64, u128, &str)> = TableDefinition::new("views");
+// Which version of a view has answered once: one that was whole.
+const BUILT: TableDefinition<'_, &str, u64> = TableDefinition::new("built");
 const FORMAT: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
-const FORMAT_VERSION: u64 = 2;
+const FORMAT_VERSION: u64 = 3;
+// Without the table `built`: every view of it has answered.
+const FORMAT_WITHOUT_BUILT: u64 = 2;
 
 /// The definitions on disk.
-#[derive(Debug)]
-pub(crate) struct Catalogue(Database);
+pub(crate) struct Catalogue {
+    file: PathBuf,
+    open: Open,
+    /// Absent when it could not be opened again.
+    database: RwLock<Option<Database>>,
+}
+
+// How the file is opened; tests have others.
+type Open = Box<dyn Fn(&Path) -> Result<Database, redb::Error> + Send + Sync>;
 
 /// A view as the catalogue knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,39 +49,39 @@ pub(crate) struct StoredView {
     pub(crate) topic_id: Uuid,
     /// Its definition.
     pub(crate) text: String,
+    /// Whether this version has answered once.
+    pub(crate) built: bool,
 }
 
 impl Catalogue {
+    /// Whether there is a catalogue at `file`; one without content is none.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn exists(file: &Path) -> Result<bool> {
+        match std::fs::metadata(file) {
+            Ok(metadata) => Ok(metadata.len() > 0),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(cannot_open(file, error)),
+        }
+    }
+
     /// Opens the file, and creates it when it is missing.
     ///
     /// # Errors
     /// [`Conflict`](model::ErrorKind::Conflict) when another release wrote the file, otherwise what the file system says.
     pub(crate) fn open(file: &Path) -> Result<Self> {
-        let failed =
-            |e: redb::Error| Error::internal(format!("cannot open the catalogue {}", file.display())).with_source(e);
-        let database = Database::create(file).map_err(|e| failed(e.into()))?;
-        let create = || -> Result<u64, redb::Error> {
-            let transaction = database.begin_write()?;
-            let found = {
-                let mut format = transaction.open_table(FORMAT)?;
-                let found = format.get("version")?.map_or(FORMAT_VERSION, |version| version.value());
-                format.insert("version", found)?;
-                found
-            };
-            // Only then are the other tables known to be of the types that are meant here.
-            if found == FORMAT_VERSION {
-                transaction.open_table(SOURCES)?;
-                transaction.open_table(VIEWS)?;
-            }
-            transaction.commit()?;
-            Ok(found)
-        };
-        let found = create().map_err(failed)?;
+        Self::open_with(file, Box::new(|file| Ok(Database::create(file)?)))
+    }
+
+    fn open_with(file: &Path, open: Open) -> Result<Self> {
+        let database = open(file).map_err(|error| cannot_open(file, error))?;
+        let found = prepare(&database).map_err(|error| cannot_open(file, error))?;
         if found != FORMAT_VERSION {
             return Err(Error::conflict(format!("the catalogue {} has format {found}", file.display()))
                 .with_hint(format!("this release reads format {FORMAT_VERSION}; use the release that wrote it")));
         }
-        Ok(Self(database))
+        Ok(Self { file: file.to_owned(), open, database: RwLock::new(Some(database)) })
     }
 
     /// All sources: name and text.
@@ -84,12 +99,13 @@ impl Catalogue {
     /// All views.
     pub(crate) fn views(&self) -> Result<Vec<StoredView>> {
         self.read(|transaction| {
-            let table = transaction.open_table(VIEWS)?;
+            let (table, built) = (transaction.open_table(VIEWS)?, transaction.open_table(BUILT)?);
             let entries = table.iter()?.map(|entry| {
                 let (name, view) = entry?;
                 let (version, topic_id, text) = view.value();
-                let topic_id = Uuid::from_u128(topic_id);
-                Ok(StoredView { name: name.value().to_owned(), version, topic_id, text: text.to_owned() })
+                let (topic_id, text, name) = (Uuid::from_u128(topic_id), text.to_owned(), name.value().to_owned());
+                let built = built.get(name.as_str())?.is_some_and(|built| built.value() == version);
+                Ok(StoredView { name, version, topic_id, text, built })
             });
             entries.collect()
         })
@@ -104,7 +120,24 @@ impl Catalogue {
     pub(crate) fn put_view(&self, view: &StoredView) -> Result<()> {
         let value = (view.version, view.topic_id.as_u128(), view.text.as_str());
         self.write(|transaction| {
-            transaction.open_table(VIEWS)?.insert(view.name.as_str(), value).map(drop).map_err(Into::into)
+            transaction.open_table(VIEWS)?.insert(view.name.as_str(), value)?;
+            let mut built = transaction.open_table(BUILT)?;
+            match view.built {
+                true => drop(built.insert(view.name.as_str(), view.version)?),
+                false => drop(built.remove(view.name.as_str())?),
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes that this version of a view has answered, where it is still the current one.
+    pub(crate) fn note_built(&self, name: &str, version: u64) -> Result<()> {
+        self.write(|transaction| {
+            let current = transaction.open_table(VIEWS)?.get(name)?.map(|view| view.value().0);
+            if current == Some(version) {
+                transaction.open_table(BUILT)?.insert(name, version)?;
+            }
+            Ok(())
         })
     }
 
@@ -115,25 +148,84 @@ impl Catalogue {
 
     /// Forgets a view.
     pub(crate) fn remove_view(&self, name: &str) -> Result<()> {
-        self.write(|transaction| transaction.open_table(VIEWS)?.remove(name).map(drop).map_err(Into::into))
+        self.write(|transaction| {
+            transaction.open_table(BUILT)?.remove(name)?;
+            transaction.open_table(VIEWS)?.remove(name).map(drop).map_err(Into::into)
+        })
     }
 
-    fn read<T>(&self, read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T> {
-        let transaction = self.0.begin_read().map_err(redb::Error::from);
-        transaction
-            .and_then(|transaction| read(&transaction))
-            .map_err(|e| Error::internal("cannot read the catalogue").with_source(e))
+    fn read<T>(&self, read: impl Fn(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T> {
+        self.attempt(&|database| read(&database.begin_read()?))
+            .map_err(|error| Error::internal("cannot read the catalogue").with_source(error))
     }
 
-    fn write(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<()> {
-        let attempt = || {
-            let transaction = self.0.begin_write()?;
+    fn write(&self, write: impl Fn(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<()> {
+        let attempt = |database: &Database| {
+            let transaction = database.begin_write()?;
             write(&transaction)?;
             transaction.commit()?;
             Ok(())
         };
-        attempt().map_err(|e: redb::Error| Error::internal("cannot write the catalogue").with_source(e))
+        self.attempt(&attempt).map_err(|error| {
+            Error::internal(format!("cannot write the catalogue {}", self.file.display()))
+                .with_hint("nothing was changed; see that its disk has room, and try again")
+                .with_source(error)
+        })
     }
+
+    // After one failure of the disk the database refuses everything until it is opened again, which also takes back
+    // what the failed change has left behind.
+    fn attempt<T>(&self, attempt: &dyn Fn(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+        let outcome = match &*self.database.read() {
+            Some(database) => attempt(database),
+            None => Err(redb::Error::PreviousIo),
+        };
+        match outcome {
+            Err(redb::Error::PreviousIo) => {
+                let mut database = self.database.write();
+                // Closed before it is opened again: a file has one owner.
+                drop(database.take());
+                let reopened = database.insert((self.open)(&self.file)?);
+                attempt(reopened)
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl fmt::Debug for Catalogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalogue").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+fn cannot_open(file: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::internal(format!("cannot open the catalogue {}", file.display())).with_source(error)
+}
+
+/// Makes the tables that are missing; answers the format that is there then.
+fn prepare(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_write()?;
+    let found = {
+        let mut format = transaction.open_table(FORMAT)?;
+        let found = format.get("version")?.map_or(FORMAT_VERSION, |version| version.value());
+        let upgraded = if found == FORMAT_WITHOUT_BUILT { FORMAT_VERSION } else { found };
+        format.insert("version", upgraded)?;
+        found
+    };
+    // Only then are the other tables known to be of the types that are meant here.
+    if [FORMAT_VERSION, FORMAT_WITHOUT_BUILT].contains(&found) {
+        transaction.open_table(SOURCES)?;
+        let (views, mut built) = (transaction.open_table(VIEWS)?, transaction.open_table(BUILT)?);
+        if found == FORMAT_WITHOUT_BUILT {
+            for entry in views.iter()? {
+                let (name, view) = entry?;
+                built.insert(name.value(), view.value().0)?;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(if found == FORMAT_WITHOUT_BUILT { FORMAT_VERSION } else { found })
 }
 
 #[cfg(test)]

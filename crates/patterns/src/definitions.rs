@@ -12,7 +12,7 @@ use serving::sql::{Defined, Definitions, sql_error};
 use serving::views::Snapshot;
 use streaming::{Show, SourceDefinition, SqlError, Statement, ViewPlan};
 
-use crate::deployment::Deployment;
+use crate::{deployment::Deployment, source_list};
 
 #[async_trait]
 impl Definitions for Deployment {
@@ -39,7 +39,7 @@ impl Definitions for Deployment {
     async fn show(&self, principal: &Principal, show: Show) -> Result<RecordBatch> {
         authorise(principal, Access::Describe, Resource::Server)?;
         let shown = match show {
-            Show::Sources => self.show_sources(),
+            Show::Sources => return source_list::show(self).await,
             Show::Views => self.show_views(),
             Show::Topics => self.show_topics(),
         };
@@ -116,17 +116,6 @@ impl Deployment {
         }
     }
 
-    fn show_sources(&self) -> Result<RecordBatch, ArrowError> {
-        let sources = self.sources();
-        let text = |get: &dyn Fn(&SourceDefinition) -> String| strings(sources.iter().map(get));
-        RecordBatch::try_from_iter([
-            ("source", text(&|source| source.name.clone())),
-            ("topic", text(&|source| source.topic.to_string())),
-            ("partitions", numbers(sources.iter().map(|source| i64::from(source.partitions)))),
-            ("definition", text(&|source| source.text.clone())),
-        ])
-    }
-
     fn show_views(&self) -> Result<RecordBatch, ArrowError> {
         let views = self.running();
         let lag = |view: &Arc<crate::running_view::RunningView>| {
@@ -137,8 +126,8 @@ impl Deployment {
         RecordBatch::try_from_iter([
             ("view", strings(views.iter().map(|view| view.stored.name.clone()))),
             ("version", numbers(views.iter().map(|view| i64::try_from(view.stored.version).unwrap_or(i64::MAX)))),
-            ("pattern", strings(views.iter().map(|view| view.pattern().to_owned()))),
-            ("state", strings(views.iter().map(|view| view.state()))),
+            ("pattern", strings(views.iter().map(|view| view.wiring.pattern().to_owned()))),
+            ("state", strings(views.iter().map(|view| self.state_of(view)))),
             ("lag_records", numbers(views.iter().map(lag))),
             ("positions", strings(views.iter().map(|view| view.positions().to_string()))),
             ("definition", strings(views.iter().map(|view| view.stored.text.clone()))),

@@ -9,19 +9,22 @@
 //! - a replaced view answers at every moment: with the old version until the new one has folded everything that was
 //!   in the log when the replacement began, then with the new one;
 //! - a definition that fails leaves everything as it was;
-//! - a version of a view folds one incarnation of its topic: when that is gone it is stopped, and says so.
+//! - a version of a view folds one incarnation of its topic: when that is gone it is stopped, and says so;
+//! - what is missing of the catalogue is never taken for a catalogue that has nothing.
 
 use std::{
     collections::BTreeMap,
     fmt,
+    panic::AssertUnwindSafe,
     path::Path,
     sync::{Arc, Weak},
 };
 
-use eventlog::TopicSpec;
+use eventlog::{EventLog, TopicSpec};
+use futures::FutureExt as _;
 use model::{Epoch, Error, ErrorKind, Positions, Result};
 use parking_lot::RwLock;
-use serving::views::{Snapshot, Views};
+use serving::views::{Relation, Snapshot, Views};
 use streaming::{SourceDefinition, SourceTable, Statement, ViewDefinition, ViewPlan, sql};
 
 use crate::{
@@ -31,9 +34,21 @@ use crate::{
     kappa::KappaView,
     lambda::LambdaView,
     parts::Parts,
-    running_view::{self, Rebuild, RunningView, Wiring},
+    running_view::{self, RunningView, Wiring},
     stopped_view::StoppedView,
 };
+
+/// What a view is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewState {
+    /// Its name.
+    pub name: String,
+    /// What it is doing, for people.
+    pub state: String,
+    /// Whether it is as ready as it was when the server was stopped: it has not failed, and if it had answered before, it
+    /// answers again.
+    pub ready: bool,
+}
 
 /// The sources and views of one server.
 pub struct Deployment {
@@ -74,7 +89,7 @@ impl Deployment {
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     tracing::warn!(source = name, %error, "the topic of a source does not fit it");
                 }
-                outcome => outcome?,
+                outcome => drop(outcome?),
             }
             deployment.sources.write().insert(name, source);
         }
@@ -89,6 +104,28 @@ impl Deployment {
         Ok(deployment)
     }
 
+    /// Makes sure that there is a catalogue at `file` for what the log has, before anything is created in either: a log
+    /// without topics gets a new one. `may_begin_empty` gives one to any log.
+    ///
+    /// # Errors
+    /// [`Conflict`](model::ErrorKind::Conflict) when the log has topics and the catalogue is missing or empty; nothing
+    /// was changed then.
+    pub fn require_catalogue(file: &Path, log: &dyn EventLog, may_begin_empty: bool) -> Result<()> {
+        let topics = log.topics().len();
+        if topics > 0 && !may_begin_empty && !Catalogue::exists(file)? {
+            let file = file.display();
+            return Err(Error::conflict(format!(
+                "the catalogue {file} is missing or empty, and the log has {topics} topics: their sources and views would be gone"
+            ))
+            .with_hint(
+                "put the file back; without it, data.begin_without_catalogue = true \
+                 (FOURFOLD_DATA_BEGIN_WITHOUT_CATALOGUE=true) starts with no sources and views: topics and what was \
+                 captured stay, the state of views is deleted",
+            ));
+        }
+        Catalogue::open(file).map(drop)
+    }
+
     /// Creates a source, and its topic where that is missing.
     ///
     /// # Errors
@@ -96,8 +133,14 @@ impl Deployment {
     pub async fn create_source(&self, source: SourceDefinition) -> Result<()> {
         let _one_at_a_time = self.defining.lock().await;
         self.name_is_free(&source.name)?;
-        self.ensure_topic(&source).await?;
-        self.catalogue.put_source(&source.name, &source.text)?;
+        let is_new = self.ensure_topic(&source).await?;
+        if let Err(error) = self.catalogue.put_source(&source.name, &source.text) {
+            // Nobody knows the topic yet.
+            if is_new && let Err(error) = self.parts.log.delete_topic(&source.topic).await {
+                tracing::warn!(topic = %source.topic, %error, "the topic of a source that was not created stays");
+            }
+            return Err(error);
+        }
         self.sources.write().insert(source.name.clone(), source);
         Ok(())
     }
@@ -161,7 +204,9 @@ impl Deployment {
         self.catalogue.remove_view(name)?;
         self.views.remove(name);
         self.running.write().remove(name);
-        view.discard(&self.parts).await
+        let discarded = view.discard(&self.parts).await;
+        self.parts.metrics.forget_view(name);
+        discarded
     }
 
     /// Rebuilds a view from the log beside the one that answers, then swaps; for a Lambda view that has not failed: runs
@@ -172,7 +217,7 @@ impl Deployment {
     pub async fn refresh_view(&self, name: &str) -> Result<Vec<String>> {
         let _one_at_a_time = self.defining.lock().await;
         let view = self.view(name)?;
-        if let (Wiring::Lambda(lambda), None) = (&view.wiring, view.failure()) {
+        if let (Some(lambda), None) = (view.wiring.lambda(), view.failure()) {
             return Ok(vec![lambda.run_batch().await?.to_string()]);
         }
         let definition = view_definition(&view.stored)?;
@@ -187,8 +232,18 @@ impl Deployment {
     }
 
     /// What each view is doing, by name.
-    pub fn view_states(&self) -> Vec<(String, String)> {
-        self.running().iter().map(|view| (view.stored.name.clone(), view.state())).collect()
+    pub fn view_states(&self) -> Vec<ViewState> {
+        let state = |view: &Arc<RunningView>| ViewState {
+            name: view.stored.name.clone(),
+            state: self.state_of(view),
+            ready: view.failure().is_none() && !(view.stored.built && view.is_building()),
+        };
+        self.running().iter().map(state).collect()
+    }
+
+    /// What a view is doing, for people.
+    pub(crate) fn state_of(&self, view: &RunningView) -> String {
+        view.state(self.views.replacement(&view.stored.name).as_deref())
     }
 
     /// What a source's topic holds now: a pinned range of the log.
@@ -234,7 +289,7 @@ impl Deployment {
         let _one_at_a_time = self.defining.lock().await;
         let mut outcome = Ok(());
         for view in self.running() {
-            outcome = outcome.and(view.stop().await);
+            outcome = outcome.and(view.wiring.stop().await);
         }
         outcome.and(self.captures.stop().await)
     }
@@ -249,21 +304,19 @@ impl Deployment {
         let (stored, notice) = self.prepare(definition, &plan, old.stored.version + 1).await?;
         let target = self.end_of(plan.source())?;
         let is_same_topic = stored.topic_id == old.stored.topic_id;
-        if let (Wiring::Lambda(lambda), Some(_), true) = (&old.wiring, definition.options.batch_interval, is_same_topic)
-        {
+        if let (Some(lambda), Some(_), true) = (old.wiring.lambda(), definition.options.batch_interval, is_same_topic) {
             lambda.hand_over(&self.parts, &plan, stored.version).await?;
         }
-        let new = self.start(stored, definition, plan).await?;
-        if let Wiring::Kappa(kappa) = &new.wiring {
-            *old.rebuild.write() = Some(Rebuild { target: target.clone(), progress: kappa.progress() });
-        }
+        let mut new = self.start(stored, definition, plan).await?;
+        self.views.announce(&definition.name, Some(new.relation()));
         let caught_up = new.caught_up(&target).await;
-        *old.rebuild.write() = None;
+        self.views.announce(&definition.name, None);
         if let Err(error) = caught_up {
             new.discard(&self.parts).await?;
             return Err(error);
         }
         self.parts.metrics.view_rebuild.observe(started.elapsed().as_secs_f64());
+        new.stored.built = true;
         self.commit(new).await?;
         // Stopped, it would never move again: there is no way back to it.
         self.views.discard_previous(&definition.name);
@@ -285,7 +338,7 @@ impl Deployment {
         let topic = self.parts.log.topic(source.topic.as_str());
         let topic = topic.ok_or_else(|| Error::not_found(format!("topic {} was deleted just now", source.topic)))?;
         let (name, text) = (definition.name.clone(), definition.text.clone());
-        let stored = StoredView { name, version, topic_id: topic.id, text };
+        let stored = StoredView { name, version, topic_id: topic.id, text, built: false };
         running_view::remove(&self.parts, &stored).await?;
         let notice = match definition.options.batch_interval {
             Some(_) => self.captures.make_room(source).await?,
@@ -304,7 +357,10 @@ impl Deployment {
         Ok(())
     }
 
-    fn publish(&self, view: RunningView) {
+    fn publish(&self, mut view: RunningView) {
+        if !view.stored.built {
+            view.noting = Some(tokio::spawn(note_built(Weak::clone(&self.this), view.relation(), view.stored.version)));
+        }
         self.views.publish(&view.stored.name, view.relation());
         self.running.write().insert(view.stored.name.clone(), Arc::new(view));
     }
@@ -312,11 +368,8 @@ impl Deployment {
     async fn start(&self, stored: StoredView, definition: &ViewDefinition, plan: Arc<ViewPlan>) -> Result<RunningView> {
         let incarnation = self.incarnation(&stored, &plan);
         incarnation.check()?;
-        let wiring = match definition.options.batch_interval {
-            None => {
-                let kappa = KappaView::start(&self.parts, &plan, stored.version, incarnation.clone()).await?;
-                Wiring::Kappa(kappa)
-            }
+        let wiring: Box<dyn Wiring> = match definition.options.batch_interval {
+            None => Box::new(KappaView::start(&self.parts, &plan, stored.version, incarnation.clone()).await?),
             Some(_) if !plan.is_aggregate() => {
                 return Err(Error::unsupported(format!("view {} has a batch interval but no aggregate", stored.name))
                     .with_hint(
@@ -326,8 +379,7 @@ impl Deployment {
             Some(interval) => {
                 let captured = self.captures.side(plan.source()).await?;
                 let topic = incarnation.clone();
-                let lambda = LambdaView::start(&self.parts, &plan, stored.version, topic, captured, interval).await?;
-                Wiring::Lambda(lambda)
+                Box::new(LambdaView::start(&self.parts, &plan, stored.version, topic, captured, interval).await?)
             }
         };
         Ok(RunningView::new(stored, plan, incarnation, wiring))
@@ -340,10 +392,15 @@ impl Deployment {
             Ok((definition, plan))
         });
         match planned {
-            Ok((definition, plan)) => match self.start(stored.clone(), &definition, Arc::clone(&plan)).await {
-                Ok(view) => view,
-                Err(error) => self.stopped(stored, plan, error),
-            },
+            Ok((definition, plan)) => {
+                // What it stored may be damaged in a way that the library which reads it does not expect.
+                let starting = self.start(stored.clone(), &definition, Arc::clone(&plan));
+                match AssertUnwindSafe(starting).catch_unwind().await {
+                    Ok(Ok(view)) => view,
+                    Ok(Err(error)) => self.stopped(stored, plan, error),
+                    Err(_) => self.stopped(stored, plan, unreadable()),
+                }
+            }
             Err(error) => {
                 tracing::error!(view = stored.name, %error, "a view cannot be planned");
                 let error = match error.hint() {
@@ -358,7 +415,7 @@ impl Deployment {
     fn stopped(&self, stored: StoredView, plan: Arc<ViewPlan>, reason: Error) -> RunningView {
         tracing::error!(view = stored.name, error = %reason, "a view is stopped");
         let incarnation = self.incarnation(&stored, &plan);
-        let wiring = Wiring::Stopped(StoppedView::new(&plan, reason));
+        let wiring = Box::new(StoppedView::new(&plan, reason));
         RunningView::new(stored, plan, incarnation, wiring)
     }
 
@@ -366,16 +423,18 @@ impl Deployment {
         Incarnation::new(&self.parts.log, &plan.source().topic, stored.topic_id)
     }
 
-    async fn ensure_topic(&self, source: &SourceDefinition) -> Result<()> {
+    /// Creates the topic of a source where it is missing; answers whether it was.
+    async fn ensure_topic(&self, source: &SourceDefinition) -> Result<bool> {
         if let Some(topic) = self.parts.log.topic(source.topic.as_str()) {
             if topic.partitions == source.partitions {
-                return Ok(());
+                return Ok(false);
             }
             return Err(Error::conflict(format!("topic {} has {} partitions", topic.name, topic.partitions))
                 .with_hint(format!("declare the source WITH (partitions = {})", topic.partitions)));
         }
         match self.parts.log.create_topic(TopicSpec::new(source.topic.clone(), source.partitions)).await {
-            Ok(_) | Err(eventlog::Error::TopicExists(_)) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(eventlog::Error::TopicExists(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -398,6 +457,22 @@ impl Deployment {
 impl fmt::Debug for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deployment").finish_non_exhaustive()
+    }
+}
+
+fn unreadable() -> Error {
+    Error::corrupt("what it stored is damaged: reading it ended abnormally")
+        .with_hint("REFRESH MATERIALIZED VIEW builds it anew")
+}
+
+/// Notes that a version of a view has answered, once it could.
+async fn note_built(deployment: Weak<Deployment>, relation: Arc<dyn Relation>, version: u64) {
+    if relation.reach().settled(&Positions::new()).await.is_err() {
+        return;
+    }
+    let Some(deployment) = deployment.upgrade() else { return };
+    if let Err(error) = deployment.catalogue.note_built(relation.name(), version) {
+        tracing::warn!(view = relation.name(), %error, "the next start does not know that this view has answered");
     }
 }
 

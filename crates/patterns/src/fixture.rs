@@ -11,13 +11,13 @@ use arrow::{array::AsArray as _, datatypes::Int64Type};
 use eventlog::{Acks, Compression, EmbeddedLog, EventLog, EventLogSettings, Record, RecordBatchBuilder};
 use futures::TryStreamExt as _;
 use lakehouse::{CaptureSettings, LakeLocation};
-use model::{Metrics, Positions, Principal, SystemClock, TopicPartition};
+use model::{MemoryBudget, Metrics, Positions, Principal, SystemClock, TopicPartition};
 use object_store::local::LocalFileSystem;
 use serving::{
     sql::Definitions as _,
     views::{Relation, Views},
 };
-use streaming::{DeadLetters, sql};
+use streaming::{DeadLetters, ViewTaskSettings, sql};
 
 use crate::{Deployment, LambdaSettings, Parts, PatternSettings, incarnation::Incarnation};
 
@@ -37,8 +37,13 @@ pub(crate) struct Product {
 
 impl Product {
     pub(crate) async fn open(directory: &Path) -> Self {
+        let log = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::shipped() };
+        Self::open_with(directory, log, PatternSettings::shipped().view_task).await
+    }
+
+    /// With a log and view tasks that work in another way.
+    pub(crate) async fn open_with(directory: &Path, settings: EventLogSettings, view_task: ViewTaskSettings) -> Self {
         let (clock, metrics) = (Arc::new(SystemClock), Metrics::default());
-        let settings = EventLogSettings { wal_file_bytes: 1 << 20, ..EventLogSettings::shipped() };
         let log_directory = directory.join("log");
         let log = EmbeddedLog::open(&log_directory, settings, Arc::clone(&clock) as _, metrics.clone()).await.unwrap();
         let checkpoints = directory.join("checkpoints");
@@ -47,11 +52,12 @@ impl Product {
         let settings = PatternSettings {
             lambda: LambdaSettings { epoch_interval: Duration::from_millis(20) },
             capture,
-            ..PatternSettings::shipped()
+            view_task,
         };
         let parts = Parts {
+            state_memory: MemoryBudget::new(u64::MAX),
             log: Arc::clone(&log) as _,
-            dead_letters: DeadLetters::new(Arc::clone(&log) as _, metrics.clone()),
+            dead_letters: DeadLetters::new(Arc::clone(&log) as _, Arc::clone(&clock) as _, metrics.clone()),
             checkpoints: Arc::new(LocalFileSystem::new_with_prefix(checkpoints).unwrap()),
             lake: LakeLocation::directory(directory.join("lake")),
             clock,
@@ -66,12 +72,17 @@ impl Product {
 
     /// Opens what a crash now would leave.
     pub(crate) async fn after_a_crash(&self, directory: &Path) -> Self {
+        self.copy_to(directory);
+        Self::open(directory).await
+    }
+
+    /// Copies everything as it is at one moment.
+    pub(crate) fn copy_to(&self, directory: &Path) {
         // A file may go between its listing and its copying; a crash is one moment, so the copy begins again.
         while let Err(error) = copy(&self.directory, directory) {
             assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
             std::fs::remove_dir_all(directory).unwrap();
         }
-        Self::open(directory).await
     }
 
     /// Carries out one statement and returns its notices, or the message it failed with.
@@ -107,7 +118,7 @@ impl Product {
     /// What `SHOW VIEWS` says of a view.
     pub(crate) fn state(&self, view: &str) -> String {
         let states = self.deployment.view_states();
-        states.into_iter().find(|(name, _)| name == view).unwrap_or_else(|| panic!("no view {view}")).1
+        states.into_iter().find(|state| state.name == view).unwrap_or_else(|| panic!("no view {view}")).state
     }
 
     /// Whether there is something at this path below the data folder.
@@ -134,7 +145,7 @@ pub(crate) async fn counts(relation: &dyn Relation, at_least: &Positions) -> Cou
     rows.collect()
 }
 
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

@@ -26,6 +26,7 @@ pub mod cqrs;
 mod definitions;
 mod deployment;
 pub mod event_sourcing;
+mod extent;
 #[cfg(test)]
 mod fixture;
 mod incarnation;
@@ -34,7 +35,8 @@ pub mod lambda;
 mod parts;
 mod rows;
 mod running_view;
+mod source_list;
 mod stopped_view;
 
-pub use deployment::Deployment;
+pub use deployment::{Deployment, ViewState};
 pub use parts::{LambdaSettings, Parts, PatternSettings};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use eventlog::EventLog;
 use lakehouse::LakeLocation;
-use model::{Clock, Metrics};
+use model::{Clock, MemoryBudget, Metrics};
 use object_store::ObjectStore;
 use serde::Deserialize;
 use streaming::{DeadLetters, ViewTaskSettings};
@@ -22,6 +22,8 @@ pub struct Parts {
     pub lake: LakeLocation,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What the state of all views together may take.
+    pub state_memory: MemoryBudget,
     /// What is counted.
     pub metrics: Metrics,
     /// How the patterns work.

@@ -2,20 +2,41 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use model::{Error, Positions, Result};
-use parking_lot::RwLock;
 use serving::views::Relation;
-use streaming::{SourceDefinition, ViewPlan, ViewProgress};
-use tokio::sync::watch;
+use streaming::{SourceDefinition, ViewPlan};
+use tokio::task::JoinHandle;
 
 use crate::{
     catalogue::StoredView,
     incarnation::Incarnation,
-    kappa::{self, KappaView},
+    kappa,
     lambda::{self, LambdaView},
     parts::Parts,
     stopped_view::StoppedView,
 };
+
+/// How a view is wired: on one path, on two, or not at all where it could not be started.
+#[async_trait]
+pub(crate) trait Wiring: Send + Sync {
+    /// What queries read.
+    fn relation(&self) -> Arc<dyn Relation>;
+
+    /// The pattern's name.
+    fn pattern(&self) -> &'static str;
+
+    /// What it is doing while all is well, for people.
+    fn state(&self) -> String;
+
+    /// Stops its tasks, with what they have to store stored.
+    async fn stop(&self) -> Result<()>;
+
+    /// The two paths, where it has them.
+    fn lambda(&self) -> Option<&LambdaView> {
+        None
+    }
+}
 
 /// A view of a deployment.
 pub(crate) struct RunningView {
@@ -23,36 +44,33 @@ pub(crate) struct RunningView {
     /// Absent where it cannot be planned; then it is stopped.
     pub(crate) plan: Option<Arc<ViewPlan>>,
     incarnation: Option<Incarnation>,
-    pub(crate) wiring: Wiring,
-    /// The new version that is being built beside this one, while there is one.
-    pub(crate) rebuild: RwLock<Option<Rebuild>>,
+    pub(crate) wiring: Box<dyn Wiring>,
+    /// Waits for the first answer, to note it; ends with the view.
+    pub(crate) noting: Option<JoinHandle<()>>,
 }
 
-/// How a view is wired.
-pub(crate) enum Wiring {
-    /// One path.
-    Kappa(KappaView),
-    /// Two paths.
-    Lambda(LambdaView),
-    /// None: it could not be started.
-    Stopped(Arc<StoppedView>),
-}
-
-/// A rebuild under way.
-pub(crate) struct Rebuild {
-    pub(crate) target: Positions,
-    pub(crate) progress: watch::Receiver<ViewProgress>,
+impl Drop for RunningView {
+    fn drop(&mut self) {
+        if let Some(noting) = &self.noting {
+            noting.abort();
+        }
+    }
 }
 
 impl RunningView {
-    pub(crate) fn new(stored: StoredView, plan: Arc<ViewPlan>, incarnation: Incarnation, wiring: Wiring) -> Self {
-        Self { stored, plan: Some(plan), incarnation: Some(incarnation), wiring, rebuild: RwLock::new(None) }
+    pub(crate) fn new(
+        stored: StoredView,
+        plan: Arc<ViewPlan>,
+        incarnation: Incarnation,
+        wiring: Box<dyn Wiring>,
+    ) -> Self {
+        Self { stored, plan: Some(plan), incarnation: Some(incarnation), wiring, noting: None }
     }
 
     /// A view that cannot be planned, for that reason.
     pub(crate) fn without_plan(stored: StoredView, reason: Error) -> Self {
-        let wiring = Wiring::Stopped(StoppedView::without_plan(&stored.name, reason));
-        Self { stored, plan: None, incarnation: None, wiring, rebuild: RwLock::new(None) }
+        let wiring = Box::new(StoppedView::without_plan(&stored.name, reason));
+        Self { stored, plan: None, incarnation: None, wiring, noting: None }
     }
 
     /// The source that it reads, where that is known.
@@ -60,12 +78,9 @@ impl RunningView {
         self.plan.as_ref().map(|plan| plan.source())
     }
 
+    /// What queries read.
     pub(crate) fn relation(&self) -> Arc<dyn Relation> {
-        match &self.wiring {
-            Wiring::Kappa(view) => view.relation(),
-            Wiring::Lambda(view) => view.relation(),
-            Wiring::Stopped(view) => Arc::clone(view) as _,
-        }
+        self.wiring.relation()
     }
 
     /// Everything before this is in the answer.
@@ -81,30 +96,24 @@ impl RunningView {
         self.relation().reach().settled(target).await
     }
 
-    /// The pattern's name.
-    pub(crate) fn pattern(&self) -> &'static str {
-        match &self.wiring {
-            Wiring::Kappa(_) => "kappa",
-            Wiring::Lambda(_) => "lambda",
-            Wiring::Stopped(_) => "none",
-        }
-    }
-
-    /// What it is doing, for people: `running`, `rebuilding 40%`, `failed: ...`, or for Lambda where its batch ends.
-    pub(crate) fn state(&self) -> String {
-        if let Some(rebuild) = &*self.rebuild.read() {
-            return format!("rebuilding {}%", percent(&rebuild.progress.borrow().positions, &rebuild.target));
+    /// What it is doing, for people: `running`, for Lambda with where its batch ends, `building 40% (...)`,
+    /// `rebuilding 40% (...)` while the version `replacement` is built, or `failed: ...`.
+    pub(crate) fn state(&self, replacement: Option<&dyn Relation>) -> String {
+        if let Some(progress) = replacement.and_then(|replacement| replacement.reach().building()) {
+            return format!("rebuilding {progress}");
         }
         if let Some(failure) = self.failure() {
             return format!("failed: {failure}");
         }
-        match &self.wiring {
-            Wiring::Kappa(_) | Wiring::Stopped(_) => "running".to_owned(),
-            Wiring::Lambda(view) => match view.batch_version() {
-                (None, _) => "running, no batch yet".to_owned(),
-                (Some(version), h) => format!("running, batch {version} up to {h}"),
-            },
+        match self.relation().reach().building() {
+            Some(progress) => format!("building {progress}"),
+            None => self.wiring.state(),
         }
+    }
+
+    /// Whether it has not yet folded what was in the log when it began.
+    pub(crate) fn is_building(&self) -> bool {
+        self.relation().reach().building().is_some()
     }
 
     /// Why it goes no further, when it does not.
@@ -115,21 +124,10 @@ impl RunningView {
         self.relation().reach().failure()
     }
 
-    pub(crate) async fn stop(&self) -> Result<()> {
-        match &self.wiring {
-            Wiring::Kappa(view) => view.stop().await,
-            Wiring::Lambda(view) => {
-                view.stop().await;
-                Ok(())
-            }
-            Wiring::Stopped(_) => Ok(()),
-        }
-    }
-
     /// Stops it and deletes what it stored and can be derived again.
     pub(crate) async fn discard(&self, parts: &Parts) -> Result<()> {
         // A task that failed has nothing left to stop; what it stored is to go all the same.
-        if let Err(error) = self.stop().await {
+        if let Err(error) = self.wiring.stop().await {
             tracing::warn!(view = self.stored.name, %error, "a discarded view had failed");
         }
         remove(parts, &self.stored).await
@@ -146,11 +144,4 @@ pub(crate) async fn remove(parts: &Parts, stored: &StoredView) -> Result<()> {
 pub(crate) async fn remove_all_but(parts: &Parts, current: &[StoredView]) -> Result<()> {
     kappa::remove_all_but(parts, current).await?;
     lambda::remove_all_but(parts, current).await
-}
-
-fn percent(reached: &Positions, target: &Positions) -> i64 {
-    let sum = |of: &dyn Fn(&model::TopicPartition, i64) -> i64| target.iter().map(|(p, end)| of(p, end)).sum::<i64>();
-    let total = sum(&|_, end| end);
-    let done = sum(&|partition, end| reached.next_offset(partition).min(end));
-    if total == 0 { 100 } else { done * 100 / total }
 }

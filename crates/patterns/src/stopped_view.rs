@@ -14,6 +14,8 @@ use model::{Error, Positions, Result, TopicName};
 use serving::views::{Reach, Relation, Snapshot};
 use streaming::ViewPlan;
 
+use crate::running_view::Wiring;
+
 /// A view without rows and without an answer.
 #[derive(Debug)]
 pub(crate) struct StoppedView {
@@ -52,6 +54,25 @@ impl StoppedView {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
+    }
+}
+
+#[async_trait]
+impl Wiring for Arc<StoppedView> {
+    fn relation(&self) -> Arc<dyn Relation> {
+        Arc::clone(self) as _
+    }
+
+    fn pattern(&self) -> &'static str {
+        "none"
+    }
+
+    fn state(&self) -> String {
+        "stopped".to_owned()
+    }
+
+    async fn stop(&self) -> Result<()> {
+        Ok(())
     }
 }
 

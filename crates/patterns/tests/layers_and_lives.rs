@@ -13,9 +13,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use arrow::{array::RecordBatch, compute::concat_batches};
 use futures::TryStreamExt as _;
 use lakehouse::{CaptureSettings, LakeLocation};
-use model::{Metrics, Positions, Principal, SystemClock};
+use model::{MemoryBudget, Metrics, Positions, Principal, SystemClock};
 use object_store::{ObjectStore, memory::InMemory};
-use patterns::{Deployment, LambdaSettings, Parts, PatternSettings, cqrs::QuerySide};
+use patterns::{Deployment, LambdaSettings, Parts, PatternSettings};
 use proptest::prelude::*;
 use serving::{
     sql::{Outcome, SqlService, SqlSettings},
@@ -55,7 +55,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Everything between the log and the doors.
 struct Product {
     deployment: Arc<Deployment>,
-    queries: QuerySide,
+    sql: Arc<SqlService>,
 }
 
 impl Product {
@@ -76,7 +76,11 @@ impl Product {
         let reader = ReaderSettings { read_bytes_max };
         let settings = PatternSettings {
             lambda: LambdaSettings { epoch_interval: Duration::from_millis(3) },
-            view_task: ViewTaskSettings { checkpoint_interval: Duration::from_millis(2), reader: reader.clone() },
+            view_task: ViewTaskSettings {
+                checkpoint_interval: Duration::from_millis(2),
+                reader: reader.clone(),
+                ..ViewTaskSettings::shipped()
+            },
             capture: CaptureSettings {
                 commit_interval: Duration::from_millis(2),
                 reader,
@@ -84,6 +88,7 @@ impl Product {
             },
         };
         let parts = Parts {
+            state_memory: MemoryBudget::new(u64::MAX),
             log: log.shared(),
             dead_letters: Arc::clone(&log.dead_letters),
             checkpoints: Arc::clone(checkpoints),
@@ -95,11 +100,13 @@ impl Product {
         let views = Views::new(metrics.clone());
         let deployment = Deployment::open(&catalogue(life), parts, Arc::clone(&views)).await.unwrap();
         let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::shipped(), metrics).unwrap();
-        Self { deployment, queries: QuerySide::new(sql) }
+        Self { deployment, sql }
     }
 
     async fn execute(&self, sql: &str, at_least: &Positions) -> Outcome {
-        self.queries.query(&Principal::anonymous(), sql, at_least).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+        let session = self.sql.session(Principal::anonymous());
+        session.demand(at_least, None).unwrap();
+        session.query(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
     }
 
     async fn ask(&self, view: &str, at_least: &Positions) -> RecordBatch {

@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::{
-    array::{AsArray as _, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray},
     datatypes::Int64Type,
 };
 use datafusion::prelude::SessionContext;
@@ -19,9 +19,9 @@ use eventstore::{
 };
 use futures::TryStreamExt as _;
 use lakehouse::LakeLocation;
-use model::{Metrics, Positions, Principal, SystemClock, TopicPartition};
+use model::{MemoryBudget, Metrics, Positions, Principal, SystemClock, SystemEntropy, TopicPartition};
 use object_store::memory::InMemory;
-use patterns::{Deployment, LambdaSettings, Parts, PatternSettings, cqrs::QuerySide};
+use patterns::{Deployment, LambdaSettings, Parts, PatternSettings};
 use serde::{Deserialize, Serialize};
 use serving::{
     sql::{Outcome, SqlService, SqlSettings},
@@ -62,8 +62,16 @@ fn answer(batches: &[RecordBatch]) -> Answer {
     for batch in batches {
         let carriers = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).unwrap();
         for row in 0..batch.num_rows() {
-            let number = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
-            rows.push((carriers.as_string::<i32>().value(row).to_owned(), number(1), number(2), number(3)));
+            let number = |column: &ArrayRef| {
+                let numbers = arrow::compute::cast(column, &arrow::datatypes::DataType::Int64).unwrap();
+                numbers.as_primitive::<Int64Type>().value(row)
+            };
+            rows.push((
+                carriers.as_string::<i32>().value(row).to_owned(),
+                number(batch.column(1)),
+                number(batch.column(2)),
+                number(batch.column(3)),
+            ));
         }
     }
     rows.sort();
@@ -122,7 +130,7 @@ struct Product {
     log: Arc<EmbeddedLog>,
     deployment: Arc<Deployment>,
     aggregates: Aggregates,
-    queries: QuerySide,
+    sql: Arc<SqlService>,
 }
 
 impl Product {
@@ -142,8 +150,9 @@ impl Product {
         let aggregates = Aggregates::new(store.await.unwrap(), AggregatesSettings::shipped()).unwrap();
         aggregates.register("carrier", Carrier).unwrap();
         let parts = Parts {
+            state_memory: MemoryBudget::new(u64::MAX),
             log: Arc::clone(&log) as _,
-            dead_letters: DeadLetters::new(Arc::clone(&log) as _, metrics.clone()),
+            dead_letters: DeadLetters::new(Arc::clone(&log) as _, Arc::clone(&clock) as _, metrics.clone()),
             checkpoints: Arc::new(InMemory::new()),
             lake: LakeLocation::directory(path.join("lake")),
             clock,
@@ -156,11 +165,13 @@ impl Product {
         let views = Views::new(metrics.clone());
         let deployment = Deployment::open(&path.join("catalogue.redb"), parts, Arc::clone(&views)).await.unwrap();
         let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::shipped(), metrics).unwrap();
-        Self { _directory: directory, log, deployment, aggregates, queries: QuerySide::new(sql) }
+        Self { _directory: directory, log, deployment, aggregates, sql }
     }
 
     async fn execute(&self, sql: &str, at_least: &Positions) -> Outcome {
-        self.queries.query(&Principal::anonymous(), sql, at_least).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+        let session = self.sql.session(Principal::anonymous());
+        session.demand(at_least, None).unwrap();
+        session.query(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
     }
 
     async fn ask(&self, view: &str, at_least: &Positions) -> Answer {
@@ -250,8 +261,8 @@ async fn all_four_patterns_give_the_same_answer() {
 
 async fn command_all(product: &Product, input: &[Departure]) -> Positions {
     let handle = |departure: &Departure| {
-        let data = serde_json::to_value(departure).unwrap();
-        let request = CommandRequest::new(CommandId::random(), "record", data);
+        let data = serde_json::value::to_raw_value(departure).unwrap();
+        let request = CommandRequest::new(CommandId::random(&SystemEntropy), "record", data);
         let carrier = departure.carrier.clone();
         async move { product.aggregates.handle("carrier", &carrier, request).await.unwrap().positions }
     };

@@ -104,6 +104,7 @@ impl Definitions for Fixed {
             partitions: 1,
             format: SourceFormat::Json,
             event_time: None,
+            timestamp_unit: None,
             text: String::new(),
         }]
     }

@@ -32,6 +32,7 @@ mod sql;
 mod streams;
 mod times;
 mod topics;
+mod unread;
 mod views;
 mod waiting;
 
@@ -43,7 +44,7 @@ use std::{
 
 use eventlog::EventLog;
 use eventstore::{Aggregates, EventStore};
-use model::{Clock, Error, Metrics, Result};
+use model::{Clock, Entropy, Error, Metrics, Result};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -137,6 +138,8 @@ pub struct Doors {
     pub aggregates: Option<Arc<Aggregates>>,
     /// Where the timestamps of records posted here come from.
     pub clock: Arc<dyn Clock>,
+    /// Where the ids of events and commands come from that are sent without one.
+    pub entropy: Arc<dyn Entropy>,
     /// What is counted, and served at `/metrics`.
     pub metrics: Metrics,
     /// Which parts of the server are ready, for `/readyz`.

@@ -14,4 +14,5 @@ mod fixture;
 pub mod http;
 pub mod pg;
 pub mod sql;
+mod stall_guard;
 pub mod views;

@@ -38,6 +38,7 @@ const UNITS: &[&str] = &[
     "threads",
     "cursors",
     "events",
+    "streams",
     "commands",
     "states",
     "attempts",

@@ -94,12 +94,31 @@ impl CheckpointStore {
     /// # Errors
     /// [`Error::CheckpointCorrupt`] when a part is missing or damaged.
     pub async fn load(&mut self, plan: &ViewPlan) -> Result<Option<RestoredCheckpoint>> {
-        self.manifest = None;
-        let Some(manifest) = self.current().await?.filter(|manifest| manifest.plan_hash == plan.hash()) else {
-            return Ok(None);
-        };
+        let Some(manifest) = self.of_plan(plan).await? else { return Ok(None) };
         let states = self.read_all(&manifest.segments).await?;
         Ok(Some(RestoredCheckpoint { positions: manifest.positions, states }))
+    }
+
+    /// Where the last checkpoint stands, without its states; `None` as for [`load`](Self::load).
+    ///
+    /// # Errors
+    /// [`Error::CheckpointCorrupt`] when the manifest is damaged.
+    pub async fn positions(&mut self, plan: &ViewPlan) -> Result<Option<Positions>> {
+        Ok(self.of_plan(plan).await?.map(|manifest| manifest.positions))
+    }
+
+    /// How many bytes of states the last checkpoint has; 0 when there is none to load.
+    ///
+    /// # Errors
+    /// As [`positions`](Self::positions).
+    pub async fn state_bytes(&mut self, plan: &ViewPlan) -> Result<u64> {
+        let manifest = self.of_plan(plan).await?.unwrap_or_default();
+        Ok(manifest.segments.iter().map(|segment| segment.bytes).sum())
+    }
+
+    async fn of_plan(&mut self, plan: &ViewPlan) -> Result<Option<Manifest>> {
+        self.manifest = None;
+        Ok(self.current().await?.filter(|manifest| manifest.plan_hash == plan.hash()))
     }
 
     /// Deletes everything under the prefix, damaged or not: the view is rebuilt from the log.

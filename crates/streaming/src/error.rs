@@ -65,6 +65,19 @@ pub enum Error {
         /// Why it failed.
         source: object_store::Error,
     },
+    /// The state of a view, with that of all others, is more than is allowed.
+    #[error(
+        "the state of view {view} has {bytes} bytes, and with that of all others it is over the {budget_bytes} bytes of \
+         views.state_bytes_max"
+    )]
+    StateTooLarge {
+        /// The view.
+        view: String,
+        /// How much it has, or would have.
+        bytes: u64,
+        /// What all views together may have.
+        budget_bytes: u64,
+    },
     /// Whoever takes a view's changes refused them.
     #[error(transparent)]
     Emit(#[from] model::Error),
@@ -96,6 +109,8 @@ impl From<Error> for model::Error {
             Error::Retraction { .. } => Self::new(Kind::Unsupported, error.to_string()),
             Error::CheckpointCorrupt { .. } => Self::new(Kind::Corrupt, error.to_string())
                 .with_hint("keep a copy, then delete the view's checkpoint: the view is rebuilt from the log"),
+            Error::StateTooLarge { .. } => Self::new(Kind::Unavailable, error.to_string())
+                .with_hint("raise views.state_bytes_max, drop a view, or group by fewer keys"),
             Error::Storage { .. } => Self::new(Kind::Unavailable, error.to_string()),
             Error::Shape { .. } | Error::Arrow { .. } | Error::TaskLost(_) => {
                 Self::new(Kind::Internal, error.to_string())

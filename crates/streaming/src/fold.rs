@@ -10,9 +10,9 @@
 //!   whose states are merged, and a restart between any two batches give the same rows, bit for bit;
 //! - no row and no group stops a fold. A row whose evaluation fails is left out and handed back. What cannot be
 //!   computed of a group (`sum(a) / sum(b)`, an average that does not fit its type) belongs to no record: it is NULL
-//!   until the group's values allow it. Sums themselves cannot fail: those of integers and decimals are modulo 2^64 and
-//!   2^128, as DataFusion has them, and those of floats are exact.
+//!   until the group's values allow it. Sums are exact, whatever they add up; one that its type cannot hold is NULL.
 
+mod accumulator;
 mod evaluated_rows;
 mod exact_sum;
 mod group_fold;
@@ -32,8 +32,10 @@ use crate::{
     error::{Error, Result},
     plan::{Grouping, ViewPlan, plain_text, step},
 };
+pub(crate) use accumulator::Aggregate;
 pub use evaluated_rows::{EvaluatedRows, FailedRow};
 use group_fold::GroupFold;
+pub use groups::normal_key;
 use row_fold::RowFold;
 
 /// What changed in a view. For each key there is at most one row: with weight +1 it replaces the key's old row, with

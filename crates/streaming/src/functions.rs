@@ -1,13 +1,22 @@
 //! Functions of our own, and bounds around those that others brought.
 
 mod bounded;
+mod evaluation;
+mod exact_aggregate;
+mod number_pattern;
+mod time_pattern;
+mod to_char;
 mod tumble;
+mod zone;
 
 use std::sync::Arc;
 
 use datafusion::{error::DataFusionError, execution::FunctionRegistry, logical_expr::ScalarUDF};
 
+pub use evaluation::{Evaluation, Stage};
+use to_char::{FromText, ToChar};
 use tumble::{Edge, Tumble};
+use zone::InZone;
 
 /// Registers the functions that windows are written with.
 pub(crate) fn register_windows(registry: &mut dyn FunctionRegistry) -> Result<(), DataFusionError> {
@@ -15,6 +24,28 @@ pub(crate) fn register_windows(registry: &mut dyn FunctionRegistry) -> Result<()
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(Tumble::new(edge))))?;
     }
     Ok(())
+}
+
+/// Registers PostgreSQL's functions of times that DataFusion has not, or has otherwise.
+///
+/// # Errors
+/// When the registry takes no functions.
+pub fn register_times(registry: &mut dyn FunctionRegistry) -> Result<(), DataFusionError> {
+    let functions = [
+        ScalarUDF::new_from_impl(ToChar::new()),
+        ScalarUDF::new_from_impl(FromText::new("to_date")),
+        ScalarUDF::new_from_impl(FromText::new("to_timestamp")),
+        ScalarUDF::new_from_impl(InZone::new()),
+    ];
+    functions.into_iter().try_for_each(|function| registry.register_udf(Arc::new(function)).map(drop))
+}
+
+/// Puts `sum`, `avg`, `min` and `max` as views compute them in the place of DataFusion's.
+///
+/// # Errors
+/// When the registry takes no functions.
+pub fn register_aggregates(registry: &mut dyn FunctionRegistry) -> Result<(), DataFusionError> {
+    exact_aggregate::register(registry)
 }
 
 /// Puts bounds around the functions of a session whose results can be much larger than what they are given: `repeat`,

@@ -59,12 +59,13 @@ mod testing;
 
 pub use checkpoint::{CheckpointStore, RestoredCheckpoint};
 pub use error::{Error, Result};
-pub use fold::{EvaluatedRows, FailedRow, Fold, ViewChange};
-pub use functions::bound_functions;
+pub use fold::{EvaluatedRows, FailedRow, Fold, ViewChange, normal_key};
+pub use functions::{Evaluation, Stage, bound_functions, register_aggregates, register_times};
 pub use plan::ViewPlan;
 pub use source::{
-    DeadLetters, Decoded, ReaderSettings, RejectedRecord, SourceBatch, SourceDecoder, SourceDefinition, SourceFormat,
-    SourceReader, SourceTable, dead_letter_topic,
+    DeadLetters, Decoded, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord, SourceBatch,
+    SourceDecoder, SourceDefinition, SourceFormat, SourceReader, SourceTable, TimestampUnit, UnreadRecords,
+    dead_letter_topic,
 };
 pub use sql::{Emit, Show, SqlError, Statement, ViewDefinition, ViewOptions};
 pub use task::{ViewProgress, ViewTask, ViewTaskHandle, ViewTaskSettings};

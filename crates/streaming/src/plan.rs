@@ -37,7 +37,7 @@ use crate::{
 use step::{CarriedRows, Step};
 
 /// Counts up when the state's columns or their meaning change: a state of another version is not read.
-pub(crate) const STATE_FORMAT_VERSION: u32 = 2;
+pub(crate) const STATE_FORMAT_VERSION: u32 = 3;
 
 /// A view's query, planned.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl ViewPlan {
             &STATE_FORMAT_VERSION.to_string(),
             &explanation,
             source.topic.as_str(),
-            &format!("{:?}", source.format),
+            &source.decoder_hash(),
             &describe(&source_schema),
             &describe(&output_schema),
         ]);

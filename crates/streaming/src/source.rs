@@ -9,22 +9,30 @@
 //! cannot be decoded or evaluated neither stops the reader nor disappears.
 
 mod checked_ranges;
+mod column_values;
 mod dead_letter;
 mod dead_letters;
 mod decoder;
 mod definition;
-mod escapes;
+mod field_names;
 mod json;
 mod metadata;
+mod number_text;
 mod reader;
+mod reason;
 mod table;
+mod timestamp_text;
+mod unmatched;
+mod unread_records;
 
-pub use dead_letter::{RejectedRecord, dead_letter_topic};
-pub use dead_letters::DeadLetters;
+pub use dead_letter::{RejectedBy, RejectedRecord, dead_letter_topic};
+pub use dead_letters::{DeadLetters, LetterCount};
 pub use decoder::{Decoded, SourceDecoder};
-pub use definition::{SourceDefinition, SourceFormat};
+pub use definition::{SourceDefinition, SourceFormat, TimestampUnit};
 pub use reader::{ReaderSettings, SourceBatch, SourceReader};
+pub use reason::{Reason, ReasonClass};
 pub use table::SourceTable;
+pub use unread_records::UnreadRecords;
 
 pub(crate) use definition::{ARRIVAL_TIME, OFFSET, PARTITION};
 

@@ -13,20 +13,23 @@ mod cursor;
 mod error;
 mod expansion;
 mod options;
+mod rewriting;
 mod source;
 mod types;
 mod view;
 
 pub use error::SqlError;
+pub use rewriting::rewrite;
 pub use view::{Emit, ViewDefinition, ViewOptions};
 pub(crate) use view::{lower_first, parser_error, without_table_keyword};
 
 pub(crate) use cursor::{byte_of_location, character_at, is_word, tokenize};
 pub(crate) use error::{
-    AMBIGUOUS_COLUMN, DATATYPE_MISMATCH, DIVISION_BY_ZERO, DUPLICATE_COLUMN, GROUPING_ERROR, INTERNAL,
-    INVALID_PARAMETER, SYNTAX_ERROR, TOO_LARGE, UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNSUPPORTED,
+    AMBIGUOUS_COLUMN, DATATYPE_MISMATCH, DATETIME_OVERFLOW, DIVISION_BY_ZERO, DUPLICATE_COLUMN, GIVEN_UP,
+    GROUPING_ERROR, INTERNAL, INVALID_DATETIME, INVALID_PARAMETER, OUT_OF_MEMORY, SYNTAX_ERROR, TOO_LARGE,
+    UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNSUPPORTED,
 };
-pub(crate) use types::timestamp_utc;
+pub(crate) use types::{timestamp_utc, type_name};
 
 use sqlparser::tokenizer::Token;
 

@@ -2,7 +2,8 @@
 //!
 //! What must hold: a record that cannot be decoded or evaluated is in the dead-letter topic before the task's Positions
 //! are past it; a change is emitted with the Positions after it, in order; a checkpoint holds the state at exactly
-//! the Positions it names; a task that is killed anywhere and started again ends with the rows that it would have had.
+//! the Positions it names; a task that is killed anywhere and started again ends with the rows that it would have had;
+//! a state that has grown over what all views may have ends the task, and not the process.
 
 use std::{
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use eventlog::EventLog;
-use model::{Metrics, Positions};
+use model::{MemoryReservation, Metrics, Positions};
 use serde::Deserialize;
 use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
@@ -23,6 +24,8 @@ use crate::{
 };
 
 const MEMORY_MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+// With so much read the state is measured earlier.
+const MEMORY_MEASURE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How a task works.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +34,8 @@ pub struct ViewTaskSettings {
     /// was read.
     #[serde(rename = "checkpoint_interval_ms", deserialize_with = "settings::milliseconds")]
     pub checkpoint_interval: Duration,
+    /// How many bytes the state of all views together may have.
+    pub state_bytes_max: u64,
     /// How the log is read.
     #[serde(flatten)]
     pub reader: ReaderSettings,
@@ -79,6 +84,8 @@ pub struct ViewTask {
     pub settings: ViewTaskSettings,
     /// What to count.
     pub metrics: Metrics,
+    /// The part of the memory for the state of all views that this one has.
+    pub memory: MemoryReservation,
 }
 
 /// What the loop wakes up for.
@@ -117,7 +124,12 @@ impl ViewTask {
     ) -> Result<ViewTaskHandle> {
         let mut fold = Fold::new(&self.plan)?;
         let restored = match &mut self.checkpoints {
-            Some(checkpoints) => checkpoints.load(&self.plan).await?,
+            Some(checkpoints) => {
+                // Before it is read: a state that does not fit must not be what ends the process.
+                let bytes = checkpoints.state_bytes(&self.plan).await?;
+                reserve(&mut self.memory, &self.plan, bytes)?;
+                checkpoints.load(&self.plan).await?
+            }
             None => None,
         };
         let mut start = self.start.clone();
@@ -127,6 +139,7 @@ impl ViewTask {
                 fold.restore_state(states)?;
             }
             (start, checkpointed) = (restored.positions.clone(), restored.positions);
+            reserve(&mut self.memory, &self.plan, fold.memory_bytes() as u64)?;
         }
         let reader = SourceReader::open(
             Arc::clone(&self.log),
@@ -144,8 +157,16 @@ impl ViewTask {
         });
         let (stop, stopped) = watch::channel(false);
         let name = self.plan.name().to_owned();
-        let running =
-            Running { task: self, fold, reader, advanced, progress, memory_measured: None, failure_told: false };
+        let running = Running {
+            task: self,
+            fold,
+            reader,
+            advanced,
+            progress,
+            memory_measured: None,
+            unmeasured_bytes: 0,
+            failure_told: false,
+        };
         let join = tokio::spawn(running.run(stopped));
         Ok(ViewTaskHandle { name, progress: watched, stop, join })
     }
@@ -158,7 +179,18 @@ struct Running<F> {
     advanced: F,
     progress: watch::Sender<ViewProgress>,
     memory_measured: Option<Instant>,
+    /// What was read since then.
+    unmeasured_bytes: usize,
     failure_told: bool,
+}
+
+/// Takes or gives back memory for a state of `bytes`.
+fn reserve(memory: &mut MemoryReservation, plan: &ViewPlan, bytes: u64) -> Result<()> {
+    memory.resize(bytes).map_err(|exhausted| Error::StateTooLarge {
+        view: plan.name().to_owned(),
+        bytes,
+        budget_bytes: exhausted.budget_bytes,
+    })
 }
 
 impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
@@ -219,9 +251,10 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         let failed_records = rows.failed().len() as u64;
         let folded_records = batch.rows.num_rows() as u64 - failed_records;
         self.fold.fold(rows)?;
+        self.unmeasured_bytes += batch.rows.get_array_memory_size();
+        self.measure(folded_records)?;
         (self.advanced)(&mut self.fold, &batch.positions)?;
         self.tell_failure();
-        self.measure(folded_records);
         self.progress.send_modify(|progress| {
             progress.positions.clone_from(&batch.positions);
             progress.folded_records += folded_records;
@@ -256,17 +289,22 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         Ok(())
     }
 
-    fn measure(&mut self, folded_records: u64) {
+    fn measure(&mut self, folded_records: u64) -> Result<()> {
         let metrics = &self.task.metrics;
         let view = [("view", self.task.plan.name().to_owned())];
         metrics.view_folded_records.get_or_create(&view).inc_by(folded_records);
         metrics.view_lag_records.get_or_create(&view).set(self.reader.lag_records());
         metrics.view_rows.get_or_create(&view).set(self.fold.group_count() as i64);
-        // Adding up the memory looks at every group: once a second is enough.
-        if self.memory_measured.is_none_or(|measured| measured.elapsed() >= MEMORY_MEASURE_INTERVAL) {
-            metrics.view_state.get_or_create(&view).set(self.fold.memory_bytes() as i64);
-            self.memory_measured = Some(Instant::now());
+        // Adding up the memory looks at every group: once a second is enough, unless much was read.
+        if self.memory_measured.is_none_or(|measured| measured.elapsed() >= MEMORY_MEASURE_INTERVAL)
+            || self.unmeasured_bytes >= MEMORY_MEASURE_BYTES
+        {
+            let bytes = self.fold.memory_bytes();
+            metrics.view_state.get_or_create(&view).set(bytes as i64);
+            (self.memory_measured, self.unmeasured_bytes) = (Some(Instant::now()), 0);
+            reserve(&mut self.task.memory, &self.task.plan, bytes as u64)?;
         }
+        Ok(())
     }
 }
 

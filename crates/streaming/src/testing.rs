@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use eventlog::{
-    Acks, Appended, Bounds, CommittedOffset, Compression, Error, EventLog, Header, ReadResult, Record,
+    Acks, Appended, Bounds, CommittedOffset, Compression, Error, EventLog, Header, Pending, ReadResult, Record,
     RecordBatchBuilder, Result, StoredBatch, TimedOffset, Topic, TopicSpec, record::split_batches,
 };
-use model::{Metrics, Offset, Positions, TopicName, TopicPartition};
+use model::{Metrics, Offset, Positions, SystemClock, TopicName, TopicPartition};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -120,7 +120,7 @@ impl EventLog for MemoryLog {
         Ok(())
     }
 
-    async fn append(&self, place: &TopicPartition, batches: Bytes, _: Acks) -> Result<Appended> {
+    async fn enqueue(&self, place: &TopicPartition, batches: Bytes, _: Acks) -> Result<Pending> {
         let mut state = self.state.lock().unwrap();
         if state.refuses.as_ref() == Some(&place.topic) {
             return Err(Error::Stopped("told to refuse".to_owned()));
@@ -147,7 +147,8 @@ impl EventLog for MemoryLog {
         if state.loses_answer.take_if(|topic| *topic == place.topic).is_some() {
             return Err(Error::Stopped("told to lose the answer".to_owned()));
         }
-        Ok(Appended { base_offset, next_offset, arrival_time_ms, log_start_offset, duplicate: false })
+        let duplicate = false;
+        Ok(Pending::ready(Appended { base_offset, next_offset, arrival_time_ms, log_start_offset, duplicate }))
     }
 
     async fn read(&self, place: &TopicPartition, from: Offset, bytes_max: usize) -> Result<ReadResult> {
@@ -311,7 +312,7 @@ pub(crate) async fn append_flights(log: &MemoryLog, count: usize, random: &mut R
 
 /// The dead letters of a log, as a process that has just started has them.
 pub(crate) fn dead_letters(log: &Arc<dyn EventLog>) -> Arc<DeadLetters> {
-    DeadLetters::new(Arc::clone(log), Metrics::default())
+    DeadLetters::new(Arc::clone(log), Arc::new(SystemClock), Metrics::default())
 }
 
 /// The dead letters of a topic: the headers of each that are text, with its `key` and `value`.

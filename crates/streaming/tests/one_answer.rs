@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
-use model::{Metrics, Positions};
+use model::{MemoryBudget, Metrics, Positions};
 use object_store::{ObjectStore, memory::InMemory};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -232,7 +232,12 @@ impl Subject {
             checkpoints: Some(self.checkpoints()),
             start: Positions::new(),
             until: Some(until),
-            settings: ViewTaskSettings { checkpoint_interval, reader: ReaderSettings { read_bytes_max } },
+            settings: ViewTaskSettings {
+                checkpoint_interval,
+                reader: ReaderSettings { read_bytes_max },
+                ..ViewTaskSettings::shipped()
+            },
+            memory: MemoryBudget::new(u64::MAX).reservation("views"),
             metrics: Metrics::default(),
         };
         let kept = Arc::new(Mutex::new(Kept::default()));

@@ -17,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::error::ClientError;
-use super::producer::ProducerSettings;
 use super::requests::ProducerIdentity;
+use super::settings::ProducerSettings;
 
 /// How a batch fared.
 #[derive(Clone, Debug)]

@@ -11,8 +11,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::error::ClientError;
-use super::requests::ClientSettings;
+use super::settings::ClientSettings;
 use crate::connection::write_pieces;
+use crate::error::ConnectionError;
 use crate::request_reader::{FrameLimits, RequestReader};
 
 /// How many requests may wait for their answers; a caller beyond that waits.
@@ -59,7 +60,11 @@ impl Connection {
         tokio::spawn(run(stream, received, settings.clone()));
         let client_id = Text::from_string(settings.client_id.clone());
         let mut connection = Self { outgoing, served: Arc::new(Vec::new()), client_id };
-        connection.served = Arc::new(connection.ask_versions(settings.request_timeout).await?);
+        let served = connection.ask_versions(settings.request_timeout).await;
+        connection.served = Arc::new(served.map_err(|error| match error {
+            ClientError::Malformed(reason) => ClientError::NotKafka { address: address.to_owned(), reason },
+            error => error,
+        })?);
         Ok(connection)
     }
 
@@ -161,22 +166,25 @@ async fn run(stream: TcpStream, mut outgoing: mpsc::Receiver<Outgoing>, settings
             answer = reader.next() => match answer {
                 Ok(Some(answer)) => {
                     let Some((api, version, asked)) = waiting.pop_front() else {
-                        break "the broker answered what nobody asked".to_owned();
+                        break ClientError::Disconnected("the broker answered what nobody asked".to_owned());
                     };
                     let body = RequestHeader::response_body(api, version, answer.bytes);
                     // Whoever asked may have given up.
                     let _ = asked.send(body.map(|(_, body)| body).map_err(ClientError::from));
                 }
-                Ok(None) => break "the broker closed it".to_owned(),
-                Err(error) => break error.to_string(),
+                Ok(None) => break ClientError::Disconnected("the broker closed it".to_owned()),
+                Err(ConnectionError::RequestSize(bytes, bytes_max)) => {
+                    break ClientError::Malformed(format!("it would have {bytes} bytes, over the limit of {bytes_max}"));
+                }
+                Err(error) => break ClientError::Disconnected(error.to_string()),
             },
             request = outgoing.recv(), if waiting.len() < IN_FLIGHT_MAX => match request {
                 Some(Outgoing { api, version, frame, answer }) => {
                     waiting.extend(answer.map(|answer| (api, version, answer)));
                     match timeout(settings.request_timeout, write_pieces(&mut writer, frame.pieces)).await {
                         Ok(Ok(())) => {}
-                        Ok(Err(error)) => break error.to_string(),
-                        Err(_) => break "the broker does not take requests".to_owned(),
+                        Ok(Err(error)) => break ClientError::Disconnected(error.to_string()),
+                        Err(_) => break ClientError::Disconnected("the broker does not take requests".to_owned()),
                     }
                 }
                 None => return,
@@ -185,6 +193,6 @@ async fn run(stream: TcpStream, mut outgoing: mpsc::Receiver<Outgoing>, settings
     };
     outgoing.close();
     for (_, _, asked) in waiting {
-        let _ = asked.send(Err(ClientError::Disconnected(reason.clone())));
+        let _ = asked.send(Err(reason.clone()));
     }
 }

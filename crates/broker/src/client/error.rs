@@ -13,6 +13,8 @@ pub(crate) enum ClientError {
     Disconnected(String),
     #[error("the Kafka broker did not answer {what} within {waited:?}")]
     TimedOut { what: &'static str, waited: Duration },
+    #[error("what listens at {address} is no Kafka server: its answer cannot be read ({reason})")]
+    NotKafka { address: String, reason: String },
     #[error("the Kafka broker's answer cannot be read: {0}")]
     Malformed(String),
     #[error("the Kafka broker does not serve {0} in a version that this client speaks")]
@@ -44,6 +46,9 @@ impl From<ClientError> for model::Error {
         let (kind, hint) = match &error {
             ClientError::Unreachable { .. } => (Kind::Unavailable, Some("is the server running on this address?")),
             ClientError::Disconnected(_) | ClientError::TimedOut { .. } => (Kind::Unavailable, None),
+            ClientError::NotKafka { .. } => {
+                (Kind::Invalid, Some("connect to the Kafka door; HTTP and PostgreSQL have ports of their own"))
+            }
             ClientError::Malformed(_) => (Kind::Internal, None),
             ClientError::NotServed(_) => (Kind::Unsupported, Some("use a newer broker")),
             ClientError::Closed => (Kind::Unavailable, None),

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventlog::{Acks, Compression, Record, record::partition_of_key};
+use eventlog::{Acks, Record, record::partition_of_key};
 use model::{Offset, TopicName, TopicPartition};
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -16,49 +15,8 @@ use super::accumulator::{Accumulator, Outcome};
 use super::error::ClientError;
 use super::producer_task::ProducerTask;
 use super::requests::Client;
-
-/// How a producer gathers, sends and repeats.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ProducerSettings {
-    /// When the broker confirms a batch.
-    #[serde(skip, default = "durable")]
-    pub acks: Acks,
-    /// How batches are compressed.
-    #[serde(skip, default = "uncompressed")]
-    pub compression: Compression,
-    /// How long a batch may wait for more records before it is sent.
-    #[serde(rename = "linger_ms", deserialize_with = "settings::milliseconds")]
-    pub linger: Duration,
-    /// A batch of this size is sent at once, in bytes before compression.
-    pub batch_bytes_max: usize,
-    /// How many bytes of records may wait for confirmation; a sender beyond that waits.
-    pub buffered_bytes_max: usize,
-    /// How many requests may be in flight. At most 5, as a broker remembers five batches to recognise repetitions.
-    #[serde(rename = "in_flight_requests_max")]
-    pub in_flight_max: usize,
-    /// How long a batch is tried before its records are given up.
-    #[serde(rename = "delivery_timeout_ms", deserialize_with = "settings::milliseconds")]
-    pub delivery_timeout: Duration,
-    /// How long to pause before a request is repeated.
-    #[serde(rename = "retry_pause_ms", deserialize_with = "settings::milliseconds")]
-    pub retry_pause: Duration,
-}
-
-impl ProducerSettings {
-    /// As shipped: the section `producer` of `config/default.toml`, each batch durable and not compressed.
-    #[must_use]
-    pub fn shipped() -> Self {
-        settings::section("producer")
-    }
-}
-
-fn durable() -> Acks {
-    Acks::Durable
-}
-
-fn uncompressed() -> Compression {
-    Compression::None
-}
+use super::send_queue::SendQueue;
+use super::settings::ProducerSettings;
 
 /// How many batches of one producer a broker remembers.
 const IN_FLIGHT_MAX: usize = 5;
@@ -67,21 +25,11 @@ const IN_FLIGHT_MAX: usize = 5;
 /// first.
 #[derive(Clone, Debug)]
 pub struct Producer {
-    shared: Arc<Shared>,
+    queue: Arc<SendQueue>,
     client: Client,
     room: Arc<Semaphore>,
     topics: Arc<Mutex<BTreeMap<TopicName, TopicState>>>,
     _task: Arc<AbortOnDrop>,
-}
-
-/// What the senders and the task share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) accumulator: Mutex<Accumulator>,
-    /// The task has something to look at.
-    pub(super) wake: Notify,
-    /// Batches not confirmed yet.
-    pub(super) unconfirmed: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -135,14 +83,14 @@ impl Producer {
             Acks::Written | Acks::Durable => Some(client.init_producer_id().await?),
         };
         let room = Arc::new(Semaphore::new(settings.buffered_bytes_max));
-        let shared = Arc::new(Shared {
+        let queue = Arc::new(SendQueue {
             accumulator: Mutex::new(Accumulator::new(&settings, identity)),
             wake: Notify::new(),
             unconfirmed: watch::channel(0).0,
         });
-        let task = ProducerTask::new(client.clone(), settings, Arc::clone(&shared));
+        let task = ProducerTask::new(client.clone(), settings, Arc::clone(&queue));
         let task = Arc::new(AbortOnDrop(tokio::spawn(task.run())));
-        Ok(Self { shared, client, room, topics: Arc::default(), _task: task })
+        Ok(Self { queue, client, room, topics: Arc::default(), _task: task })
     }
 
     /// Queues a record: by its key's hash, or without a key wherever the present batch is. Waits while the buffer is
@@ -171,21 +119,21 @@ impl Producer {
         let too_large =
             || model::Error::invalid(format!("a record of {bytes} bytes is larger than the producer's buffer"));
         let count = u32::try_from(bytes).map_err(|_| too_large())?;
-        if bytes > self.shared.accumulator.lock().buffered_bytes_max() {
+        if bytes > self.queue.accumulator.lock().buffered_bytes_max() {
             return Err(too_large());
         }
         let permit = Arc::clone(&self.room).acquire_many_owned(count).await.map_err(|_| ClientError::Closed)?;
         let pushed = {
-            let mut accumulator = self.shared.accumulator.lock();
+            let mut accumulator = self.queue.accumulator.lock();
             let pushed = accumulator.push(partition, record, permit, queued);
             if pushed.is_new_batch {
                 // Counted before the task can see the batch, and count it off.
-                self.shared.unconfirmed.send_modify(|count| *count += 1);
+                self.queue.unconfirmed.send_modify(|count| *count += 1);
             }
             pushed
         };
         if pushed.is_new_batch || pushed.is_full {
-            self.shared.wake.notify_one();
+            self.queue.wake.notify_one();
         }
         Ok(Delivery { partition: partition.clone(), index: pushed.index, queued, outcome: pushed.outcome })
     }
@@ -197,15 +145,15 @@ impl Producer {
     /// [`Unavailable`](model::ErrorKind::Unavailable) when records queued before were given up.
     pub async fn flush(&self) -> model::Result<()> {
         let failed_before = {
-            let mut accumulator = self.shared.accumulator.lock();
+            let mut accumulator = self.queue.accumulator.lock();
             accumulator.flush();
             accumulator.failed_batches()
         };
-        self.shared.wake.notify_one();
-        let mut unconfirmed = self.shared.unconfirmed.subscribe();
+        self.queue.wake.notify_one();
+        let mut unconfirmed = self.queue.unconfirmed.subscribe();
         // The sender lives as long as this producer.
         let _ = unconfirmed.wait_for(|count| *count == 0).await;
-        let failed = self.shared.accumulator.lock().failed_batches() - failed_before;
+        let failed = self.queue.accumulator.lock().failed_batches() - failed_before;
         if failed > 0 {
             return Err(model::Error::unavailable(format!("{failed} batches were not stored"))
                 .with_hint("each record's delivery says why"));
@@ -220,7 +168,7 @@ impl Producer {
             return partition_of_key(key, state.partitions);
         }
         state.sticky_bytes += record_bytes(record);
-        if state.sticky_bytes > self.shared.accumulator.lock().batch_bytes_max() {
+        if state.sticky_bytes > self.queue.accumulator.lock().batch_bytes_max() {
             state.sticky_bytes = 0;
             state.sticky = (state.sticky + 1) % state.partitions.max(1);
         }

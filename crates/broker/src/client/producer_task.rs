@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use super::accumulator::Sent;
 use super::connection::Answer;
 use super::error::ClientError;
-use super::producer::{ProducerSettings, Shared};
 use super::requests::Client;
+use super::send_queue::SendQueue;
+use super::settings::ProducerSettings;
 
 /// One request's batches, and its answer or why there is none.
 type Answered = (Vec<Sent>, Result<Vec<produce::TopicResult>, ClientError>);
@@ -22,7 +23,7 @@ type Answered = (Vec<Sent>, Result<Vec<produce::TopicResult>, ClientError>);
 pub(super) struct ProducerTask {
     client: Client,
     settings: ProducerSettings,
-    shared: Arc<Shared>,
+    queue: Arc<SendQueue>,
     in_flight: FuturesOrdered<BoxFuture<'static, Answered>>,
     /// Nothing is sent before this: the broker was not there, or asked for a pause.
     paused_until: Option<Instant>,
@@ -36,14 +37,14 @@ enum Event {
 }
 
 impl ProducerTask {
-    pub(super) fn new(client: Client, settings: ProducerSettings, shared: Arc<Shared>) -> Self {
-        Self { client, settings, shared, in_flight: FuturesOrdered::new(), paused_until: None }
+    pub(super) fn new(client: Client, settings: ProducerSettings, queue: Arc<SendQueue>) -> Self {
+        Self { client, settings, queue, in_flight: FuturesOrdered::new(), paused_until: None }
     }
 
     /// Runs until it is aborted.
     pub(super) async fn run(mut self) {
         loop {
-            let expired = self.shared.accumulator.lock().expire(Instant::now());
+            let expired = self.queue.accumulator.lock().expire(Instant::now());
             self.finish(expired);
             self.send_due().await;
             match self.next_event().await {
@@ -63,7 +64,7 @@ impl ProducerTask {
         // A limit on the sleep, so that what has waited too long is given up in time.
         const SLEEP_MAX: std::time::Duration = std::time::Duration::from_millis(500);
         let now = Instant::now();
-        let due = self.shared.accumulator.lock().next_due();
+        let due = self.queue.accumulator.lock().next_due();
         let has_room = self.in_flight.len() < self.settings.in_flight_max;
         let wake = match (due, self.paused_until) {
             (_, Some(until)) => until,
@@ -75,7 +76,7 @@ impl ProducerTask {
         tokio::select! {
             biased;
             Some(answered) = self.in_flight.next(), if !idle => Event::Answered(answered),
-            () = self.shared.wake.notified() => Event::Pushed,
+            () = self.queue.wake.notified() => Event::Pushed,
             () = sleep_until(wake) => Event::Due,
         }
     }
@@ -86,10 +87,10 @@ impl ProducerTask {
             return;
         }
         self.paused_until = None;
-        let wants_identity = self.shared.accumulator.lock().wants_identity();
+        let wants_identity = self.queue.accumulator.lock().wants_identity();
         if wants_identity {
             match self.client.new_identity().await {
-                Ok(identity) => self.shared.accumulator.lock().set_identity(identity),
+                Ok(identity) => self.queue.accumulator.lock().set_identity(identity),
                 Err(error) => {
                     tracing::debug!(%error, "cannot get a new producer id");
                     self.pause();
@@ -98,7 +99,7 @@ impl ProducerTask {
             }
         }
         while self.in_flight.len() < self.settings.in_flight_max {
-            let due = self.shared.accumulator.lock().take_due(now);
+            let due = self.queue.accumulator.lock().take_due(now);
             if due.is_empty() {
                 return;
             }
@@ -126,7 +127,7 @@ impl ProducerTask {
             Ok(None) => {
                 debug_assert_eq!(self.settings.acks, Acks::Queued, "only that is not answered");
                 let now = Instant::now();
-                let mut accumulator = self.shared.accumulator.lock();
+                let mut accumulator = self.queue.accumulator.lock();
                 let done = sent.into_iter().map(|one| accumulator.answered(one, Ok(-1), now)).sum();
                 drop(accumulator);
                 self.finish(done);
@@ -140,7 +141,7 @@ impl ProducerTask {
         let mut done = 0;
         let mut is_failing = false;
         {
-            let mut accumulator = self.shared.accumulator.lock();
+            let mut accumulator = self.queue.accumulator.lock();
             for one in sent {
                 let result = result_of(&one.partition, answer);
                 is_failing |= result.is_err();
@@ -162,7 +163,7 @@ impl ProducerTask {
 
     fn finish(&self, done: usize) {
         if done > 0 {
-            self.shared.unconfirmed.send_modify(|count| *count = count.saturating_sub(done));
+            self.queue.unconfirmed.send_modify(|count| *count = count.saturating_sub(done));
         }
     }
 }

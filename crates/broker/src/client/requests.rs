@@ -13,35 +13,12 @@ use kafka_wire::messages::{
 };
 use kafka_wire::{Api, Text, cold, fetch, metadata, produce};
 use model::{Offset, TopicName, TopicPartition};
-use serde::Deserialize;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::connection::{Answer, Connection};
 use super::error::ClientError;
-
-/// How a client connects and waits.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ClientSettings {
-    /// The client's name for itself.
-    pub client_id: String,
-    /// How long a connection may take to be made.
-    #[serde(rename = "connect_timeout_ms", deserialize_with = "settings::milliseconds")]
-    pub connect_timeout: Duration,
-    /// How long an answer may take.
-    #[serde(rename = "request_timeout_ms", deserialize_with = "settings::milliseconds")]
-    pub request_timeout: Duration,
-    /// The largest answer accepted, in bytes.
-    pub answer_bytes_max: usize,
-}
-
-impl ClientSettings {
-    /// As shipped: the section `client` of `config/default.toml`.
-    #[must_use]
-    pub fn shipped() -> Self {
-        settings::section("client")
-    }
-}
+use super::settings::ClientSettings;
 
 /// A client of one broker. Cheap to clone; clones share one connection, which is made anew after it was lost.
 #[derive(Clone, Debug)]
@@ -123,21 +100,22 @@ impl Client {
     /// # Errors
     /// [`Conflict`](model::ErrorKind::Conflict) when it exists; [`Invalid`](model::ErrorKind::Invalid) when it cannot.
     pub async fn create_topic(&self, name: &TopicName, partitions: i32, settings: &TopicSettings) -> model::Result<()> {
-        let config = |name: &'static str, value: i64| {
-            CreatableTopicConfig::default()
-                .with_name(Text::from_static_str(name))
-                .with_value(Some(Text::from_string(value.to_string())))
+        let text = |name: &str, value: &str| {
+            let name = Text::from_string(name.to_owned());
+            CreatableTopicConfig::default().with_name(name).with_value(Some(Text::from_string(value.to_owned())))
         };
+        let config = |name: &str, value: i64| text(name, &value.to_string());
         let configs = [
             settings.retention_ms.map(|ms| config("retention.ms", ms)),
             settings.retention_bytes.map(|bytes| config("retention.bytes", bytes)),
             Some(config("max.message.bytes", i64::from(settings.message_bytes_max))),
         ];
+        let others = settings.others.iter().map(|(name, value)| text(name, value));
         let topic = CreatableTopic::default()
             .with_name(wire_name(name))
             .with_num_partitions(partitions)
             .with_replication_factor(-1)
-            .with_configs(configs.into_iter().flatten().collect());
+            .with_configs(configs.into_iter().flatten().chain(others).collect());
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(self.timeout_ms());
         let response: CreateTopicsResponse = self.ask_cold(Api::CreateTopics, "to create a topic", &request).await?;
         for topic in response.topics {
@@ -280,7 +258,8 @@ impl Client {
         let mut batches = Vec::new();
         for records in result.batches {
             // Kafka cuts the last batch where the limit falls; ours does not.
-            let split = split_batches(whole_batches(&records)).map_err(ClientError::Malformed)?;
+            let split =
+                split_batches(whole_batches(&records)).map_err(|defect| ClientError::Malformed(defect.into()))?;
             batches.extend(split.into_iter().map(|(_, batch)| batch));
         }
         Ok(Fetched { batches, high_watermark: result.high_watermark, log_start_offset: result.log_start_offset })

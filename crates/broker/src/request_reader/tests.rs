@@ -36,3 +36,25 @@ async fn small_requests_that_come_behind_others_are_counted() {
     drop(requests);
     assert_eq!(in_flight.available_permits(), LIMITS.bytes_max);
 }
+
+/// Who announces all that is allowed, and then sends slowly, keeps nobody else from asking.
+#[tokio::test]
+async fn large_requests_that_do_not_arrive_leave_room_for_small_ones() {
+    let in_flight = Arc::new(Semaphore::new(1024 * 1024));
+    let limits = FrameLimits { bytes_max: 1024 * 1024, ..LIMITS };
+    let mut stalled = Vec::new();
+    for sent in [0, 100, 100_000, 100_000] {
+        let (mut client, server) = tokio::io::duplex(1024 * 1024);
+        let mut reader = RequestReader::new(server, Arc::clone(&in_flight), limits);
+        client.write_all(&(limits.bytes_max as u32).to_be_bytes()).await.unwrap();
+        client.write_all(&vec![0; sent]).await.unwrap();
+        assert!(reader.next().now_or_never().is_none(), "it is not whole");
+        stalled.push((client, reader));
+    }
+    assert_eq!(in_flight.available_permits(), 0, "the first of them has taken all");
+    let (mut client, server) = tokio::io::duplex(1024 * 1024);
+    let mut reader = RequestReader::new(server, Arc::clone(&in_flight), limits);
+    client.write_all(&[0, 0, 0, 3, 1, 2, 3]).await.unwrap();
+    let request = reader.next().now_or_never().expect("a small request waits for nobody").unwrap().unwrap();
+    assert_eq!(request.bytes.as_ref(), [1, 2, 3]);
+}

@@ -45,7 +45,7 @@ pub(super) async fn create_topics(call: &Call<'_>) -> Result<Frame, ConnectionEr
                     result
                         .with_num_partitions(created.partitions)
                         .with_replication_factor(1)
-                        .with_configs(Some(configs::of_created_topic(&created.settings)))
+                        .with_configs(Some(configs::of_created_topic(&call.services.settings, &created.settings)))
                 } else {
                     result
                 }
@@ -68,20 +68,21 @@ async fn create_topic(call: &Call<'_>, topic: &CreatableTopic, validate_only: bo
     let name = topic_name(&topic.name).map_err(|code| {
         (code, format!("{:?} is not a topic name: use 1 to 249 letters, digits, '.', '_' or '-'", &*topic.name))
     })?;
-    let partitions = partition_count(call, topic)?;
-    let settings = configs::topic_settings(&topic.configs).map_err(|message| (ErrorCode::InvalidConfig, message))?;
+    let log = &call.services.log;
     let refuse = |error: eventlog::Error| (error_code(&error), error.to_string());
-    if validate_only {
-        if call.services.log.topic(name.as_str()).is_some() {
-            return Err(refuse(eventlog::Error::TopicExists(name)));
-        }
-        if partitions < 1 {
-            return Err(refuse(eventlog::Error::PartitionCount(partitions)));
-        }
-        return Ok(Created { id: Uuid::nil(), partitions, settings });
+    // That it exists matters more than what is wrong besides: who creates what should be there asks for nothing else.
+    if log.topic(name.as_str()).is_some() {
+        return Err(refuse(eventlog::Error::TopicExists(name)));
     }
+    let settings = configs::topic_settings(&call.services.settings, &topic.configs)
+        .map_err(|message| (ErrorCode::InvalidConfig, message))?;
+    let partitions = partition_count(call, topic)?;
     let spec = TopicSpec { name, partitions, settings };
-    let created = call.services.log.create_topic(spec).await.map_err(refuse)?;
+    if validate_only {
+        log.check_topic(&spec).map_err(refuse)?;
+        return Ok(Created { id: Uuid::nil(), partitions, settings: spec.settings });
+    }
+    let created = log.create_topic(spec).await.map_err(refuse)?;
     Ok(Created { id: created.id, partitions: created.partitions, settings: created.settings.clone() })
 }
 
@@ -169,7 +170,7 @@ pub(super) async fn init_producer_id(call: &Call<'_>) -> Result<Frame, Connectio
     };
     if let Some(id) = &request.transactional_id {
         tracing::warn!(transactional_id = %&**id, "{NO_TRANSACTIONS}");
-        return refused(ErrorCode::TransactionalIdAuthorizationFailed);
+        return refused(ErrorCode::UnsupportedVersion);
     }
     if let Err(code) = call.caller.may_use_server(Access::Write) {
         return refused(code);

@@ -7,10 +7,13 @@ use kafka_wire::ErrorCode;
 use kafka_wire::messages::create_topics_request::CreatableTopicConfig;
 use kafka_wire::messages::create_topics_response::CreatableTopicConfigs;
 use kafka_wire::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_wire::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
+use kafka_wire::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
 use kafka_wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use model::Access;
 
+use super::topic_settings::{self, KEPT, ValueType};
 use super::{Call, text};
 use crate::answer_budget::Answer;
 use crate::error::ConnectionError;
@@ -25,99 +28,72 @@ const SOURCE_TOPIC: i8 = 1;
 const SOURCE_STATIC_BROKER: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
 
-/// Settings that exist in Kafka and have one value here; asking for that value is fine.
-const FIXED: &[(&str, &str, ValueType)] = &[
-    ("cleanup.policy", "delete", ValueType::List),
-    ("compression.type", "producer", ValueType::String),
-    ("message.timestamp.type", "CreateTime", ValueType::String),
-    ("min.insync.replicas", "1", ValueType::Int),
-    ("unclean.leader.election.enable", "false", ValueType::Boolean),
-];
+/// What is said of a setting that is kept and changes nothing.
+const WITHOUT_EFFECT: &str = "Kept for Kafka's clients; it changes nothing here.";
 
-/// The types of values, as numbered on the wire.
-#[derive(Clone, Copy)]
-enum ValueType {
-    Boolean = 1,
-    String = 2,
-    Int = 3,
-    Long = 5,
-    List = 7,
-}
-
+/// A setting as it is shown.
 struct Config {
     name: &'static str,
     value: String,
     value_type: ValueType,
     source: i8,
+    /// The broker's setting that is its default, with its value.
+    default: Option<(&'static str, String)>,
+    documentation: Option<&'static str>,
 }
 
-/// The settings that a client asks for when it creates a topic.
-pub(super) fn topic_settings(configs: &[CreatableTopicConfig]) -> Result<TopicSettings, String> {
-    let mut settings = TopicSettings::default();
-    for config in configs {
-        // A null value is the default.
-        let Some(value) = config.value.as_deref() else { continue };
-        match &*config.name {
-            "retention.ms" => settings.retention_ms = limit("retention.ms", value)?,
-            "retention.bytes" => settings.retention_bytes = limit("retention.bytes", value)?,
-            "max.message.bytes" => {
-                settings.message_bytes_max =
-                    value.parse().map_err(|_| format!("max.message.bytes={value} is not a number of bytes"))?;
-            }
-            name => match FIXED.iter().find(|(fixed, _, _)| *fixed == name) {
-                Some((_, only, _)) if *only == value => {}
-                Some((_, only, _)) => return Err(format!("{name}={value} is not served; only {only} is")),
-                None => return Err(format!("the topic setting {name} is not served")),
-            },
-        }
-    }
-    Ok(settings)
+/// The settings that a client asks for when it creates a topic. A null value is the default.
+pub(super) fn topic_settings(
+    settings: &BrokerSettings,
+    configs: &[CreatableTopicConfig],
+) -> Result<TopicSettings, String> {
+    let asked = configs.iter().filter_map(|config| Some((&*config.name, config.value.as_deref()?)));
+    topic_settings::read(asked, settings.topic_settings())
 }
 
-fn limit(name: &str, value: &str) -> Result<Option<i64>, String> {
-    match value.parse::<i64>() {
-        Ok(-1) => Ok(None),
-        Ok(limit) if limit >= 0 => Ok(Some(limit)),
-        _ => Err(format!("{name}={value} is neither a number from 0 nor -1 for no limit")),
-    }
-}
-
-fn topic_configs(settings: &TopicSettings) -> Vec<Config> {
-    let default = TopicSettings::default();
+fn topic_configs(defaults: &TopicSettings, settings: &TopicSettings) -> Vec<Config> {
     let unlimited = |limit: Option<i64>| limit.unwrap_or(-1).to_string();
-    let source = |is_default| if is_default { SOURCE_DEFAULT } else { SOURCE_TOPIC };
-    let mut configs = vec![
-        Config {
-            name: "retention.ms",
-            value: unlimited(settings.retention_ms),
-            value_type: ValueType::Long,
-            source: source(settings.retention_ms == default.retention_ms),
-        },
-        Config {
-            name: "retention.bytes",
-            value: unlimited(settings.retention_bytes),
-            value_type: ValueType::Long,
-            source: source(settings.retention_bytes == default.retention_bytes),
-        },
-        Config {
-            name: "max.message.bytes",
-            value: settings.message_bytes_max.to_string(),
-            value_type: ValueType::Int,
-            source: source(settings.message_bytes_max == default.message_bytes_max),
-        },
-    ];
-    configs.extend(FIXED.iter().map(|(name, value, value_type)| Config {
+    let config = |name, broker_name, value: String, value_type, default: String| Config {
         name,
-        value: (*value).to_owned(),
-        value_type: *value_type,
-        source: SOURCE_DEFAULT,
+        source: if value == default { SOURCE_DEFAULT } else { SOURCE_TOPIC },
+        value,
+        value_type,
+        default: Some((broker_name, default)),
+        documentation: None,
+    };
+    let (ms, bytes) = (unlimited(settings.retention_ms), unlimited(settings.retention_bytes));
+    let (default_ms, default_bytes) = (unlimited(defaults.retention_ms), unlimited(defaults.retention_bytes));
+    let (largest, default_largest) = (settings.message_bytes_max.to_string(), defaults.message_bytes_max.to_string());
+    let mut configs = vec![
+        config("retention.ms", "log.retention.ms", ms, ValueType::Long, default_ms),
+        config("retention.bytes", "log.retention.bytes", bytes, ValueType::Long, default_bytes),
+        config("max.message.bytes", "message.max.bytes", largest, ValueType::Int, default_largest),
+    ];
+    configs.extend(KEPT.iter().map(|kept| {
+        let asked = settings.others.get(kept.name);
+        Config {
+            name: kept.name,
+            value: asked.cloned().unwrap_or_else(|| kept.default.to_owned()),
+            value_type: kept.value_type,
+            source: if asked.is_some() { SOURCE_TOPIC } else { SOURCE_DEFAULT },
+            default: Some((kept.broker_name, kept.default.to_owned())).filter(|(name, _)| !name.is_empty()),
+            documentation: Some(WITHOUT_EFFECT),
+        }
     }));
     configs
 }
 
 fn broker_configs(settings: &BrokerSettings, endpoint: &Endpoint) -> Vec<Config> {
     let Endpoint { host, port } = endpoint;
-    let config = |name, value: String, value_type| Config { name, value, value_type, source: SOURCE_STATIC_BROKER };
+    let config = |name, value: String, value_type| Config {
+        name,
+        value,
+        value_type,
+        source: SOURCE_STATIC_BROKER,
+        default: None,
+        documentation: None,
+    };
+    let topic = settings.topic_settings();
     let groups = &settings.groups;
     vec![
         config("node.id", settings.node_id.to_string(), ValueType::Int),
@@ -128,7 +104,8 @@ fn broker_configs(settings: &BrokerSettings, endpoint: &Endpoint) -> Vec<Config>
         config("default.replication.factor", "1".to_owned(), ValueType::Int),
         config("max.connections", settings.connections_max.to_string(), ValueType::Int),
         config("socket.request.max.bytes", settings.request_bytes_max.to_string(), ValueType::Int),
-        config("message.max.bytes", TopicSettings::default().message_bytes_max.to_string(), ValueType::Int),
+        config("message.max.bytes", topic.message_bytes_max.to_string(), ValueType::Int),
+        config("log.retention.ms", topic.retention_ms.unwrap_or(-1).to_string(), ValueType::Long),
         config("fetch.max.bytes", settings.fetch_bytes_max.to_string(), ValueType::Int),
         config("connections.max.idle.ms", settings.idle_timeout.as_millis().to_string(), ValueType::Long),
         config("group.min.session.timeout.ms", groups.session_timeout_ms_min.to_string(), ValueType::Int),
@@ -140,14 +117,14 @@ fn broker_configs(settings: &BrokerSettings, endpoint: &Endpoint) -> Vec<Config>
 }
 
 /// A topic's settings for the answer to its creation.
-pub(super) fn of_created_topic(settings: &TopicSettings) -> Vec<CreatableTopicConfigs> {
+pub(super) fn of_created_topic(broker: &BrokerSettings, settings: &TopicSettings) -> Vec<CreatableTopicConfigs> {
     let wire = |config: Config| {
         CreatableTopicConfigs::default()
             .with_name(text(config.name))
             .with_value(Some(text(config.value)))
             .with_config_source(config.source)
     };
-    topic_configs(settings).into_iter().map(wire).collect()
+    topic_configs(&broker.topic_settings(), settings).into_iter().map(wire).collect()
 }
 
 pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, ConnectionError> {
@@ -165,7 +142,7 @@ pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, ConnectionError>
             .with_resource_name(resource.resource_name.clone());
         let found = if bytes < room { find(call, resource) } else { Err(too_much(room)) };
         let result = match found {
-            Ok(configs) => result.with_error_message(None).with_configs(shown(call, resource, configs)),
+            Ok(configs) => result.with_error_message(None).with_configs(shown(call, &request, resource, configs)),
             Err((code, message)) => result.with_error_code(code.code()).with_error_message(Some(text(message))),
         };
         bytes += size(&result);
@@ -183,7 +160,11 @@ fn too_much(room: usize) -> (ErrorCode, String) {
 fn size(result: &DescribeConfigsResult) -> usize {
     const ITEM_BYTES: usize = 24;
     let config = |config: &DescribeConfigsResourceResult| {
-        ITEM_BYTES + config.name.len() + config.value.as_ref().map_or(0, |value| value.len())
+        let value = config.value.as_ref().map_or(0, |value| value.len());
+        let documentation = config.documentation.as_ref().map_or(0, |documentation| documentation.len());
+        // A synonym is about as long as what it is a synonym of.
+        let synonyms = config.synonyms.len() * (ITEM_BYTES + config.name.len() + value);
+        ITEM_BYTES + config.name.len() + value + documentation + synonyms
     };
     let message = result.error_message.as_ref().map_or(0, |message| message.len());
     ITEM_BYTES + result.resource_name.len() + message + result.configs.iter().map(config).sum::<usize>()
@@ -199,7 +180,7 @@ fn find(call: &Call<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Confi
             let topic = services.log.topic(name);
             let topic =
                 topic.ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist")))?;
-            Ok(topic_configs(&topic.settings))
+            Ok(topic_configs(&services.settings.topic_settings(), &topic.settings))
         }
         RESOURCE_BROKER if name.is_empty() || name == services.settings.node_id.to_string() => {
             let refused = |code| (code, "the broker may not be described".to_owned());
@@ -213,21 +194,39 @@ fn find(call: &Call<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Confi
 
 fn shown(
     call: &Call<'_>,
+    request: &DescribeConfigsRequest,
     resource: &DescribeConfigsResource,
     configs: Vec<Config>,
 ) -> Vec<DescribeConfigsResourceResult> {
     // A null list of names asks for all; so does an empty one in practice.
-    let names = resource.configuration_keys.as_deref().unwrap_or_default();
-    let is_wanted = |config: &Config| names.is_empty() || names.iter().any(|name| &**name == config.name);
+    let names: HashSet<&str> = resource.configuration_keys.iter().flatten().map(|name| &**name).collect();
+    let is_wanted = |config: &Config| names.is_empty() || names.contains(config.name);
     let wire = |config: Config| {
+        let synonyms = if request.include_synonyms { synonyms(&config) } else { Vec::new() };
         let shown = DescribeConfigsResourceResult::default()
             .with_name(text(config.name))
             .with_value(Some(text(config.value)))
             // Nothing can be changed after creation yet.
             .with_read_only(true)
             .with_config_source(config.source)
+            .with_synonyms(synonyms)
             .with_documentation(None);
-        if call.header.version >= 3 { shown.with_config_type(config.value_type as i8) } else { shown }
+        if call.header.version < 3 {
+            return shown;
+        }
+        let documentation = config.documentation.filter(|_| request.include_documentation).map(text);
+        shown.with_config_type(config.value_type as i8).with_documentation(documentation)
     };
     configs.into_iter().filter(is_wanted).map(wire).collect()
+}
+
+/// Where a value comes from and would come from, the nearest first.
+fn synonyms(config: &Config) -> Vec<DescribeConfigsSynonym> {
+    let synonym = |name: &'static str, value: &str, source| {
+        let synonym = DescribeConfigsSynonym::default().with_name(text(name)).with_value(Some(text(value)));
+        synonym.with_source(source)
+    };
+    let own = (config.source != SOURCE_DEFAULT).then(|| synonym(config.name, &config.value, config.source));
+    let default = config.default.as_ref().map(|(name, value)| synonym(name, value, SOURCE_DEFAULT));
+    own.into_iter().chain(default).collect()
 }

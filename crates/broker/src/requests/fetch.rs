@@ -161,7 +161,12 @@ async fn read(call: &Call<'_>, query: &Query, room: usize, found_any: bool) -> R
     if query.offset == bounds.high_watermark || (found_any && bytes_max == 0) {
         return Ok(found(bounds, Vec::new()));
     }
-    let read = log.read(partition, query.offset, bytes_max).await.map_err(|error| error_code(&error))?;
+    let read = log.read(partition, query.offset, bytes_max).await.map_err(|error| {
+        if matches!(error, eventlog::Error::Corrupt { .. } | eventlog::Error::Io { .. }) {
+            tracing::error!(%partition, offset = query.offset, %error, "cannot read what a consumer asked for");
+        }
+        error_code(&error)
+    })?;
     let mut batches: Vec<_> = read.batches.into_iter().map(|batch| batch.bytes).collect();
     if found_any && batches.first().is_some_and(|first| first.len() > bytes_max) {
         batches.clear();

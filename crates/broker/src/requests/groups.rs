@@ -37,9 +37,11 @@ pub(super) async fn find_coordinator(call: &Call<'_>) -> Result<Answer, Connecti
     let request: FindCoordinatorRequest = call.decode()?;
     let refusal = match request.key_type {
         KEY_TYPE_GROUP => None,
-        KEY_TYPE_TRANSACTION => {
+        // librdkafka, which asks up to version 2, shows the reason with this code alone and repeats any other in silence.
+        KEY_TYPE_TRANSACTION if call.header.version <= 2 => {
             Some((ErrorCode::TransactionalIdAuthorizationFailed, super::admin::NO_TRANSACTIONS.to_owned()))
         }
+        KEY_TYPE_TRANSACTION => Some((ErrorCode::UnsupportedVersion, super::admin::NO_TRANSACTIONS.to_owned())),
         kind => Some((ErrorCode::InvalidRequest, format!("there is no coordinator of kind {kind}"))),
     };
     let node_id = BrokerId(if refusal.is_some() { -1 } else { call.services.settings.node_id });

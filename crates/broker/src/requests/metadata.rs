@@ -102,7 +102,9 @@ async fn find_by_name(call: &Call<'_>, name: &Text, may_create: bool) -> Result<
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
     call.caller.may_use_topic(Access::Alter, name.as_str())?;
-    match log.create_topic(TopicSpec::new(name.clone(), call.services.settings.default_partitions)).await {
+    let settings = &call.services.settings;
+    let (partitions, settings) = (settings.default_partitions, settings.topic_settings());
+    match log.create_topic(TopicSpec { name: name.clone(), partitions, settings }).await {
         Ok(topic) => Ok(topic),
         // Another client was faster.
         Err(eventlog::Error::TopicExists(_)) => log.topic(name.as_str()).ok_or(ErrorCode::LeaderNotAvailable),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventlog::{Acks, Appended, Bounds, CommittedOffset, EventLog, ReadResult, Result, TimedOffset, Topic, TopicSpec};
+use eventlog::{Acks, Bounds, CommittedOffset, EventLog, Pending, ReadResult, Result, TimedOffset, Topic, TopicSpec};
 use model::{Offset, TopicName, TopicPartition};
 use tokio::sync::watch;
 
@@ -25,11 +25,14 @@ impl HeldLog {
 
 #[async_trait]
 impl EventLog for HeldLog {
-    async fn append(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended> {
+    async fn enqueue(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Pending> {
         let appended = self.log.append(partition, batches, acks).await;
         self.stored.fetch_add(1, Ordering::SeqCst);
-        self.answers.subscribe().wait_for(|given| *given).await.unwrap();
-        appended
+        let mut answers = self.answers.subscribe();
+        Ok(Pending::new(async move {
+            answers.wait_for(|given| *given).await.unwrap();
+            appended
+        }))
     }
 
     async fn create_topic(&self, spec: TopicSpec) -> Result<Arc<Topic>> {

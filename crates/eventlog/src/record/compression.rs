@@ -1,8 +1,9 @@
 //! The codecs a batch's records may be packed with.
 //!
-//! What must hold: unpacking is bounded before it allocates; a batch that would unfold beyond the bound is an error.
+//! What must hold: unpacking is bounded before it allocates; a batch that would unfold beyond the bound is an error; what
+//! a batch announces is not believed.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 
 use bytes::Bytes;
 
@@ -13,6 +14,9 @@ pub const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 const XERIAL_MAGIC: &[u8] = &[0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
+
+/// How much is unfolded at a time.
+const UNFOLDED_AT_ONCE_BYTES: usize = 32 * 1024;
 
 /// How the records of a batch are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,51 +78,100 @@ impl Compression {
 
     /// Unpacks `packed` to at most `bytes_max`; uncompressed bytes are shared, not copied.
     pub(super) fn decompress(self, packed: &Bytes, bytes_max: usize) -> Result<Bytes, String> {
-        let plain = match self {
-            Self::None => return Ok(packed.clone()),
-            Self::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(&packed[..]), bytes_max),
-            Self::Snappy if packed.starts_with(XERIAL_MAGIC) => decompress_xerial(packed, bytes_max),
-            Self::Snappy => decompress_snappy_block(packed, 0, bytes_max),
-            Self::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(&packed[..]), bytes_max),
-            Self::Zstd => zstd::stream::read::Decoder::with_buffer(&packed[..])
-                .map_err(|error| error.to_string())
-                .and_then(|decoder| read_bounded(decoder, bytes_max)),
-        };
+        if self == Self::None {
+            return Ok(packed.clone());
+        }
+        let plain = self.unfold(packed, bytes_max).and_then(|unfolding| read_bounded(unfolding, bytes_max));
         plain.map(Bytes::from).map_err(|reason| format!("the records cannot be decompressed: {reason}"))
+    }
+
+    /// Unpacks `packed` bit by bit as it is read. Whoever reads bounds how much; what has to be in memory at once is
+    /// bounded by `bytes_max`.
+    pub(super) fn unfold<'a>(self, packed: &'a [u8], bytes_max: usize) -> Result<Box<dyn BufRead + 'a>, String> {
+        let text = |error: io::Error| error.to_string();
+        Ok(match self {
+            Self::None => Box::new(packed),
+            Self::Gzip => buffered(flate2::read::MultiGzDecoder::new(packed)),
+            Self::Snappy if packed.starts_with(XERIAL_MAGIC) => Box::new(XerialBlocks::new(packed, bytes_max)?),
+            Self::Snappy => Box::new(Cursor::new(decompress_snappy_block(packed, bytes_max)?)),
+            Self::Lz4 => buffered(lz4_flex::frame::FrameDecoder::new(packed)),
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(text)?;
+                // A frame says how much of what was unfolded it refers back to: all of that would be in memory. Encoders
+                // that do not know how much will come say 8 MiB and less, however little then comes.
+                decoder.window_log_max(bytes_max.max(8 << 20).ilog2().min(31)).map_err(text)?;
+                buffered(decoder)
+            }
+        })
     }
 }
 
-fn read_bounded(decoder: impl Read, bytes_max: usize) -> Result<Vec<u8>, String> {
+fn buffered<'a>(decoder: impl Read + 'a) -> Box<dyn BufRead + 'a> {
+    Box::new(BufReader::with_capacity(UNFOLDED_AT_ONCE_BYTES, decoder))
+}
+
+fn read_bounded(unfolding: impl Read, bytes_max: usize) -> Result<Vec<u8>, String> {
     let mut plain = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-    decoder.take(limit).read_to_end(&mut plain).map_err(|error| error.to_string())?;
+    unfolding.take(limit).read_to_end(&mut plain).map_err(|error| error.to_string())?;
     if plain.len() > bytes_max { Err(too_large(bytes_max)) } else { Ok(plain) }
 }
 
-/// `unfolded` bytes count against the limit already.
-fn decompress_snappy_block(packed: &[u8], unfolded: usize, bytes_max: usize) -> Result<Vec<u8>, String> {
-    // The length is the sender's claim: a block cannot unfold to more than about 64 bytes for each 3 of its own, so
-    // a claim beyond that is refused before it is believed.
+fn decompress_snappy_block(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
+    // The length is the sender's claim: no three bytes unfold to more than 64, so a claim beyond that is refused before
+    // it is believed.
     let claimed = snap::raw::decompress_len(packed).map_err(|error| error.to_string())?;
-    if claimed.saturating_add(unfolded) > bytes_max {
+    if claimed > bytes_max {
         return Err(too_large(bytes_max));
     }
-    if claimed > packed.len().saturating_mul(64) {
+    if claimed > packed.len().saturating_mul(22) {
         return Err(format!("{} bytes of snappy claim to unfold to {claimed}", packed.len()));
     }
     snap::raw::Decoder::new().decompress_vec(packed).map_err(|error| error.to_string())
 }
 
-fn decompress_xerial(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
-    let mut rest = packed.get(XERIAL_HEADER_BYTES..).ok_or("a snappy header is cut short")?;
-    let mut plain = Vec::new();
-    while let Some((length, after)) = rest.split_first_chunk() {
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        let (block, after) = after.split_at_checked(length).ok_or("a snappy block is cut short")?;
-        plain.extend_from_slice(&decompress_snappy_block(block, plain.len(), bytes_max)?);
-        rest = after;
+/// The blocks of xerial's framing, one unfolded at a time.
+struct XerialBlocks<'a> {
+    rest: &'a [u8],
+    block: Cursor<Vec<u8>>,
+    bytes_max: usize,
+}
+
+impl<'a> XerialBlocks<'a> {
+    fn new(packed: &'a [u8], bytes_max: usize) -> Result<Self, String> {
+        let rest = packed.get(XERIAL_HEADER_BYTES..).ok_or("a snappy header is cut short")?;
+        Ok(Self { rest, block: Cursor::default(), bytes_max })
     }
-    if rest.is_empty() { Ok(plain) } else { Err("a snappy block's length is cut short".to_owned()) }
+
+    fn next_block(&mut self) -> Result<(), String> {
+        let (length, rest) = self.rest.split_first_chunk().ok_or("a snappy block's length is cut short")?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let (block, rest) = rest.split_at_checked(length).ok_or("a snappy block is cut short")?;
+        self.block = Cursor::new(decompress_snappy_block(block, self.bytes_max)?);
+        self.rest = rest;
+        Ok(())
+    }
+}
+
+impl BufRead for XerialBlocks<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.block.fill_buf()?.is_empty() && !self.rest.is_empty() {
+            self.next_block().map_err(io::Error::other)?;
+        }
+        self.block.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.block.consume(count);
+    }
+}
+
+impl Read for XerialBlocks<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
 }
 
 fn compress_xerial(plain: &[u8]) -> io::Result<Vec<u8>> {

@@ -8,6 +8,23 @@ use model::Offset;
 
 use super::Compression;
 
+/// What is wrong with a batch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchDefect {
+    /// Bytes were changed or lost on the way: the same batch may be good when it is sent again.
+    #[error("{0}")]
+    Damaged(String),
+    /// It was made so, and will be no better when it is sent again.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<BatchDefect> for String {
+    fn from(defect: BatchDefect) -> Self {
+        defect.to_string()
+    }
+}
+
 /// The size of a batch's header, in bytes: the records begin here.
 pub const HEADER_BYTES: usize = 61;
 
@@ -136,21 +153,24 @@ impl BatchHeader {
 /// Cuts the bytes of a produce request into its batches, without copying.
 ///
 /// # Errors
-/// A sentence that says which byte is wrong and why: nothing there, a bad header, or a batch that is cut short.
-/// Checksums are not looked at.
-pub fn split_batches(mut bytes: Bytes) -> Result<Vec<(BatchHeader, Bytes)>, String> {
+/// Which byte is wrong and why: nothing there, a bad header, or a batch that is cut short. Checksums are not looked at.
+pub fn split_batches(mut bytes: Bytes) -> Result<Vec<(BatchHeader, Bytes)>, BatchDefect> {
     if bytes.is_empty() {
-        return Err("there is no record batch".to_owned());
+        return Err(BatchDefect::Invalid("there is no record batch".to_owned()));
     }
     let whole = bytes.len();
     let mut batches = Vec::with_capacity(1);
     while !bytes.is_empty() {
         let position = whole - bytes.len();
-        let header = BatchHeader::parse(&bytes).map_err(|reason| format!("at byte {position}: {reason}"))?;
+        let rest = bytes.len();
+        let header = BatchHeader::parse(&bytes).map_err(|reason| {
+            let reason = format!("at byte {position}: {reason}");
+            if rest < HEADER_BYTES { BatchDefect::Damaged(reason) } else { BatchDefect::Invalid(reason) }
+        })?;
         let size = header.size_bytes();
-        if size > bytes.len() {
-            let rest = bytes.len();
-            return Err(format!("at byte {position}: a batch of {size} bytes is cut short, {rest} bytes are left"));
+        if size > rest {
+            let reason = format!("at byte {position}: a batch of {size} bytes is cut short, {rest} bytes are left");
+            return Err(BatchDefect::Damaged(reason));
         }
         batches.push((header, bytes.split_to(size)));
     }

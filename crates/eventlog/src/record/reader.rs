@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{BatchHeader, Compression, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Header, Record};
+use super::{BatchHeader, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Header, Record};
 
 /// The smallest record: its length, attributes, two deltas, two lengths and a header count of one byte each.
 const RECORD_BYTES_MIN: usize = 7;
@@ -19,31 +19,19 @@ pub(super) fn read_records(header: &BatchHeader, batch: &Bytes) -> Result<Vec<Re
     let count = record_count(header, body.len())?;
     let mut fields = Fields { rest: body };
     let mut records = Vec::with_capacity(count);
+    // Compaction leaves gaps; but what comes twice or backwards would be lost or repeated by whoever reads on.
+    let mut next_delta = 0;
     for index in 0..count {
-        records.push(fields.record(header).map_err(|reason| format!("record {index}: {reason}"))?);
+        let (delta, record) =
+            fields.record(header, next_delta).map_err(|reason| format!("record {index}: {reason}"))?;
+        next_delta = delta.saturating_add(1);
+        records.push(record);
     }
     if fields.rest.is_empty() { Ok(records) } else { Err("there are bytes after the last record".to_owned()) }
 }
 
-/// Checks that a batch has as many records as its header says, as far as that can be told without unfolding it: from
-/// the records' lengths where they are not compressed.
-///
-/// # Errors
-/// A sentence that says what does not fit.
-pub(crate) fn check_record_count(header: &BatchHeader, batch: &Bytes) -> Result<(), String> {
-    if header.compression()? != Compression::None {
-        return record_count(header, DECOMPRESSED_BYTES_MAX).map(drop);
-    }
-    let count = record_count(header, batch.len() - HEADER_BYTES)?;
-    let mut fields = Fields { rest: batch.slice(HEADER_BYTES..) };
-    for index in 0..count {
-        fields.pass_record().map_err(|reason| format!("record {index}: {reason}"))?;
-    }
-    if fields.rest.is_empty() { Ok(()) } else { Err("there are bytes after the last record".to_owned()) }
-}
-
 /// How many records there are, when so many fit in the bytes of a batch's body.
-fn record_count(header: &BatchHeader, body_bytes: usize) -> Result<usize, String> {
+pub(super) fn record_count(header: &BatchHeader, body_bytes: usize) -> Result<usize, String> {
     let count = usize::try_from(header.record_count).map_err(|_| "the record count is negative".to_owned())?;
     if count > body_bytes / RECORD_BYTES_MIN {
         return Err(format!("{count} records do not fit in {body_bytes} bytes"));
@@ -57,7 +45,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn record(&mut self, header: &BatchHeader) -> Result<Record, String> {
+    fn record(&mut self, header: &BatchHeader, delta_min: i32) -> Result<(i32, Record), String> {
         let length = self.length()?.ok_or("it has no length")?;
         let mut fields = Fields { rest: self.take(length)? };
         fields.take(1)?; // Attributes: none are defined.
@@ -68,8 +56,9 @@ impl Fields {
         } else {
             header.base_timestamp_ms.wrapping_add(timestamp_delta)
         };
-        if !(0..=header.last_offset_delta).contains(&offset_delta) {
-            return Err(format!("an offset delta of {offset_delta} lies outside the batch"));
+        if !(delta_min..=header.last_offset_delta).contains(&offset_delta) {
+            let last = header.last_offset_delta;
+            return Err(format!("an offset delta of {offset_delta} is not one of the next, {delta_min}..={last}"));
         }
         let record = Record {
             offset: header.base_offset.saturating_add(i64::from(offset_delta)),
@@ -78,14 +67,11 @@ impl Fields {
             value: fields.bytes()?,
             headers: fields.headers()?,
         };
-        if fields.rest.is_empty() { Ok(record) } else { Err("it is shorter than its length".to_owned()) }
-    }
-
-    fn pass_record(&mut self) -> Result<(), String> {
-        let length = self.length()?.ok_or("it has no length")?;
-        self.check_left(length)?;
-        bytes::Buf::advance(&mut self.rest, length);
-        Ok(())
+        if fields.rest.is_empty() {
+            Ok((offset_delta, record))
+        } else {
+            Err("it is shorter than its length".to_owned())
+        }
     }
 
     fn headers(&mut self) -> Result<Vec<Header>, String> {

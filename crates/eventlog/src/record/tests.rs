@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{compression::Compression, partitioner::murmur2, *};
+use super::{check_records, compression::Compression, partitioner::murmur2, *};
 
 const ALL: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
@@ -152,11 +152,84 @@ fn damaged_records_say_what_is_wrong() {
     check(&[14, 0, 0, 0, 0, 0, 0], "it needs 7 bytes, 6 are left");
     check(&[12, 0, 0, 0, 10, 0, 0], "it needs 5 bytes, 2 are left");
     check(&[12, 0, 0, 0, 0, 0, 0, 0], "bytes after the last record");
-    check(&[12, 0, 0, 2, 0, 0, 0], "an offset delta of 1");
+    check(&[12, 0, 0, 2, 0, 0, 0], "an offset delta of 1 is not one of the next, 0..=0");
     check(&[12, 0, 0, 0, 0, 0, 8], "4 headers do not fit");
     check(&[14, 0, 0, 0, 0, 0, 0, 9], "shorter than its length");
     let unknown = stored(with_body(&plain, 5, &[])).records().unwrap_err().to_string();
     assert!(unknown.contains("no compression codec 5"), "{unknown}");
+}
+
+/// Three records of eight bytes each; the offset delta of each is in its fourth byte.
+fn three() -> Bytes {
+    let record = |value: &'static str| Record { timestamp_ms: 5, value: Some(value.into()), ..Record::default() };
+    build(Compression::None, &["a", "b", "c"].map(record))
+}
+
+#[test]
+fn a_reader_takes_gaps_and_nothing_that_comes_twice_or_backwards() {
+    let plain = three();
+    let with = |deltas: [u8; 3]| {
+        let mut body = plain[HEADER_BYTES..].to_vec();
+        deltas.into_iter().enumerate().for_each(|(index, delta)| body[index * 8 + 3] = delta * 2);
+        with_body(&plain, 0, &body)
+    };
+    let offsets = |deltas| {
+        let records = stored(with(deltas)).records();
+        records.map(|records| records.iter().map(|record| record.offset).collect::<Vec<_>>())
+    };
+    assert_eq!(offsets([0, 1, 2]).unwrap(), [0, 1, 2]);
+    for bad in [[0, 0, 1], [0, 1, 1], [1, 0, 2], [0, 2, 1], [0, 1, 3]] {
+        assert!(matches!(offsets(bad), Err(Error::UnreadableBatch { base_offset: 0, .. })), "{bad:?}");
+    }
+    let mut compacted = with([0, 2, 4]).to_vec();
+    compacted[23..27].copy_from_slice(&4_i32.to_be_bytes());
+    let records = stored(compacted.into()).records().unwrap();
+    assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), [0, 2, 4]);
+}
+
+#[test]
+fn what_a_door_sees_is_the_same_compressed_or_not() {
+    let plain = three();
+    let check = |change: &dyn Fn(&mut Vec<u8>), expected: Option<&str>| {
+        let mut body = plain[HEADER_BYTES..].to_vec();
+        change(&mut body);
+        let raw_snappy = snap::raw::Encoder::new().compress_vec(&body).unwrap();
+        let packed = ALL.map(|codec| (codec.code(), codec.compress(&body).unwrap()));
+        for (codec, packed) in packed.into_iter().chain([(2, raw_snappy)]) {
+            let batch = with_body(&plain, codec, &packed);
+            let checked = check_records(&BatchHeader::parse(&batch).unwrap(), &batch, 1 << 20);
+            match (&checked, expected) {
+                (Ok(()), None) => {}
+                (Err(reason), Some(expected)) => assert!(reason.contains(expected), "codec {codec}: {reason}"),
+                _ => panic!("codec {codec}: {checked:?} is not {expected:?}"),
+            }
+        }
+    };
+    check(&|_| (), None);
+    check(&|body| body[11] = 0, Some("record 1: its offset delta is 0, not 1"));
+    check(&|body| (body[3], body[11]) = (2, 0), Some("record 0: its offset delta is 1, not 0"));
+    check(&|body| body[8] = 0x7e, Some("record 1: it is shorter than its length"));
+    check(&|body| body[21] = 9, Some("record 2: its value's length is -5"));
+    check(&|body| body.truncate(22), Some("record 2: it needs 1 bytes"));
+    check(&|body| body.push(0), Some("bytes after the last record"));
+    // What is not what it claims to be.
+    for codec in 1..5 {
+        let batch = with_body(&plain, codec, &plain[HEADER_BYTES..]);
+        assert!(check_records(&BatchHeader::parse(&batch).unwrap(), &batch, 1 << 20).is_err(), "codec {codec}");
+    }
+}
+
+#[test]
+fn what_unfolds_without_end_is_refused_when_it_has_unfolded_too_far() {
+    // One record whose value is 32 MiB of zeros, where 16 MiB are allowed.
+    let value = Bytes::from(vec![0; 32 << 20]);
+    for codec in ALL.into_iter().skip(1) {
+        let batch = build(codec, &[Record { value: Some(value.clone()), ..Record::default() }]);
+        let header = BatchHeader::parse(&batch).unwrap();
+        let error = check_records(&header, &batch, 16 << 20).unwrap_err();
+        assert!(error.contains("unfold to more than") || error.contains("needs"), "{codec:?}: {error}");
+        assert_eq!(check_records(&header, &batch, 64 << 20), Ok(()), "{codec:?}");
+    }
 }
 
 #[test]
@@ -167,7 +240,8 @@ fn a_produce_request_is_cut_into_its_batches() {
     assert_eq!(batches.iter().map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>(), [one.clone(), two]);
     assert!(split_batches(Bytes::new()).is_err());
     let error = split_batches(both.slice(..both.len() - 1)).unwrap_err();
-    assert!(error.starts_with(&format!("at byte {}:", one.len())), "{error}");
+    assert!(error.to_string().starts_with(&format!("at byte {}:", one.len())), "{error}");
+    assert!(matches!(error, BatchDefect::Damaged(_)), "what is cut short may come whole the next time");
 }
 
 #[test]

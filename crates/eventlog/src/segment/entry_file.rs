@@ -61,8 +61,9 @@ pub(crate) struct EntryFile<const N: usize> {
 }
 
 impl<const N: usize> EntryFile<N> {
-    pub(crate) fn new(kind: IndexKind, log_path: &Path) -> Self {
-        Self { kind, path: log_path.with_extension(kind.extension()), stored: 0, pending: Vec::new() }
+    /// A file of which `stored` entries are believed to be there.
+    pub(crate) fn new(kind: IndexKind, log_path: &Path, stored: u64) -> Self {
+        Self { kind, path: log_path.with_extension(kind.extension()), stored, pending: Vec::new() }
     }
 
     /// Takes over a file that should hold `stored` entries that `belongs` to the segment. More that belong are kept
@@ -74,7 +75,10 @@ impl<const N: usize> EntryFile<N> {
         belongs: impl Fn([u8; N]) -> bool,
     ) -> Result<(Self, bool)> {
         let file = match disk.open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((self, stored == 0)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.stored = 0;
+                return Ok((self, stored == 0));
+            }
             opened => opened.map_err(io_error("open", &self.path))?,
         };
         let size = file.size().map_err(io_error("look at", &self.path))?;

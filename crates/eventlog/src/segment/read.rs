@@ -4,13 +4,13 @@
 //! the index or the segment's name says, each further one right after the one before); anything else is
 //! [`Error::Corrupt`], never a wrong record. What stands before it is handed out.
 
-use std::sync::Arc;
+use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use model::Offset;
 
 use crate::{
-    disk::DiskFile,
+    disk::{Disk, DiskFile},
     log::{Error, Result, StoredBatch, TimedOffset, io_error},
     record::{BatchHeader, HEADER_BYTES},
 };
@@ -37,6 +37,23 @@ impl Segment {
         self.repairing(|| self.try_read(from, bytes_max))
     }
 
+    /// The bytes of the batch that contains `offset`, whatever they are; `None` where its borders cannot be told.
+    pub(crate) fn read_damaged(&self, offset: Offset) -> Result<Option<Bytes>> {
+        let found = Cursor::open(self, offset, READ_AHEAD_BYTES).and_then(|mut cursor| {
+            while let Some((header, batch)) = cursor.next(true)? {
+                if header.next_offset() > offset {
+                    return Ok(Some(batch));
+                }
+            }
+            Ok(None)
+        });
+        match found {
+            Err(Unusable::Damaged(..) | Unusable::Other(Error::Corrupt { .. })) => Ok(None),
+            Err(Unusable::Other(error)) => Err(error),
+            Ok(found) => Ok(found),
+        }
+    }
+
     /// The first record at or after `timestamp_ms`.
     pub(crate) fn offset_at_time(&self, timestamp_ms: i64, from: Offset) -> Result<Option<TimedOffset>> {
         if self.max_timestamp_ms() < timestamp_ms || from >= self.next_offset() {
@@ -58,11 +75,9 @@ impl Segment {
         }
         read().map_err(|unusable| match unusable {
             Unusable::Other(error) => error,
-            Unusable::Damaged(kind, reason) => Error::Corrupt {
-                file: self.log_path.with_extension(kind.extension()).display().to_string(),
-                position: 0,
-                reason,
-            },
+            Unusable::Damaged(kind, reason) => {
+                Error::corrupt(&self.log_path.with_extension(kind.extension()), 0, reason)
+            }
         })
     }
 
@@ -145,7 +160,7 @@ impl Segment {
         let entries = contents.arrivals.read(&*self.disk)?;
         let read = |entry| {
             let bad = || contents.arrivals.damaged("an arrival time fails its checksum");
-            read_arrival_entry(entry).ok_or_else(bad)
+            read_arrival_entry(entry).map(|(offset, arrival)| (offset, arrival.time_ms)).ok_or_else(bad)
         };
         let floor = entries.last(|entry| Ok(read(entry)?.0 <= first.base_offset))?;
         let (index, entry) = floor.ok_or_else(|| contents.arrivals.damaged("the first arrival time is missing"))?;
@@ -185,7 +200,9 @@ pub(crate) fn first_at_or_after(
 
 /// Walks over batches, reading in windows.
 pub(crate) struct Cursor<'a> {
-    segment: &'a Segment,
+    log_path: &'a Path,
+    /// What is missing behind the last byte.
+    missing: Option<&'a str>,
     file: Arc<dyn DiskFile>,
     log_bytes: u64,
     window_bytes: usize,
@@ -199,8 +216,9 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// Begins with the segment's first batch.
     pub(crate) fn at_start(segment: &'a Segment, file: Arc<dyn DiskFile>, log_bytes: u64, window_bytes: usize) -> Self {
-        let expected = segment.base_offset;
-        Self { segment, file, log_bytes, window_bytes, window: Bytes::new(), position: 0, expected }
+        let missing = segment.unsound.as_ref().map(|unsound| unsound.reason.as_str());
+        let (log_path, expected) = (segment.log_path.as_path(), segment.base_offset);
+        Self { log_path, missing, file, log_bytes, window_bytes, window: Bytes::new(), position: 0, expected }
     }
 
     /// Begins at or before the batch that contains `from`.
@@ -211,8 +229,14 @@ impl<'a> Cursor<'a> {
         };
         let file = match file {
             Some(file) => file,
-            None => segment.disk.open(&segment.log_path).map_err(io_error("open", &segment.log_path))?,
+            None => {
+                segment.disk.open(&segment.log_path).map_err(|error| unreadable("open", &segment.log_path, error))?
+            }
         };
+        if let Some(unsound) = &segment.unsound {
+            // Its indexes lead beyond its end.
+            return Ok(Self::at_start(segment, file, unsound.log_bytes, window_bytes));
+        }
         let mut cursor = Self::at_start(segment, file, log_bytes, window_bytes);
         let Some((position, last_offset)) = segment.index_floor(from)? else { return Ok(cursor) };
         let wrong = || {
@@ -243,7 +267,7 @@ impl<'a> Cursor<'a> {
     /// The next batch. When it is not in the window, it is fetched only if `beyond_window`.
     pub(crate) fn next(&mut self, beyond_window: bool) -> Result<Option<(BatchHeader, Bytes)>> {
         if self.position + self.window.len() as u64 >= self.log_bytes && self.window.is_empty() {
-            return Ok(None);
+            return self.missing.map_or(Ok(None), |reason| Err(self.corrupt(reason)));
         }
         if self.window.len() < HEADER_BYTES {
             if !beyond_window {
@@ -271,17 +295,49 @@ impl<'a> Cursor<'a> {
     fn fill(&mut self, bytes_min: usize) -> Result<()> {
         let left = usize::try_from(self.log_bytes - self.position).unwrap_or(usize::MAX);
         if bytes_min > left {
-            return Err(self.corrupt("a batch reaches beyond the end of the segment"));
+            return Err(self.corrupt(self.missing.unwrap_or("a batch reaches beyond the end of the segment")));
         }
         let mut window = vec![0; self.window_bytes.max(bytes_min).min(left)];
         let read = self.file.read_exact_at(&mut window, self.position);
-        read.map_err(io_error("read", &self.segment.log_path))?;
+        read.map_err(|error| unreadable("read", self.log_path, error))?;
         self.window = window.into();
         Ok(())
     }
 
     fn corrupt(&self, reason: &str) -> Error {
-        let file = self.segment.log_path.display().to_string();
-        Error::Corrupt { file, position: self.position, reason: reason.to_owned() }
+        Error::corrupt(self.log_path, self.position, reason.to_owned())
+    }
+}
+
+/// Walks over the batches of a file, of which the first begins at `from` and must have the offset `expected`, as far as
+/// they are sound, and tells each to `found`. Returns where it ended, and why if that is not the file's end.
+pub(crate) fn sound_batches(
+    disk: &dyn Disk,
+    log_path: &Path,
+    (from, expected): (u64, Offset),
+    mut found: impl FnMut(BatchHeader),
+) -> Result<(u64, Option<Error>)> {
+    let file = disk.open(log_path).map_err(io_error("open", log_path))?;
+    let log_bytes = file.size().map_err(io_error("look at", log_path))?;
+    let (window_bytes, window) = (SCAN_BYTES, Bytes::new());
+    let mut cursor =
+        Cursor { log_path, missing: None, file, log_bytes, window_bytes, window, position: from, expected };
+    loop {
+        let position = cursor.position;
+        match cursor.next_checked(true, Offset::MIN) {
+            Ok(Some((header, _))) => found(header),
+            Ok(None) => return Ok((position, None)),
+            Err(error @ Error::Corrupt { .. }) => return Ok((position, Some(error))),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A file that is gone or shorter than it was is damaged: asking again would not help.
+fn unreadable(doing: &'static str, path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::corrupt(path, 0, "the file is missing".to_owned()),
+        io::ErrorKind::UnexpectedEof => Error::corrupt(path, 0, "the file is shorter than it was".to_owned()),
+        _ => io_error(doing, path)(error),
     }
 }

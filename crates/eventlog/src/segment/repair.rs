@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     Contents, Segment,
-    entry::{arrival_entry, read_arrival_entry},
+    entry::{Arrival, arrival_entry, read_arrival_entry},
     entry_file::IndexKind,
     read::Cursor,
 };
@@ -44,6 +44,10 @@ impl Segment {
     /// # Errors
     /// [`Error::Corrupt`] when the batches themselves are damaged, [`Error::Io`].
     pub(crate) fn repair(&self, kind: IndexKind, repair: Repair, reason: &str) -> Result<()> {
+        if let Some(unsound) = &self.unsound {
+            // Made from what is there, it would be wrong when the whole file is put back.
+            return Err(Error::corrupt(&self.log_path, unsound.log_bytes, unsound.reason.clone()));
+        }
         let mut contents = self.contents.write();
         if matches!(repair, Repair::Doubted(seen) if seen != contents.repairs) {
             return Ok(()); // Somebody else has done it meanwhile.
@@ -70,6 +74,7 @@ impl Segment {
                     file = %path.display(), reason, kept_in,
                     "arrival times were lost and are estimated from the records' timestamps"
                 );
+                contents.arrivals_lost = Some(format!("{reason}; what was left is kept in {kept_in}"));
             }
         }
         contents.repairs += 1;
@@ -92,9 +97,9 @@ impl Segment {
     }
 
     /// The arrival times that are left; `None` where some are missing.
-    fn known_arrivals(&self, contents: &Contents) -> Result<Vec<Option<(Offset, i64)>>> {
+    fn known_arrivals(&self, contents: &Contents) -> Result<Vec<Option<(Offset, Arrival)>>> {
         let remains = contents.arrivals.remains(&*self.disk)?;
-        let here = |(offset, _): &(Offset, i64)| (self.base_offset..contents.next_offset).contains(offset);
+        let here = |(offset, _): &(Offset, Arrival)| (self.base_offset..contents.next_offset).contains(offset);
         Ok(remains.into_iter().map(|entry| entry.and_then(read_arrival_entry).filter(here)).collect())
     }
 
@@ -120,46 +125,45 @@ impl Segment {
 /// Gives each batch of a segment, in order, the time at which it arrived, from what is left of the entries.
 struct Arrivals<'a> {
     /// The entries that are still ahead.
-    ahead: &'a [Option<(Offset, i64)>],
-    /// The batch that `current_ms` is known for.
+    ahead: &'a [Option<(Offset, Arrival)>],
+    /// The batch that `current` was stored for.
     known_at: Offset,
-    current_ms: i64,
+    current: Arrival,
     last_ms: i64,
     /// Whether an entry is missing between the last one and the next.
     is_gap: bool,
 }
 
 impl<'a> Arrivals<'a> {
-    fn new(base_offset: Offset, contents: &Contents, known: &'a [Option<(Offset, i64)>]) -> Self {
+    fn new(base_offset: Offset, contents: &Contents, known: &'a [Option<(Offset, Arrival)>]) -> Self {
         let is_whole = known.first().is_some_and(|entry| entry.is_some_and(|(offset, _)| offset == base_offset));
         Self {
             ahead: known,
             known_at: base_offset,
-            current_ms: contents.first_arrival_ms,
+            current: Arrival { time_ms: contents.first_arrival_ms, is_estimate: !is_whole },
             last_ms: contents.last_arrival_ms,
             is_gap: !is_whole,
         }
     }
 
-    fn of(&mut self, header: &BatchHeader) -> i64 {
+    fn of(&mut self, header: &BatchHeader) -> Arrival {
         while let Some((entry, ahead)) = self.ahead.split_first() {
             match entry {
                 None => self.is_gap = true,
                 Some((offset, _)) if *offset > header.base_offset => break,
-                Some((offset, arrival_ms)) => {
-                    (self.known_at, self.current_ms, self.is_gap) = (*offset, *arrival_ms, false);
-                }
+                Some((offset, arrival)) => (self.known_at, self.current, self.is_gap) = (*offset, *arrival, false),
             }
             self.ahead = ahead;
         }
-        let next_ms = self.ahead.iter().flatten().next().map(|(_, arrival_ms)| *arrival_ms);
+        let next_ms = self.ahead.iter().flatten().next().map(|(_, arrival)| arrival.time_ms);
         // The last entry has the last time, or there were more.
-        let is_gap = self.is_gap || (next_ms.is_none() && self.current_ms != self.last_ms);
+        let is_gap = self.is_gap || (next_ms.is_none() && self.current.time_ms != self.last_ms);
         if is_gap && self.known_at != header.base_offset {
-            let latest_ms = next_ms.unwrap_or(self.last_ms).max(self.current_ms);
-            self.current_ms = header.max_timestamp_ms.clamp(self.current_ms, latest_ms);
+            let latest_ms = next_ms.unwrap_or(self.last_ms).max(self.current.time_ms);
+            let time_ms = header.max_timestamp_ms.clamp(self.current.time_ms, latest_ms);
+            self.current = Arrival { time_ms, is_estimate: true };
         }
-        self.current_ms
+        self.current
     }
 }
 

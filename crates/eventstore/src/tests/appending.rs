@@ -106,11 +106,11 @@ async fn the_same_id_in_another_stream_is_another_event() {
 async fn a_failed_append_leaves_nothing_behind() {
     let scene = Scene::new().await;
     append(&scene, NoStream, &[1]).await;
-    let before = format!("{:?}", scene.store.shared.index.read());
+    let before = format!("{:?}", scene.store.opened.index.read());
     scene.log.fail_next(Fault::BeforeWrite);
     let error = append(&scene, Exact(0), &[2, 3]).await;
     assert_eq!(error, "the log does not take writes: told to fail before the write");
-    assert_eq!(format!("{:?}", scene.store.shared.index.read()), before);
+    assert_eq!(format!("{:?}", scene.store.opened.index.read()), before);
     assert_eq!(append(&scene, Exact(0), &[2, 3]).await, "1..=2 at events/0:3", "the same append is as good as new");
 }
 
@@ -218,7 +218,7 @@ async fn concurrent_appends_share_commits() {
 async fn a_batch_has_a_limit() {
     let settings = EventStoreSettings { batch_bytes: 4096, ..EventStoreSettings::shipped() };
     let scene = Arc::new(Scene::with(settings).await);
-    let large = NewEvent::new("large", format!("\"{}\"", "x".repeat(3000)));
+    let large = NewEvent::new(Uuid::new_v4(), "large", format!("\"{}\"", "x".repeat(3000)));
     let tasks: Vec<_> = (0..10)
         .map(|_| {
             let (scene, large) = (Arc::clone(&scene), NewEvent { event_id: Uuid::new_v4(), ..large.clone() });
@@ -241,24 +241,27 @@ async fn bad_events_are_refused_at_the_door() {
         ..EventStoreSettings::shipped()
     };
     let scene = Scene::with(settings).await;
-    let good = || NewEvent::new("good", "{}");
+    let good = || NewEvent::new(Uuid::new_v4(), "good", "{}");
     let bad: Vec<(Vec<NewEvent>, &str)> = vec![
         (vec![], "at least one event"),
         (vec![good(), good(), good(), good()], "4 events, over the limit of 3"),
-        (vec![good(), NewEvent::new("large", format!("\"{}\"", "x".repeat(99)))], "101 bytes, over the limit of 100"),
+        (
+            vec![good(), NewEvent::new(Uuid::new_v4(), "large", format!("\"{}\"", "x".repeat(99)))],
+            "101 bytes, over the limit of 100",
+        ),
         (
             vec![NewEvent {
                 metadata: Some("\"abc\"".into()),
-                ..NewEvent::new("large", format!("\"{}\"", "x".repeat(94)))
+                ..NewEvent::new(Uuid::new_v4(), "large", format!("\"{}\"", "x".repeat(94)))
             }],
             "101 bytes, over",
         ),
         (vec![NewEvent { correlation_id: Some(String::new()), ..good() }], "the correlation id must be"),
         (vec![NewEvent { causation_id: Some("a\nb".to_owned()), ..good() }], "the causation id must be"),
-        (vec![NewEvent::new("", "{}")], "the event type must be"),
-        (vec![NewEvent::new("x".repeat(257), "{}")], "the event type must be"),
-        (vec![NewEvent::new("text", "hello")], "is not JSON"),
-        (vec![NewEvent::new("deep", "[".repeat(90))], "is not JSON"),
+        (vec![NewEvent::new(Uuid::new_v4(), "", "{}")], "the event type must be"),
+        (vec![NewEvent::new(Uuid::new_v4(), "x".repeat(257), "{}")], "the event type must be"),
+        (vec![NewEvent::new(Uuid::new_v4(), "text", "hello")], "is not JSON"),
+        (vec![NewEvent::new(Uuid::new_v4(), "deep", "[".repeat(90))], "is not JSON"),
         (vec![NewEvent { metadata: Some("{".into()), ..good() }], "the metadata of event"),
         (vec![NewEvent { effective_time_ms: Some(i64::MAX), ..good() }], "outside the years 0 to 9999"),
         (vec![event(1), event(1)], "twice"),

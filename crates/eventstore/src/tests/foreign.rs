@@ -18,7 +18,7 @@ use crate::{
 fn record_of(name: &str, version: u64, number: u128) -> Record {
     let stream = StreamName::new(name).unwrap();
     let source = Bytes::from_static(b"/elsewhere");
-    let placement = Placement { stream: &stream, version, recorded_time_ms: 5, command_id: None, source: &source };
+    let placement = Placement { stream: &stream, version, recorded_time_ms: 5, command: None, source: &source };
     encode(&event(number), &placement)
 }
 
@@ -75,7 +75,7 @@ async fn foreign_records_are_counted_and_passed_over() {
     assert_eq!(events.iter().map(|event| event.offset).collect::<Vec<_>>(), [0, 4]);
     let page = scene.store.read_all(0, 10).await.unwrap();
     assert_eq!(page.events, events);
-    assert_eq!(*scene.reopened().await.shared.index.read(), *scene.store.shared.index.read());
+    assert_eq!(*scene.reopened().await.opened.index.read(), *scene.store.opened.index.read());
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn an_append_that_lost_its_versions_to_another_writer_is_refused() {
     assert_eq!(model::Error::from(error).kind(), ErrorKind::Conflict);
     let events = scene.store.read_stream(&stream("s"), 0, Forward, 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.event_id.as_u128()).collect::<Vec<_>>(), [9]);
-    assert_eq!(*scene.reopened().await.shared.index.read(), *scene.store.shared.index.read());
+    assert_eq!(*scene.reopened().await.opened.index.read(), *scene.store.opened.index.read());
 }
 
 #[tokio::test]
@@ -132,14 +132,53 @@ async fn lost_events_are_not_passed_over() {
         for number in 1..=3 {
             scene.store.append(&stream("s"), Any, vec![event(number)]).await.unwrap();
         }
+        scene.store.append(&stream("other"), Any, vec![event(4)]).await.unwrap();
         scene.log.lose_batch(lost);
-        let message =
-            format!("offsets {lost} to {lost} of events/0 are missing: an event store needs all of its events");
-        assert_eq!(scene.store.read_all(0, 10).await.unwrap_err().to_string(), message);
-        let log = Arc::clone(&scene.log) as _;
-        let opened = EventStore::open(log, scene.settings, scene.clock, scene.metrics).await;
-        let error = opened.err().unwrap();
-        assert_eq!((error.kind(), error.message()), (ErrorKind::Corrupt, message.as_str()));
+        let store = scene.reopened().await;
+        let offset = i64::try_from(lost).unwrap();
+        assert_eq!(store.damage()[0].offsets, offset..offset + 1);
+        // The next event of the stream shows that one of its own is missing.
+        let what = format!("events/0 is damaged at offsets {lost} to {lost} (offsets {lost} to {lost} are missing)");
+        let refused = [
+            store.read_all(offset, 10).await.map(drop),
+            store.read_stream(&stream("s"), 0, Forward, 10).await.map(drop),
+            store.append(&stream("s"), Any, vec![event(5)]).await.map(drop),
+        ];
+        for refused in refused {
+            let error = model::Error::from(refused.unwrap_err());
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(error.message().ends_with(&what), "{error}");
+        }
+        assert_eq!(store.append(&stream("other"), Exact(0), vec![event(6)]).await.unwrap().first_version, 1);
+        assert_eq!(store.foreign_records().count, 0);
+    }
+}
+
+/// However the bytes of a batch are damaged, decoding gives the events, others, or a reason: it does not panic.
+#[test]
+fn damaged_bytes_are_no_event_and_no_panic() {
+    let mut builder = eventlog::RecordBatchBuilder::default();
+    for (version, number) in (0..).zip(1..4) {
+        builder.push(record_of("stream", version, number));
+    }
+    let whole = builder.build().to_vec();
+    let cut = |bytes: Vec<u8>| {
+        let batch = eventlog::StoredBatch { bytes: bytes.into(), arrival_time_ms: 0 };
+        for record in batch.records().into_iter().flatten() {
+            let _ = decode(&record);
+            let _ = crate::outcome::decode(&record);
+        }
+        let _ = crate::damage::streams_in(batch.bytes, &(0..3));
+    };
+    for at in 0..whole.len() {
+        for changed in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] = changed;
+            cut(bytes);
+        }
+        if at >= eventlog::record::HEADER_BYTES {
+            cut(whole[..at].to_vec());
+        }
     }
 }
 

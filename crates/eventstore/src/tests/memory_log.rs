@@ -1,4 +1,4 @@
-//! A log in memory: one topic after the contract of [`EventLog`], that fails, waits and counts as told.
+//! A log in memory: topics of one partition after the contract of [`EventLog`], that fails, waits and counts as told.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use eventlog::{
-    Acks, Appended, Bounds, CommittedOffset, Error, EventLog, ReadResult, Record, RecordBatchBuilder, Result,
+    Acks, Appended, Bounds, CommittedOffset, Error, EventLog, Pending, ReadResult, Record, RecordBatchBuilder, Result,
     StoredBatch, TimedOffset, Topic, TopicSpec, record::BatchHeader,
 };
 use model::{Offset, TopicName, TopicPartition};
@@ -26,11 +26,19 @@ pub(super) enum Fault {
     AfterWrite,
 }
 
+/// One topic.
+struct Stored {
+    topic: Arc<Topic>,
+    batches: Vec<StoredBatch>,
+    high_watermark: watch::Sender<Offset>,
+}
+
+/// The topic that others write to.
+const EVENTS: &str = "events";
+
 #[derive(Default)]
 pub(super) struct MemoryLog {
-    topic: Mutex<Option<Arc<Topic>>>,
-    batches: Mutex<Vec<StoredBatch>>,
-    high_watermark: watch::Sender<Offset>,
+    topics: Mutex<BTreeMap<String, Stored>>,
     fault: Mutex<Option<Fault>>,
     /// Held for writing, it keeps appends waiting.
     pub(super) gate: RwLock<()>,
@@ -45,7 +53,7 @@ impl MemoryLog {
 
     /// Loses a batch, as damage to a disk would.
     pub(super) fn lose_batch(&self, at: usize) {
-        self.batches.lock().remove(at);
+        self.topics.lock().get_mut(EVENTS).unwrap().batches.remove(at);
     }
 
     /// Appends as somebody else who knows the topic.
@@ -54,12 +62,12 @@ impl MemoryLog {
         for record in records {
             builder.push(record);
         }
-        self.write(&builder.build());
+        self.write(EVENTS, &builder.build());
     }
 
     /// Appends a batch as somebody else built it.
     pub(super) fn append_batch(&self, batch: &[u8]) {
-        self.write(batch);
+        self.write(EVENTS, batch);
     }
 
     /// Appends a batch that no one can read, as a careless producer might.
@@ -69,18 +77,24 @@ impl MemoryLog {
         let mut batch = builder.build().to_vec();
         // The length of the first record, right after the batch's header.
         batch[eventlog::record::HEADER_BYTES] = 0x7f;
-        self.write(&batch);
+        self.write(EVENTS, &batch);
     }
 
-    fn write(&self, batch: &[u8]) -> (Offset, Offset) {
-        let base_offset = *self.high_watermark.borrow();
+    fn write(&self, topic: &str, batch: &[u8]) -> (Offset, Offset) {
+        let mut topics = self.topics.lock();
+        let stored = topics.get_mut(topic).unwrap();
+        let base_offset = *stored.high_watermark.borrow();
         let count = BatchHeader::parse(batch).unwrap().record_count;
         let mut batch = batch.to_vec();
         batch[..8].copy_from_slice(&base_offset.to_be_bytes());
-        self.batches.lock().push(StoredBatch { bytes: batch.into(), arrival_time_ms: 0 });
+        stored.batches.push(StoredBatch { bytes: batch.into(), arrival_time_ms: 0 });
         let next_offset = base_offset + Offset::from(count);
-        self.high_watermark.send_replace(next_offset);
+        stored.high_watermark.send_replace(next_offset);
         (base_offset, next_offset)
+    }
+
+    fn stored<T>(&self, topic: &str, read: impl FnOnce(&Stored) -> T) -> Result<T> {
+        self.topics.lock().get(topic).map(read).ok_or_else(|| Error::UnknownPartition(topic.to_owned()))
     }
 }
 
@@ -92,8 +106,11 @@ fn unsupported<T>() -> Result<T> {
 impl EventLog for MemoryLog {
     async fn create_topic(&self, spec: TopicSpec) -> Result<Arc<Topic>> {
         let TopicSpec { name, partitions, settings } = spec;
-        let topic = Arc::new(Topic { name, id: Uuid::from_u128(1), partitions, settings, owner: None });
-        *self.topic.lock() = Some(Arc::clone(&topic));
+        let mut topics = self.topics.lock();
+        let id = Uuid::from_u128(topics.len() as u128 + 1);
+        let topic = Arc::new(Topic { name, id, partitions, settings, owner: None });
+        let stored = Stored { topic: Arc::clone(&topic), batches: Vec::new(), high_watermark: watch::Sender::new(0) };
+        topics.insert(topic.name.to_string(), stored);
         Ok(topic)
     }
 
@@ -102,21 +119,21 @@ impl EventLog for MemoryLog {
     }
 
     fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topic.lock().as_ref().filter(|topic| topic.name.as_str() == name).map(Arc::clone)
+        self.stored(name, |stored| Arc::clone(&stored.topic)).ok()
     }
 
     fn topics(&self) -> Vec<Arc<Topic>> {
-        self.topic.lock().iter().map(Arc::clone).collect()
+        self.topics.lock().values().map(|stored| Arc::clone(&stored.topic)).collect()
     }
 
     fn claim_topic(&self, name: &TopicName, owner: &'static str) -> Result<()> {
-        let mut topic = self.topic.lock();
-        let unclaimed = topic.take().ok_or_else(|| Error::UnknownPartition(name.to_string()))?;
-        *topic = Some(Arc::new(Topic { owner: Some(owner), ..(*unclaimed).clone() }));
+        let mut topics = self.topics.lock();
+        let stored = topics.get_mut(name.as_str()).ok_or_else(|| Error::UnknownPartition(name.to_string()))?;
+        stored.topic = Arc::new(Topic { owner: Some(owner), ..(*stored.topic).clone() });
         Ok(())
     }
 
-    async fn append(&self, _: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Appended> {
+    async fn enqueue(&self, partition: &TopicPartition, batches: Bytes, acks: Acks) -> Result<Pending> {
         assert_eq!(acks, Acks::Durable, "an event is on disk before it is acknowledged");
         self.appends.fetch_add(1, Ordering::SeqCst);
         let fault = self.fault.lock().take();
@@ -124,11 +141,12 @@ impl EventLog for MemoryLog {
         if let Some(Fault::BeforeWrite) = fault {
             return Err(Error::Stopped("told to fail before the write".to_owned()));
         }
-        let (base_offset, next_offset) = self.write(&batches);
+        let (base_offset, next_offset) = self.write(partition.topic.as_str(), &batches);
         if let Some(Fault::AfterWrite) = fault {
             return Err(Error::Stopped("told to fail after the write".to_owned()));
         }
-        Ok(Appended { base_offset, next_offset, arrival_time_ms: 0, log_start_offset: 0, duplicate: false })
+        let (arrival_time_ms, log_start_offset, duplicate) = (0, 0, false);
+        Ok(Pending::ready(Appended { base_offset, next_offset, arrival_time_ms, log_start_offset, duplicate }))
     }
 
     async fn read(&self, partition: &TopicPartition, from: Offset, bytes_max: usize) -> Result<ReadResult> {
@@ -139,18 +157,21 @@ impl EventLog for MemoryLog {
             bytes += batch.bytes.len();
             first || bytes <= bytes_max
         };
-        let stored = self.batches.lock();
-        let batches =
-            stored.iter().filter(|batch| batch.next_offset() > from).take_while(|b| fits(b)).cloned().collect();
-        Ok(ReadResult { batches, bounds: self.bounds(partition)? })
+        let bounds = self.bounds(partition)?;
+        let batches = self.stored(partition.topic.as_str(), |stored| {
+            let batches = stored.batches.iter().filter(|batch| batch.next_offset() > from);
+            batches.take_while(|batch| fits(batch)).cloned().collect()
+        })?;
+        Ok(ReadResult { batches, bounds })
     }
 
-    fn bounds(&self, _: &TopicPartition) -> Result<Bounds> {
-        Ok(Bounds { log_start_offset: 0, high_watermark: *self.high_watermark.borrow() })
+    fn bounds(&self, partition: &TopicPartition) -> Result<Bounds> {
+        let high_watermark = self.stored(partition.topic.as_str(), |stored| *stored.high_watermark.borrow())?;
+        Ok(Bounds { log_start_offset: 0, high_watermark })
     }
 
-    fn watch(&self, _: &TopicPartition) -> Result<watch::Receiver<Offset>> {
-        Ok(self.high_watermark.subscribe())
+    fn watch(&self, partition: &TopicPartition) -> Result<watch::Receiver<Offset>> {
+        self.stored(partition.topic.as_str(), |stored| stored.high_watermark.subscribe())
     }
 
     async fn offset_at_time(&self, _: &TopicPartition, _: i64) -> Result<Option<TimedOffset>> {

@@ -226,5 +226,5 @@ async fn concurrently(plans: Vec<Vec<(usize, ExpectedVersion, u128)>>) {
         let found: BTreeMap<_, _> = events.iter().map(|event| (event.version, event.event_id.as_u128())).collect();
         assert_eq!(found, expected);
     }
-    assert_eq!(*scene.reopened().await.shared.index.read(), *scene.store.shared.index.read());
+    assert_eq!(*scene.reopened().await.opened.index.read(), *scene.store.opened.index.read());
 }

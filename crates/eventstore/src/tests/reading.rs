@@ -4,6 +4,7 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use uuid::Uuid;
 
 use super::{Scene, event, stream};
 use crate::{
@@ -50,6 +51,7 @@ async fn everything_given_is_given_back() {
         correlation_id: None,
         causation_id: None,
         command_id: None,
+        command_digest: None,
         offset: 0,
     };
     let full = RecordedEvent {
@@ -156,7 +158,11 @@ async fn neighbours_are_read_together_and_again_from_the_cache() {
 async fn streams_are_listed_by_prefix() {
     let scene = Scene::new().await;
     for name in ["a-1", "a-2", "a-2", "a-3", "b-1", "a"] {
-        scene.store.append(&stream(name), ExpectedVersion::Any, vec![NewEvent::new("made", "{}")]).await.unwrap();
+        scene
+            .store
+            .append(&stream(name), ExpectedVersion::Any, vec![NewEvent::new(Uuid::new_v4(), "made", "{}")])
+            .await
+            .unwrap();
     }
     let after = stream("a-1");
     let cases: [(&str, Option<&StreamName>, usize, &str); 6] = [
@@ -262,7 +268,7 @@ async fn a_reader_waits_for_a_position_to_come() {
 #[tokio::test]
 async fn a_subscription_is_a_stream() {
     let scene = ten_events(EventStoreSettings::shipped()).await;
-    let deliveries: Vec<_> = scene.store.subscribe_all(8).take(3).collect().await;
+    let deliveries: Vec<_> = scene.store.subscribe_all(8).into_stream().take(3).collect().await;
     assert_eq!(deliveries.len(), 3);
     assert!(matches!(deliveries.last(), Some(Ok(Delivery::CaughtUp(_)))));
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     Scene,
@@ -64,8 +65,10 @@ async fn an_instance_without_events_has_no_state() {
 async fn a_long_stream_is_folded_in_pages() {
     let scene = Scene::new().await;
     for first in (0..3000).step_by(500) {
-        let events = (first..first + 500)
-            .map(|n| NewEvent { effective_time_ms: Some(10_000 - n), ..NewEvent::new("boarded", n.to_string()) });
+        let events = (first..first + 500).map(|n| NewEvent {
+            effective_time_ms: Some(10_000 - n),
+            ..NewEvent::new(Uuid::new_v4(), "boarded", n.to_string())
+        });
         scene.store.append(&stream("flight-1"), Any, events.collect()).await.unwrap();
     }
     let aggregates = aggregates(&scene);
@@ -107,7 +110,7 @@ async fn compare_with_plain_fold(steps: Vec<(usize, u32, bool, u64)>) {
             aggregates.handle("flight", &id.to_string(), request).await.unwrap();
             events[id].extend((1..=passengers).map(|n| FlightEvent::Boarded(before.passengers + n)));
         } else {
-            let changed = NewEvent::new("gate_changed", json!({"gate": passengers}).to_string());
+            let changed = NewEvent::new(Uuid::new_v4(), "gate_changed", json!({"gate": passengers}).to_string());
             scene.store.append(&stream(&format!("flight-{id}")), Any, vec![changed]).await.unwrap();
             events[id].push(FlightEvent::GateChanged { gate: passengers });
         }

@@ -1,6 +1,7 @@
 //! `fourfold dev`: everything in one process, until Ctrl-C.
 
 use std::io::IsTerminal as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -36,7 +37,7 @@ pub(crate) async fn run(arguments: DevArguments, as_json: bool) -> Result<()> {
 }
 
 fn tell(server: &Server, settings: &Settings, ready_file: Option<&Path>, as_json: bool) -> Result<()> {
-    let (kafka, pg, http) = (server.kafka_address(), server.pg_address(), server.http_address());
+    let [kafka, pg, http] = [server.kafka_address(), server.pg_address(), server.http_address()].map(reachable);
     let addresses = json!({ "kafka": kafka.to_string(), "pg": pg.to_string(), "http": http.to_string() });
     if let Some(file) = ready_file {
         write_ready_file(file, &addresses)?;
@@ -50,6 +51,16 @@ fn tell(server: &Server, settings: &Settings, ready_file: Option<&Path>, as_json
     say(format!("http        curl http://{http}/openapi.json"));
     say("ready; Ctrl-C stops it");
     Ok(())
+}
+
+/// An address that a client on this machine can connect to, which "every address" is not.
+fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
 }
 
 // Renamed into place, so that whoever waits for the file never reads half of it.
@@ -75,7 +86,13 @@ fn flags(arguments: &DevArguments) -> Vec<(&'static str, String)> {
 pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // A line that cannot be written (the disk is full, the reader has left) is dropped. By default it would be told to
+    // standard error, and that failure is a panic of whoever logs.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .log_internal_errors(false);
     // Setting it twice is not an error worth stopping for: the first one stays.
     let _ = log.try_init();
 }

@@ -1,6 +1,6 @@
 //! `fourfold events`: read a stream, append an event.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use crate::cli::{EventsArguments, EventsCommand};
@@ -11,6 +11,13 @@ use crate::table::{cell, count, table};
 /// Reads or appends.
 pub(crate) async fn run(arguments: EventsArguments, as_json: bool) -> Result<()> {
     let http = Http::new(&arguments.door);
+    let (EventsCommand::Read { stream, .. } | EventsCommand::Append { stream, .. }) = &arguments.command;
+    if stream.is_empty() {
+        let error = model::Error::invalid("an empty text is no stream name");
+        bail!(
+            error.with_hint("a stream of an aggregate is called NAME-ID; GET /v1/streams lists those that there are")
+        );
+    }
     match arguments.command {
         EventsCommand::Read { stream, from, count } => read(&stream, from, count, &http, as_json).await,
         EventsCommand::Append { stream, event_type, data, expected } => {

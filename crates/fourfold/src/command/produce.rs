@@ -1,9 +1,10 @@
 //! `fourfold produce`: lines to records, durable before it ends.
 //!
 //! What must hold: a value is the bytes of its line; a line that is not stored is named; how many are stored is told
-//! however it ends.
+//! however it ends, and how many of those a source of the topic cannot read.
 
 mod lines;
+mod unread;
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd as _;
@@ -12,12 +13,13 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use broker::client::{Client, Delivery, Producer};
 use eventlog::Record;
-use model::{ErrorKind, Positions, TopicName};
+use model::{ErrorKind, Offset, Positions, TopicName, TopicPartition};
 use serde_json::json;
 use tokio::fs::File;
 use tokio::io::BufReader;
 
 use self::lines::{Line, Lines};
+use self::unread::Unread;
 use super::topic;
 use crate::cli::ProduceArguments;
 use crate::output::{print, say};
@@ -38,7 +40,7 @@ pub(crate) async fn run(arguments: ProduceArguments, as_json: bool) -> Result<()
     topic::find(&client, &topic).await?;
     let mut lines = Lines::new(open(arguments.file).await?, settings.buffered_bytes_max);
     let mut sending = Sending {
-        topic,
+        topic: topic.clone(),
         batch_bytes_max: settings.batch_bytes_max,
         producer: Producer::start(&client, settings).await?,
         unconfirmed: VecDeque::new(),
@@ -54,7 +56,9 @@ pub(crate) async fn run(arguments: ProduceArguments, as_json: bool) -> Result<()
         settled = sending.settle() => settled,
         interrupted = stop.next() => Err(interrupted.into()),
     };
-    sending.tally.tell(as_json)?;
+    // What is stored is stored: that nobody can read it is a warning.
+    let unread = Unread::of(&arguments.http, &topic, &sending.tally.begin, &sending.tally.positions).await;
+    sending.tally.tell(as_json, &unread)?;
     sent.and(settled)?;
     match sending.tally.failed {
         0 => Ok(()),
@@ -135,6 +139,7 @@ impl Sending {
         match delivery.confirmed().await {
             Ok(delivered) => {
                 self.tally.stored += 1;
+                self.tally.begin_with(&delivered.partition, delivered.offset);
                 self.tally.positions.advance(delivered.partition, delivered.offset + 1);
                 Ok(())
             }
@@ -154,6 +159,9 @@ impl Sending {
 struct Tally {
     lines: usize,
     stored: usize,
+    /// Before the first record of each partition.
+    begin: Positions,
+    /// After the last one.
     positions: Positions,
     failed: usize,
     /// The first of them.
@@ -168,14 +176,20 @@ impl Tally {
         }
     }
 
-    fn tell(&self, as_json: bool) -> Result<()> {
+    fn begin_with(&mut self, partition: &TopicPartition, offset: Offset) {
+        if !self.positions.iter().any(|(known, _)| known == partition) {
+            self.begin.advance(partition.clone(), offset);
+        }
+    }
+
+    fn tell(&self, as_json: bool, unread: &Unread) -> Result<()> {
         if as_json {
             let failure =
                 |(place, why): &(Place, String)| json!({ "line": place.line, "bytes": place.bytes, "error": why });
             let failures: Vec<_> = self.failures.iter().map(failure).collect();
             let (records, positions) = (self.stored, self.positions.to_string());
-            let told =
-                json!({ "records": records, "positions": positions, "failed": self.failed, "failures": failures });
+            let told = json!({ "records": records, "positions": positions, "failed": self.failed,
+                "failures": failures, "sources": unread.sources });
             return print(told.to_string());
         }
         for (place, why) in &self.failures {
@@ -190,6 +204,7 @@ impl Tally {
         if unknown > 0 {
             say(format!("whether {} more are stored is not known", count(unknown, "record")));
         }
+        unread.tell();
         if self.positions.is_empty() { Ok(()) } else { print(self.positions.to_string()) }
     }
 }

@@ -1,11 +1,16 @@
 //! The shell of `fourfold sql`: lines into statements.
 //!
 //! What it is not: an editor. Whoever wants history and completion connects psql.
+//!
+//! What must hold: at a terminal Ctrl-C ends what is being typed or waited for, and not the shell; of a definition that
+//! the server goes on with it is said that it does.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 
 use anyhow::{Context as _, Result, bail};
 use streaming::sql::split;
+use tokio::signal::ctrl_c;
+use tokio::sync::mpsc;
 
 use super::sql::Statements;
 use crate::output::{ReaderGone, is_watched, prompt, report, say};
@@ -23,17 +28,25 @@ For history and editing connect psql to the server's PostgreSQL door.";
 /// # Errors
 /// When a script (input that is not a terminal) had a statement that failed.
 pub(crate) async fn run(statements: &Statements) -> Result<()> {
-    let interactive = std::io::stdin().is_terminal() && is_watched();
+    let interactive = io::stdin().is_terminal() && is_watched();
     if interactive {
         say("A statement ends with a semicolon; \\? helps, \\q ends.");
     }
     let (mut pending, mut failed) = (Pending::default(), false);
-    let mut lines = std::io::stdin().lock().lines();
+    let mut lines = lines();
     loop {
         if interactive {
             prompt(if pending.is_empty() { "fourfold> " } else { "     ...> " });
         }
-        let line = lines.next().transpose().context("cannot read standard input")?;
+        let line = tokio::select! {
+            line = lines.recv() => line.transpose().context("cannot read standard input")?,
+            _ = ctrl_c(), if interactive => {
+                // The terminal has dropped the line; what came before it goes too.
+                pending = Pending::default();
+                say("");
+                continue;
+            }
+        };
         let at_end = line.is_none();
         let steps = match line {
             Some(line) => pending.read(&line),
@@ -41,7 +54,13 @@ pub(crate) async fn run(statements: &Statements) -> Result<()> {
         };
         for step in steps {
             let outcome = match step {
-                Step::Run(statement) => statements.execute(&statement).await,
+                Step::Run(statement) => tokio::select! {
+                    outcome = statements.execute(&statement) => outcome,
+                    _ = ctrl_c(), if interactive => {
+                        say(format!("\n{}", interrupted(&statement)));
+                        Ok(())
+                    }
+                },
                 Step::Help => {
                     say(HELP);
                     Ok(())
@@ -61,6 +80,31 @@ pub(crate) async fn run(statements: &Statements) -> Result<()> {
         if at_end {
             return end(failed, interactive);
         }
+    }
+}
+
+/// The lines of standard input, read one ahead by a thread: a read of a terminal can wait for ever, and ends with the
+/// process.
+fn lines() -> mpsc::Receiver<io::Result<String>> {
+    let (sender, lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            let is_last = line.is_err();
+            if sender.blocking_send(line).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// What becomes of a statement whose answer nobody waits for any more.
+fn interrupted(statement: &str) -> &'static str {
+    let word = statement.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+    if ["create", "drop", "refresh"].contains(&word.as_str()) {
+        "no longer waiting: the server goes on with this definition; SHOW VIEWS says how far it is"
+    } else {
+        "cancelled"
     }
 }
 
@@ -148,7 +192,7 @@ fn is_open(text: &str) -> bool {
 mod tests {
     //! Lines in, steps out.
 
-    use super::{Pending, Step};
+    use super::{Pending, Step, interrupted};
 
     fn steps(lines: &[&str]) -> Vec<String> {
         let mut pending = Pending::default();
@@ -191,6 +235,19 @@ mod tests {
             (&["select help", ";"], &["select help"]),
         ] {
             assert_eq!(steps(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_interrupts_a_definition_is_told_that_it_goes_on() {
+        for (statement, goes_on) in [
+            ("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT 1", true),
+            ("refresh\nmaterialized view v", true),
+            ("DROP SOURCE s", true),
+            ("SELECT 'create'", false),
+            ("", false),
+        ] {
+            assert_eq!(interrupted(statement).contains("goes on"), goes_on, "{statement}");
         }
     }
 

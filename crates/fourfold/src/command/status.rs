@@ -8,20 +8,29 @@ use serde_json::{Value, json};
 
 use super::sql;
 use crate::door::Http;
-use crate::output::print;
+use crate::output::{print, say};
 use crate::table::cell;
 
-/// Prints the views and the topics; fails when a part of the server is not ready.
+/// Prints the views, the sources and the topics; fails when a part of the server is not ready.
 pub(crate) async fn run(http: &Http, as_json: bool) -> Result<()> {
     let ready = http.look("/readyz").await?;
     let views = http.post("/v1/sql", &json!({ "sql": "SHOW VIEWS" })).await?;
+    let sources = http.post("/v1/sql", &json!({ "sql": "SHOW SOURCES" })).await?;
     if as_json {
         let topics = http.get("/v1/topics", &[]).await?;
-        print(json!({ "ready": ready, "views": views, "topics": topics }).to_string())?;
+        print(json!({ "ready": ready, "views": views, "sources": sources, "topics": topics }).to_string())?;
     } else {
         let topics = http.post("/v1/sql", &json!({ "sql": "SHOW TOPICS" })).await?;
         // The text of a view is what it is, not how it is doing.
-        print(format!("views\n{}\n\ntopics\n{}", sql::rows(&views, &["definition"]), sql::rows(&topics, &[])))?;
+        let (views, topics) = (sql::rows(&views, &["definition"]), sql::rows(&topics, &[]));
+        let shown = sql::rows(&sources, &["definition", "warning"]);
+        print(format!("views\n{views}\n\nsources\n{shown}\n\ntopics\n{topics}"))?;
+        // A sentence is too wide for a table.
+        for (source, warning) in sql::column(&sources, "source").iter().zip(sql::column(&sources, "warning")) {
+            if !warning.is_empty() {
+                say(format!("warning: source {source}: {warning}"));
+            }
+        }
     }
     let parts = ready.get("parts").and_then(Value::as_array).cloned().unwrap_or_default();
     let failed: Vec<String> = parts.iter().filter(|part| part["ready"] == json!(false)).map(complaint).collect();

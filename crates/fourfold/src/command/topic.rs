@@ -56,6 +56,11 @@ async fn delete(client: &Client, http: Option<&Http>, name: &str, as_json: bool)
             let other = format!("topic {name} is of another server than the one at {}", http.base());
             bail!(model::Error::conflict(other).with_hint(hint));
         }
+        if let Some(owner) = described["owner"].as_str() {
+            let error =
+                model::Error::new(ErrorKind::Denied, format!("topic {name} is {owner}'s: it cannot be deleted"));
+            bail!(error.with_hint("it goes with the server's data folder"));
+        }
         refuse_if_read(http, name).await?;
     }
     client.delete_topic(&topic.name).await?;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
-use eventstore::{AsOf, CommandError, CommandId, CommandOutcome, CommandRequest};
+use eventstore::{Aggregates, AsOf, CommandError, CommandId, CommandOutcome, CommandRequest};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use patterns::cqrs::CommandSide;
+use model::SystemEntropy;
 use patterns::event_sourcing::FLIGHT;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use super::flights::Flight;
 use super::latency::Latencies;
@@ -35,7 +35,7 @@ impl Fleet {
         let flights: Vec<Flight> =
             flights.iter().filter(|flight| seen.insert(flight.id())).take(FLIGHTS).cloned().collect();
         let started = Instant::now();
-        let lives = stream::iter(&flights).map(|flight| live(server.command_side(), flight));
+        let lives = stream::iter(&flights).map(|flight| live(server.aggregates(), flight));
         let latencies: Vec<Vec<Duration>> = lives.buffer_unordered(CONCURRENCY).try_collect().await?;
         let latencies = latencies.concat();
         let (commands, elapsed) = (latencies.len(), started.elapsed());
@@ -69,20 +69,21 @@ impl Fleet {
 
 /// Sends one command to a flight.
 pub(crate) async fn command(
-    commands: &CommandSide,
+    commands: &Aggregates,
     id: &str,
     command_type: &str,
-    data: Value,
+    data: &Value,
 ) -> Result<CommandOutcome, CommandError> {
-    commands.handle(FLIGHT, id, CommandRequest::new(CommandId::random(), command_type, data)).await
+    let data = RawValue::from_string(data.to_string()).expect("a JSON value is JSON");
+    commands.handle(FLIGHT, id, CommandRequest::new(CommandId::random(&SystemEntropy), command_type, data)).await
 }
 
-async fn live(commands: CommandSide, flight: &Flight) -> Result<Vec<Duration>> {
+async fn live(commands: &Aggregates, flight: &Flight) -> Result<Vec<Duration>> {
     let id = flight.id();
     let mut latencies = Vec::new();
     for (command_type, data) in life(flight) {
         let started = Instant::now();
-        let outcome = command(&commands, &id, command_type, data).await;
+        let outcome = command(commands, &id, command_type, &data).await;
         outcome.with_context(|| format!("{command_type} {id}"))?;
         latencies.push(started.elapsed());
     }

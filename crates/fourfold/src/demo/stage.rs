@@ -9,7 +9,6 @@ use arrow::util::pretty::pretty_format_batches;
 use eventstore::{CommandError, CommandOutcome};
 use futures::TryStreamExt as _;
 use model::{Positions, Principal};
-use patterns::cqrs::QuerySide;
 use serde_json::Value;
 use serving::sql::Outcome;
 use serving::views::Views;
@@ -39,7 +38,6 @@ WITH (topic = 'flights', partitions = 4, format = 'json', event_time = 'schedule
 /// The demo's stage.
 pub(crate) struct Stage<'a> {
     server: &'a Server,
-    queries: QuerySide,
     feed: Feed,
     fleet: Option<Arc<Fleet>>,
     as_json: bool,
@@ -49,7 +47,7 @@ impl<'a> Stage<'a> {
     /// Defines the source and connects to the Kafka door.
     pub(crate) async fn open(server: &'a Server, flights: Vec<Flight>, as_json: bool) -> Result<Self> {
         let feed = Feed::open(&server.kafka_address().to_string(), "flights", PARTITIONS, flights).await?;
-        let stage = Self { server, queries: server.query_side(), feed, fleet: None, as_json };
+        let stage = Self { server, feed, fleet: None, as_json };
         stage.define(FLIGHTS).await?;
         Ok(stage)
     }
@@ -100,7 +98,7 @@ impl<'a> Stage<'a> {
 
     /// Runs a statement that defines something; returns its notices.
     pub(crate) async fn define(&self, sql: &str) -> Result<Vec<String>> {
-        match self.queries.query(&Principal::anonymous(), sql, &Positions::new()).await? {
+        match self.ask(sql, &Positions::new()).await? {
             Outcome::Done { notices, .. } => Ok(notices),
             _ => Ok(Vec::new()),
         }
@@ -108,10 +106,16 @@ impl<'a> Stage<'a> {
 
     /// Answers a query from views that have folded at least `at_least`.
     pub(crate) async fn query(&self, sql: &str, at_least: &Positions) -> Result<(Vec<RecordBatch>, Positions)> {
-        match self.queries.query(&Principal::anonymous(), sql, at_least).await? {
+        match self.ask(sql, at_least).await? {
             Outcome::Rows { stream, positions, .. } => Ok((stream.try_collect().await?, positions)),
             other => anyhow::bail!("{sql} gave no rows but {other:?}"),
         }
+    }
+
+    async fn ask(&self, sql: &str, at_least: &Positions) -> Result<Outcome> {
+        let session = self.server.sql().session(Principal::anonymous());
+        session.demand(at_least, None)?;
+        Ok(session.query(sql, &[]).await?)
     }
 
     /// Shows a query's rows.
@@ -151,6 +155,6 @@ impl<'a> Stage<'a> {
 
     /// Sends one command to a flight.
     pub(crate) async fn command(&self, id: &str, command: &str, data: Value) -> Result<CommandOutcome, CommandError> {
-        fleet::command(&self.server.command_side(), id, command, data).await
+        fleet::command(self.server.aggregates(), id, command, &data).await
     }
 }

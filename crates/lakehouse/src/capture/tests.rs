@@ -65,7 +65,7 @@ async fn open_table(store: &Arc<dyn ObjectStore>) -> Arc<LakeTable> {
 
 fn spawn(log: &Arc<EmbeddedLog>, table: &Arc<LakeTable>, metrics: &Metrics) -> Capture {
     let log: Arc<dyn EventLog> = Arc::clone(log) as _;
-    let dead_letters = DeadLetters::new(Arc::clone(&log), metrics.clone());
+    let dead_letters = DeadLetters::new(Arc::clone(&log), Arc::new(SystemClock), metrics.clone());
     Capture::spawn(log, dead_letters, source(), Arc::clone(table), settings(), metrics.clone()).unwrap()
 }
 

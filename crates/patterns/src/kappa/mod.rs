@@ -9,26 +9,27 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use model::{Error, Positions, Result};
 use object_store::{ObjectStoreExt as _, path::Path};
 use parking_lot::Mutex;
-use serving::views::{Relation, View};
+use serving::views::{Building, Relation, View};
 use streaming::{CheckpointStore, ViewChange, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
 use tokio::sync::watch;
 
-use crate::{catalogue::StoredView, incarnation::Incarnation, parts::Parts};
+use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, running_view::Wiring};
 
 /// A view that one task folds from the log.
 pub(crate) struct KappaView {
     view: Arc<View>,
     /// Absent once the task was stopped.
     task: Mutex<Option<ViewTaskHandle>>,
-    progress: watch::Receiver<ViewProgress>,
 }
 
 impl KappaView {
-    /// Starts version `version` of the view: from its checkpoint when there is one, else from the log's beginning.
+    /// Starts version `version` of the view: from its checkpoint when there is one that the log bears out, else from
+    /// the log's beginning.
     ///
     /// # Errors
     /// Those of loading the checkpoint and of opening the source.
@@ -41,16 +42,21 @@ impl KappaView {
         let topics = vec![plan.source().topic.clone()];
         let view = View::new(plan.name(), Arc::clone(plan.output_schema()), plan.key_columns(), topics)?;
         let view = Arc::new(view);
-        let checkpoint_prefix = checkpoint_prefix(plan.name(), version);
+        let checkpoints =
+            CheckpointStore::new(Arc::clone(&parts.checkpoints), &checkpoint_prefix(plan.name(), version));
+        let extent = Extent::of(parts.log.as_ref(), plan.source())?;
+        let (checkpoints, building) = restorable(checkpoints, plan, &extent).await?;
+        view.reach().build(building);
         let task = ViewTask {
             plan: Arc::clone(plan),
             log: Arc::clone(&parts.log),
             dead_letters: Arc::clone(&parts.dead_letters),
-            checkpoints: Some(CheckpointStore::new(Arc::clone(&parts.checkpoints), &checkpoint_prefix)),
+            checkpoints: Some(checkpoints),
             start: Positions::new(),
             until: None,
             settings: parts.settings.view_task.clone(),
             metrics: parts.metrics.clone(),
+            memory: parts.state_memory.reservation("views"),
         };
         let target = Arc::clone(&view);
         let emit = move |change: ViewChange, positions: &Positions| {
@@ -59,29 +65,48 @@ impl KappaView {
             target.apply_rows(&change.rows, &change.weights, positions)
         };
         let task = task.spawn(emit).await?;
-        let progress = task.progress();
-        tokio::spawn(tell_end(Arc::clone(&view), progress.clone()));
-        Ok(Self { view, task: Mutex::new(Some(task)), progress })
+        tokio::spawn(tell_end(Arc::clone(&view), task.progress()));
+        Ok(Self { view, task: Mutex::new(Some(task)) })
     }
+}
 
-    /// What queries read.
-    pub(crate) fn relation(&self) -> Arc<dyn Relation> {
+#[async_trait]
+impl Wiring for KappaView {
+    fn relation(&self) -> Arc<dyn Relation> {
         Arc::clone(&self.view) as _
     }
 
-    /// How far the task is.
-    pub(crate) fn progress(&self) -> watch::Receiver<ViewProgress> {
-        self.progress.clone()
+    fn pattern(&self) -> &'static str {
+        "kappa"
     }
 
-    /// Stops the task after a last checkpoint. The view stays readable where it is.
-    pub(crate) async fn stop(&self) -> Result<()> {
+    fn state(&self) -> String {
+        "running".to_owned()
+    }
+
+    // The view stays readable where it is.
+    async fn stop(&self) -> Result<()> {
         let task = self.task.lock().take();
         if let Some(task) = task {
             task.stop().await?;
         }
         Ok(())
     }
+}
+
+/// The checkpoints to go on from, and what is left to fold then. Those that the log does not bear out are deleted.
+async fn restorable(
+    mut checkpoints: CheckpointStore,
+    plan: &ViewPlan,
+    extent: &Extent,
+) -> Result<(CheckpointStore, Building)> {
+    let from = checkpoints.positions(plan).await?.unwrap_or_default();
+    let Some(reason) = extent.disbelief("its checkpoint", &from) else {
+        return Ok((checkpoints, extent.building(&from)));
+    };
+    tracing::warn!(view = plan.name(), reason, "a view is built anew from the log");
+    checkpoints.delete().await?;
+    Ok((checkpoints, extent.building(&Positions::new()).with_note(Some(reason))))
 }
 
 /// Tells whoever waits for the view that it goes no further, once its task has ended.

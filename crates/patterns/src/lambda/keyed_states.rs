@@ -2,8 +2,8 @@
 //!
 //! What it is not: a fold. It merges nothing; a state that is put takes the place of the one with its key.
 //!
-//! What must hold: two keys have the same bytes exactly when a fold takes them for one group (arrow's row format: NULL
-//! is a key like others, and floats are told apart bit by bit).
+//! What must hold: two keys have the same bytes exactly when a fold takes them for one group (arrow's row format of
+//! normal keys: NULL is a key like others).
 
 use std::{hash::BuildHasher as _, sync::Arc};
 
@@ -16,7 +16,7 @@ use arrow::{
 use datafusion::common::ScalarValue;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use model::{Error, Result};
-use streaming::ViewPlan;
+use streaming::{ViewPlan, normal_key};
 
 /// How the keys of a view's groups become bytes.
 pub(crate) struct GroupKeys {
@@ -71,7 +71,8 @@ impl GroupKeys {
 
     fn rows(&self, columns: &[ArrayRef], row_count: usize) -> Result<Rows> {
         let constant: [ArrayRef; 1] = [Arc::new(BooleanArray::from(vec![false; row_count]))];
-        let columns = if self.types.is_empty() { &constant } else { columns };
+        let normal: Vec<ArrayRef> = columns.iter().map(normal_key).collect();
+        let columns = if self.types.is_empty() { constant.as_slice() } else { &normal };
         self.converter.convert_columns(columns).map_err(failed)
     }
 }
@@ -123,6 +124,12 @@ impl KeyedStates {
     /// How many groups there are.
     pub(crate) fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// How much memory they hold, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let parts = self.parts.iter().map(|part| part.states.get_array_memory_size() + part.keys.size());
+        parts.sum::<usize>() + self.places.allocation_size()
     }
 
     /// How many states are held that others have replaced.

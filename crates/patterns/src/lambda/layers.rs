@@ -97,6 +97,13 @@ impl Layers {
         self.batch.as_ref().map(|batch| batch.version)
     }
 
+    /// How much memory the layers hold, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let closed = self.closed.iter().map(|closed| &closed.states);
+        let states = self.batch_states().chain(closed).chain([&self.open_states]);
+        states.map(KeyedStates::memory_bytes).sum::<usize>() + self.open.memory_bytes()
+    }
+
     /// Folds source rows that end at `positions` into the open epoch.
     pub(crate) fn fold(&mut self, rows: EvaluatedRows, positions: &Positions) -> Result<()> {
         debug_assert!(positions.covers(&self.positions), "the speed layer reads forward");

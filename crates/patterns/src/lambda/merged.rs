@@ -38,6 +38,12 @@ struct Merge {
     rows: RecordBatch,
 }
 
+impl Merge {
+    fn is_of(&self, layers: &Layers) -> bool {
+        self.batch_version == layers.batch_version() && self.positions == *layers.positions()
+    }
+}
+
 impl MergedView {
     /// The view from `batch` on, or from the start of the log when there is none.
     pub(crate) fn new(plan: &Arc<ViewPlan>, batch: Option<BatchVersion>) -> Result<Self> {
@@ -53,6 +59,16 @@ impl MergedView {
             layers: Mutex::new(layers),
             last_merge: Mutex::new(None),
         })
+    }
+
+    /// Begins again at the end of `batch`, before anything was folded from the log.
+    pub(crate) fn begin_at(&self, batch: BatchVersion) -> Result<()> {
+        let batch = BatchLayer::new(&self.keys, batch)?;
+        let layers = Layers::new(Arc::clone(&self.plan), Arc::clone(&self.keys), Some(batch))?;
+        let reached = layers.positions().clone();
+        *self.layers.lock() = layers;
+        self.reach.arrive(reached);
+        Ok(())
     }
 
     /// Folds source rows that end at `positions` into the speed layer.
@@ -85,6 +101,11 @@ impl MergedView {
         self.layers.lock().replace_batch(batch)
     }
 
+    /// How much memory the layers hold, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.layers.lock().memory_bytes()
+    }
+
     /// H of the batch in use, and the Delta version that holds it.
     pub(crate) fn batch(&self) -> (Option<u64>, Positions) {
         let layers = self.layers.lock();
@@ -94,9 +115,7 @@ impl MergedView {
     fn rows(&self) -> Result<(RecordBatch, Positions)> {
         let (pinned, batch_version) = {
             let layers = self.layers.lock();
-            let reusable =
-                |merge: &Merge| merge.batch_version == layers.batch_version() && merge.positions == *layers.positions();
-            if let Some(merge) = self.last_merge.lock().as_ref().filter(|merge| reusable(merge)) {
+            if let Some(merge) = self.last_merge.lock().as_ref().filter(|merge| merge.is_of(&layers)) {
                 return Ok((merge.rows.clone(), merge.positions.clone()));
             }
             (layers.pin()?, layers.batch_version())
@@ -131,6 +150,13 @@ impl Relation for MergedView {
 
     fn topics(&self) -> &[TopicName] {
         &self.topics
+    }
+
+    // As many as the last merge had, where nothing came since: counting is merging.
+    fn row_count(&self) -> Option<usize> {
+        let layers = self.layers.lock();
+        let last_merge = self.last_merge.lock();
+        last_merge.as_ref().filter(|merge| merge.is_of(&layers)).map(|merge| merge.rows.num_rows())
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {

@@ -5,6 +5,8 @@
 //! epochs; the batch task cuts at an epoch's end, waits until the lake has captured that far, runs the same plan over
 //! the lake below the cut, commits the partial states with it, and puts them in the place of the epochs.
 //!
+//! What the lake has and the log has no more is folded first, as a batch, before the view answers.
+//!
 //! What must hold: H is always an epoch's end. After a restart the speed layer is folded again from H: it needs no
 //! checkpoint, because the batch version is one.
 
@@ -14,20 +16,21 @@ mod merged;
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use futures::FutureExt;
-use lakehouse::{BatchTable, CaptureProgress, LakeTable};
+use lakehouse::{BatchTable, BatchVersion, CaptureProgress, LakeTable};
 use model::{Error, Positions, Result};
 use parking_lot::Mutex;
 use serving::views::Relation;
 use streaming::{Fold, SourceReader, ViewPlan};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use self::merged::MergedView;
-use crate::{catalogue::StoredView, incarnation::Incarnation, parts::Parts};
+use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, running_view::Wiring};
 
 // Where in the lake the batches are.
 const BATCHES: &str = "batch";
@@ -40,7 +43,7 @@ pub(crate) struct LambdaView {
     batches: BatchTable,
     stop: watch::Sender<bool>,
     requests: mpsc::Sender<oneshot::Sender<Result<BatchReport>>>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What a batch run did.
@@ -78,11 +81,13 @@ struct Layered {
 pub(crate) struct Captured {
     pub(crate) table: Arc<LakeTable>,
     pub(crate) progress: watch::Receiver<CaptureProgress>,
+    /// What became of the table that was there before, where it was not to be believed.
+    pub(crate) note: Option<String>,
 }
 
 impl LambdaView {
-    /// Starts version `version` of the view from its newest batch, if that was made by the same plan, else from
-    /// nothing. `captured` is the lake's side of the view's source.
+    /// Starts version `version` of the view from its newest batch, if that was made by the same plan and the log bears it
+    /// out, else from nothing. `captured` is the lake's side of the view's source.
     pub(crate) async fn start(
         parts: &Parts,
         plan: &Arc<ViewPlan>,
@@ -92,8 +97,15 @@ impl LambdaView {
         batch_interval: Duration,
     ) -> Result<Self> {
         let batches = batch_table(parts, plan.name(), version);
-        let batch = batches.load().await?.filter(|batch| batch.plan_hash == plan.hash());
+        let extent = Extent::of(parts.log.as_ref(), plan.source())?;
+        let (batch, disbelief) = believable(&batches, plan, &extent).await?;
         let merged = Arc::new(MergedView::new(plan, batch)?);
+        let notes: Vec<String> = [disbelief, captured.note.clone()].into_iter().flatten().collect();
+        let from = merged.reach().positions();
+        let building = extent.building(&from).with_note((!notes.is_empty()).then(|| notes.join("; ")));
+        if !building.ends_at(&from) {
+            merged.reach().build(building);
+        }
         let layered = Arc::new(Layered {
             parts: parts.clone(),
             plan: Arc::clone(plan),
@@ -104,16 +116,8 @@ impl LambdaView {
         });
         let (stop, stopped) = watch::channel(false);
         let (requests, received) = mpsc::channel(1);
-        let tasks = vec![
-            tokio::spawn(Arc::clone(&layered).speed(stopped.clone())),
-            tokio::spawn(layered.batch(batch_interval, received, stopped)),
-        ];
-        Ok(Self { merged, batches, stop, requests, tasks: Mutex::new(tasks) })
-    }
-
-    /// What queries read.
-    pub(crate) fn relation(&self) -> Arc<dyn Relation> {
-        Arc::clone(&self.merged) as _
+        let task = tokio::spawn(layered.work(batch_interval, received, stopped));
+        Ok(Self { merged, batches, stop, requests, task: Mutex::new(Some(task)) })
     }
 
     /// The Delta version of the batch in use, and its H.
@@ -139,16 +143,54 @@ impl LambdaView {
         let batches = batch_table(parts, plan.name(), version);
         batches.commit(&batch.plan_hash, &batch.positions, batch.states).await.map(drop)
     }
+}
 
-    /// Stops both tasks; a batch run that is under way is abandoned, which its one commit makes safe.
-    pub(crate) async fn stop(&self) {
+#[async_trait]
+impl Wiring for LambdaView {
+    fn relation(&self) -> Arc<dyn Relation> {
+        Arc::clone(&self.merged) as _
+    }
+
+    fn pattern(&self) -> &'static str {
+        "lambda"
+    }
+
+    fn state(&self) -> String {
+        match self.batch_version() {
+            (None, _) => "running, no batch yet".to_owned(),
+            (Some(version), h) => format!("running, batch {version} up to {h}"),
+        }
+    }
+
+    // A batch run that is under way is abandoned, which its one commit makes safe.
+    async fn stop(&self) -> Result<()> {
         self.stop.send_replace(true);
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for task in tasks {
+        let task = self.task.lock().take();
+        if let Some(task) = task {
             // A task that panicked has been reported by the runtime; there is nothing left to stop.
             let _ = task.await;
         }
+        Ok(())
     }
+
+    fn lambda(&self) -> Option<&LambdaView> {
+        Some(self)
+    }
+}
+
+/// The batch to begin with, and why the one that is there is none, as a sentence. That one is deleted.
+async fn believable(
+    batches: &BatchTable,
+    plan: &ViewPlan,
+    extent: &Extent,
+) -> Result<(Option<BatchVersion>, Option<String>)> {
+    let Some(batch) = batches.load().await?.filter(|batch| batch.plan_hash == plan.hash()) else {
+        return Ok((None, None));
+    };
+    let Some(reason) = extent.disbelief("its batch", &batch.positions) else { return Ok((Some(batch), None)) };
+    tracing::warn!(view = plan.name(), reason, "a view is built anew, without its batch");
+    batches.remove().await?;
+    Ok((None, Some(reason)))
 }
 
 /// Deletes the batches of a version of a view; it may not be running.
@@ -185,6 +227,44 @@ enum BatchEvent {
 }
 
 impl Layered {
+    async fn work(
+        self: Arc<Self>,
+        batch_interval: Duration,
+        requests: mpsc::Receiver<oneshot::Sender<Result<BatchReport>>>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let begun = tokio::select! {
+            begun = AssertUnwindSafe(self.begin()).catch_unwind() => begun,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        if let Err(error) = begun.unwrap_or_else(|_| Err(Error::internal("its task ended abnormally"))) {
+            tracing::error!(view = self.plan.name(), %error, "what the lake has could not be folded");
+            self.merged.reach().fail(error.to_string());
+            return;
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&self).speed(stopped.clone()));
+        tasks.spawn(self.batch(batch_interval, requests, stopped));
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// What the lake has and the log has no more comes from a batch, before anything is folded from the log.
+    async fn begin(&self) -> Result<()> {
+        let extent = Extent::of(self.parts.log.as_ref(), self.plan.source())?;
+        let captured = self.captured.table.positions();
+        if !extent.needs(&captured, &self.merged.reach().positions()) {
+            return Ok(());
+        }
+        self.incarnation.check()?;
+        let started = Instant::now();
+        let pinned = self.captured.table.snapshot(Some(&captured)).await?;
+        let states = lakehouse::batch::run(&self.plan, &pinned).await?;
+        let batch = self.batches.commit(&self.plan.hash(), pinned.positions(), vec![states]).await?;
+        self.merged.begin_at(batch)?;
+        self.parts.metrics.batch_run.observe(started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
     async fn speed(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         let folding = AssertUnwindSafe(self.fold_speed(&mut stopped)).catch_unwind().await;
         if let Err(error) = folding.unwrap_or_else(|_| Err(Error::internal("its task ended abnormally"))) {
@@ -200,6 +280,9 @@ impl Layered {
         let mut reader = SourceReader::open(log, dead_letters, self.plan.source(), from, None, reader)?;
         let mut epochs = interval(self.parts.settings.lambda.epoch_interval);
         epochs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut memory = self.parts.state_memory.reservation("views");
+        let (metrics, view) = (&self.parts.metrics, [("view", self.plan.name().to_owned())]);
+        metrics.view_lag_records.get_or_create(&view).set(reader.lag_records());
         loop {
             let event = tokio::select! {
                 rows = reader.next() => SpeedEvent::Rows(rows),
@@ -212,11 +295,23 @@ impl Layered {
                         // After the rows were read and before they are seen.
                         self.incarnation.check()?;
                         let rows = reader.evaluate(&self.plan, &batch).await?;
+                        let folded_records = (batch.rows.num_rows() - rows.failed().len()) as u64;
                         self.merged.fold(rows, &batch.positions)?;
+                        metrics.view_folded_records.get_or_create(&view).inc_by(folded_records);
+                        metrics.view_lag_records.get_or_create(&view).set(reader.lag_records());
                     }
                     None => return Ok(()),
                 },
-                SpeedEvent::EpochEnds => self.merged.close_epoch()?,
+                SpeedEvent::EpochEnds => {
+                    self.merged.close_epoch()?;
+                    let bytes = self.merged.memory_bytes() as u64;
+                    metrics.view_state.get_or_create(&view).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+                    memory.resize(bytes).map_err(|exhausted| streaming::Error::StateTooLarge {
+                        view: self.plan.name().to_owned(),
+                        bytes,
+                        budget_bytes: exhausted.budget_bytes,
+                    })?;
+                }
                 SpeedEvent::Stop => return Ok(()),
             }
         }

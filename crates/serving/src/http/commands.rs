@@ -6,7 +6,7 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use eventstore::{Aggregates, AsOf, CommandError, CommandId, CommandOutcome, CommandRequest, StateAt};
 use model::{Access, Error, Resource, principal::authorise};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Server, answer,
@@ -40,14 +40,13 @@ pub(super) async fn list(
 pub(super) struct NewCommand {
     #[serde(rename = "type")]
     command_type: String,
-    #[serde(default)]
-    data: Value,
+    data: Option<Box<RawValue>>,
     command_id: Option<String>,
     expected: Option<Expected>,
     effective_time: Option<Instant>,
     correlation_id: Option<String>,
     causation_id: Option<String>,
-    metadata: Option<Value>,
+    metadata: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,8 +71,10 @@ pub(super) async fn handle(
     let aggregates = aggregates(&server)?;
     let command_id = match &command.command_id {
         Some(command_id) => CommandId::new(command_id).map_err(Error::from)?,
-        None => CommandId::random(),
+        None => CommandId::random(&*server.doors.entropy),
     };
+    // As it was sent: it is read once, by the aggregate.
+    let data = command.data.unwrap_or_else(|| RawValue::NULL.to_owned());
     let request = CommandRequest {
         expected: command.expected.map(|expected| expected.0),
         effective_time_ms: command.effective_time.map(|time| time.0),
@@ -81,7 +82,7 @@ pub(super) async fn handle(
         causation_id: command.causation_id,
         metadata: command.metadata,
         principal: caller,
-        ..CommandRequest::new(command_id.clone(), command.command_type, command.data)
+        ..CommandRequest::new(command_id.clone(), command.command_type, data)
     };
     let handled = aggregates.handle(&aggregate, &id, request).await;
     let CommandOutcome { stream, version, events, positions, duplicate } =

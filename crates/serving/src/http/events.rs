@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use eventstore::{ExpectedVersion, NewEvent, RecordedEvent};
-use model::Error;
+use model::{Entropy, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -23,17 +23,18 @@ pub(super) struct PostedEvent {
     causation_id: Option<String>,
 }
 
-impl From<PostedEvent> for NewEvent {
-    fn from(posted: PostedEvent) -> Self {
+impl PostedEvent {
+    /// The event, with an id of its own where none is given.
+    pub(super) fn into_event(self, entropy: &dyn Entropy) -> NewEvent {
         // The text itself is stored: key order and digits as they were sent.
         let bytes = |json: &RawValue| Bytes::copy_from_slice(json.get().as_bytes());
-        Self {
-            event_id: posted.id.unwrap_or_else(Uuid::new_v4),
-            metadata: posted.metadata.as_deref().map(bytes),
-            effective_time_ms: posted.effective_time.map(|time| time.0),
-            correlation_id: posted.correlation_id,
-            causation_id: posted.causation_id,
-            ..Self::new(posted.event_type, bytes(&posted.data))
+        let event_id = self.id.unwrap_or_else(|| entropy.uuid());
+        NewEvent {
+            metadata: self.metadata.as_deref().map(bytes),
+            effective_time_ms: self.effective_time.map(|time| time.0),
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            ..NewEvent::new(event_id, self.event_type, bytes(&self.data))
         }
     }
 }

@@ -4,6 +4,8 @@
 //! [`model::ErrorKind`]) and, where there is something to do, what (`hint`). Where the server knows how far it has
 //! read or written, an error carries Positions like any other answer.
 
+use std::time::Duration;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -12,6 +14,9 @@ use model::{Error, ErrorKind, Positions};
 use serde_json::{Map, Value};
 
 use super::answer::with_positions;
+
+// An estimate beyond this is none.
+const RETRY_AFTER_S_MAX: u64 = 60;
 
 /// `Result` with a [`Problem`].
 pub(super) type Result<T, E = Problem> = std::result::Result<T, E>;
@@ -25,6 +30,7 @@ struct Detail {
     status: StatusCode,
     error: Error,
     positions: Option<Positions>,
+    retry_after: Option<Duration>,
     members: Map<String, Value>,
 }
 
@@ -36,7 +42,7 @@ impl Problem {
 
     /// An error with a status that its kind alone does not say.
     pub(super) fn with_status(status: StatusCode, error: Error) -> Self {
-        Self(Box::new(Detail { status, error, positions: None, members: Map::new() }))
+        Self(Box::new(Detail { status, error, positions: None, retry_after: None, members: Map::new() }))
     }
 
     /// Adds what to do about it.
@@ -53,6 +59,13 @@ impl Problem {
         self
     }
 
+    /// Adds when it is worth asking again.
+    #[must_use]
+    pub(super) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.0.retry_after = retry_after;
+        self
+    }
+
     /// Adds an extension member, for callers that decide by program.
     #[must_use]
     pub(super) fn with_member(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -62,7 +75,7 @@ impl Problem {
 
     /// The body, also used as the last line of a stream that failed on the way.
     pub(super) fn to_json(&self) -> Value {
-        let Detail { status, error, positions, members } = &*self.0;
+        let Detail { status, error, positions, members, .. } = &*self.0;
         let mut body = Map::new();
         body.insert("type".into(), format!("urn:fourfold:problem:{}", error.kind().name()).into());
         body.insert("title".into(), status.canonical_reason().unwrap_or("Error").into());
@@ -94,7 +107,7 @@ impl From<eventlog::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Detail { status, error, positions, .. } = &*self.0;
+        let Detail { status, error, positions, retry_after, .. } = &*self.0;
         if status.is_server_error() {
             tracing::warn!(status = status.as_u16(), %error, "a request failed");
         }
@@ -102,7 +115,8 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if error.kind() == ErrorKind::Unavailable {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let seconds = retry_after.map_or(1, |after| after.as_secs().clamp(1, RETRY_AFTER_S_MAX));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         match positions {
             Some(positions) => with_positions(response, positions),

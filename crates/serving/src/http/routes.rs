@@ -12,7 +12,7 @@ use axum::{
 };
 use model::Error;
 
-use super::{Server, commands, guard, health, problem::Problem, records, sql, streams, topics, views};
+use super::{Server, commands, guard, health, problem::Problem, records, sql, streams, topics, unread, views};
 
 /// One method of one path.
 pub(super) struct Route {
@@ -39,6 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
         post("/v1/topics", topics::create),
         get("/v1/topics/{topic}", topics::describe),
         delete("/v1/topics/{topic}", topics::delete),
+        get("/v1/topics/{topic}/unread", unread::count),
         post("/v1/topics/{topic}/records", records::append),
         get("/v1/topics/{topic}/partitions/{partition}/records", records::read),
         get("/v1/streams", streams::list),

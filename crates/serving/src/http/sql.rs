@@ -3,7 +3,7 @@
 //! What it is not: a session. Each request has one of its own, so that a statement that only changes a session
 //! (`SET`, `BEGIN`, a cursor) is refused: it would look done and do nothing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::DataType;
 use axum::{extract::State, http::StatusCode, response::Response};
@@ -19,7 +19,7 @@ use super::{
     problem::{Problem, Result},
     rows::{self, Column, RowShape, Rows},
 };
-use crate::sql::{Outcome, Session, SqlError, sqlstate};
+use crate::sql::{Outcome, Session, SqlError, Unread, sqlstate};
 
 /// A statement with its parameters.
 #[derive(Debug, Deserialize)]
@@ -36,6 +36,11 @@ pub(super) struct NewStatement {
 struct ShownTable {
     columns: Vec<Column>,
     rows: Box<RawValue>,
+    /// By the source: how many of its records could not be read, where the statement reads a source.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    ff_rejected: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,15 +66,11 @@ pub(super) async fn execute(
 
     // What a statement may touch is known once it is understood: the session asks `authorise` for each name in it.
     let session = Arc::new(server.doors.sql.session(caller));
-    if !demand.min_position.is_empty() {
-        let timeout_ms = demand.timeout.as_millis().to_string();
-        session.set_variable("fourfold.min_position", &demand.min_position.to_string()).map_err(problem)?;
-        session.set_variable("fourfold.min_position_timeout_ms", &timeout_ms).map_err(problem)?;
-    }
+    session.demand(&demand.min_position, Some(demand.timeout)).map_err(problem)?;
     match outcome(&session, &statement).await? {
-        Outcome::Rows { schema, stream, positions, .. } => {
+        Outcome::Rows { schema, stream, positions, unread, .. } => {
             let failed: rows::Explain = Arc::new(move |error: DataFusionError| problem(session.error(&error)));
-            table(&server, format, Rows { schema, stream, positions, limit: None, failed }).await
+            table(&server, format, Rows { schema, stream, positions, limit: None, failed }, &unread).await
         }
         Outcome::Copy { .. } => Err(not_here("COPY", "send the query itself, with the header accept: text/csv")),
         Outcome::Done { tag, notices, .. } => {
@@ -99,12 +100,14 @@ async fn outcome(session: &Session, statement: &NewStatement) -> Result<Outcome>
     session.execute(&prepared, &values).await.map_err(problem)
 }
 
-async fn table(server: &Server, format: Format, mut found: Rows) -> Result<Response> {
+async fn table(server: &Server, format: Format, mut found: Rows, unread: &Unread) -> Result<Response> {
     if format != Format::Json {
         return rows::streamed(server, found, format).await;
     }
     let columns = rows::columns(&found.schema);
-    let body = ShownTable { columns, rows: rows::json_array(server, &mut found, RowShape::List).await? };
+    let rows = rows::json_array(server, &mut found, RowShape::List).await?;
+    let ff_rejected = unread.records().into_iter().map(|(source, records)| (source.to_owned(), records)).collect();
+    let body = ShownTable { columns, rows, ff_rejected, notices: unread.notices() };
     Ok(answer::json(StatusCode::OK, &body, &found.positions))
 }
 
@@ -160,9 +163,11 @@ fn kind_of(sqlstate: &str) -> ErrorKind {
         sqlstate::DUPLICATE_OBJECT => ErrorKind::Conflict,
         sqlstate::INSUFFICIENT_PRIVILEGE => ErrorKind::Denied,
         sqlstate::RAISED => ErrorKind::Rejected,
-        sqlstate::NOT_AVAILABLE | sqlstate::QUERY_CANCELED | sqlstate::ADMIN_SHUTDOWN | sqlstate::OUT_OF_MEMORY => {
-            ErrorKind::Unavailable
-        }
+        sqlstate::NOT_AVAILABLE
+        | sqlstate::QUERY_CANCELED
+        | sqlstate::ADMIN_SHUTDOWN
+        | sqlstate::OUT_OF_MEMORY
+        | sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE => ErrorKind::Unavailable,
         sqlstate::DATA_CORRUPTED => ErrorKind::Corrupt,
         sqlstate::INTERNAL_ERROR => ErrorKind::Internal,
         _ => ErrorKind::Invalid,

@@ -182,7 +182,8 @@ pub(super) async fn append(
         return Err(Problem::invalid("there is no event to append"));
     }
     let expected = append.expected.map_or(ExpectedVersion::Any, |expected| expected.0);
-    let events: Vec<NewEvent> = append.events.into_iter().map(NewEvent::from).collect();
+    let events: Vec<NewEvent> =
+        append.events.into_iter().map(|event| event.into_event(&*server.doors.entropy)).collect();
     let ids = events.iter().map(|event| event.event_id.to_string()).collect();
     let appended = match &server.doors.aggregates {
         Some(aggregates) => aggregates.append(&stream, expected, events).await,

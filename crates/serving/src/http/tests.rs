@@ -84,6 +84,7 @@ impl Door {
             event_store: Some(store),
             aggregates: Some(Arc::new(aggregates)),
             clock,
+            entropy: Arc::new(model::SystemEntropy),
             metrics,
             readiness: Readiness::new(move || vec![part("log")]),
         };

@@ -44,6 +44,7 @@ impl NewTopic {
             retention_ms: self.retention_ms,
             retention_bytes: self.retention_bytes,
             message_bytes_max: self.message_bytes_max.unwrap_or(TopicSettings::default().message_bytes_max),
+            ..TopicSettings::default()
         };
         Ok(TopicSpec { name: TopicName::new(&self.name)?, partitions: self.partitions, settings })
     }
@@ -58,6 +59,7 @@ struct ShownTopics {
 struct ShownTopic {
     name: String,
     id: String,
+    owner: Option<&'static str>,
     partitions: Vec<ShownPartition>,
     retention_ms: Option<i64>,
     retention_bytes: Option<i64>,
@@ -170,10 +172,11 @@ fn describe_topic(log: &dyn EventLog, topic: &Topic) -> Result<(ShownTopic, Posi
         partitions.push(ShownPartition { partition: partition.partition, log_start_offset, high_watermark });
         positions.advance(partition, high_watermark);
     }
-    let TopicSettings { retention_ms, retention_bytes, message_bytes_max } = topic.settings.clone();
+    let TopicSettings { retention_ms, retention_bytes, message_bytes_max, .. } = topic.settings.clone();
     let shown = ShownTopic {
         name: topic.name.to_string(),
         id: topic.id.to_string(),
+        owner: topic.owner,
         partitions,
         retention_ms,
         retention_bytes,

@@ -23,7 +23,7 @@ use super::{
     parameters::{Caller, Demand, Parameters, Segments},
     problem::{Problem, Result},
     rows::{self, Column, RowShape, Rows},
-    waiting,
+    waiting::{self, ShownBuilding},
 };
 use crate::views::{Relation, Snapshot};
 
@@ -39,6 +39,13 @@ struct ShownView {
     key: Vec<String>,
     topics: Vec<String>,
     row_count: Option<usize>,
+    state: &'static str,
+    /// Why it goes no further, where it does not.
+    failure: Option<String>,
+    /// How far it is, while it does not answer yet.
+    building: Option<ShownBuilding>,
+    /// How far the version is that will take its place, while one is being built.
+    replacement: Option<ShownBuilding>,
 }
 
 /// `GET /v1/views`.
@@ -52,15 +59,35 @@ pub(super) async fn list(
     let views = &server.doors.views;
     let relations = views.names().into_iter().filter_map(|name| views.get(&name).map(|relation| (name, relation)));
     let views = relations
-        .map(|(name, relation)| ShownView {
-            name,
-            columns: rows::columns(&relation.schema()),
-            key: key_names(relation.as_ref()),
-            topics: relation.topics().iter().map(ToString::to_string).collect(),
-            row_count: relation.row_count(),
+        .map(|(name, relation)| {
+            let replacement = views.replacement(&name);
+            shown_view(name, relation.as_ref(), replacement.as_deref())
         })
         .collect();
     Ok(answer::bare_json(StatusCode::OK, &ShownViews { views }))
+}
+
+fn shown_view(name: String, relation: &dyn Relation, replacement: Option<&dyn Relation>) -> ShownView {
+    let building = |relation: &dyn Relation| relation.reach().building().as_ref().map(ShownBuilding::from);
+    let (failure, building, replacement) =
+        (relation.reach().failure(), building(relation), replacement.and_then(building));
+    let state = match (&failure, &building) {
+        (Some(_), _) => "failed",
+        (None, Some(_)) => "building",
+        (None, None) => "running",
+    };
+    ShownView {
+        name,
+        columns: rows::columns(&relation.schema()),
+        key: key_names(relation),
+        topics: relation.topics().iter().map(ToString::to_string).collect(),
+        // Rows of a part of the log are no rows of the view.
+        row_count: relation.row_count().filter(|_| building.is_none()),
+        state,
+        failure,
+        building,
+        replacement,
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -135,7 +162,7 @@ pub(super) async fn row(
 
 async fn reached(server: &Server, name: &str, demand: &Demand) -> Result<Arc<dyn Relation>> {
     let views = &server.doors.views;
-    views.wait_for(name, &demand.min_position, demand.timeout).await.map_err(waiting::as_waiting)
+    views.wait_for(name, &demand.min_position, demand.timeout).await.map_err(waiting::unread)
 }
 
 async fn stream_of(snapshot: &Snapshot) -> Result<SendableRecordBatchStream> {

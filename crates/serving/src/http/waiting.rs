@@ -1,14 +1,17 @@
-//! Waiting until the log has reached the Positions that a read demands.
+//! Waiting until the log has reached the Positions that a read demands, and what is answered when a view has not.
 
 use axum::http::StatusCode;
 use eventlog::EventLog;
-use model::{Error, ErrorKind, Positions};
+use model::{Error, Positions};
+use serde::Serialize;
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     parameters::Demand,
     problem::{Problem, Result},
 };
+use crate::views::{BuildProgress, Unread};
 
 /// Waits until every partition in the demand can be read that far.
 pub(super) async fn wait_for_log(log: &dyn EventLog, demand: &Demand) -> Result<()> {
@@ -36,10 +39,44 @@ pub(super) fn not_reached(demand: &Demand, reached: Positions) -> Problem {
     Problem::with_status(StatusCode::GATEWAY_TIMEOUT, error).at(reached)
 }
 
-/// Gives a wait that a view or a store gave up its status here.
-pub(super) fn as_waiting(error: Error) -> Problem {
-    match error.kind() {
-        ErrorKind::Unavailable => Problem::with_status(StatusCode::GATEWAY_TIMEOUT, error),
-        _ => error.into(),
+/// Gives a read that a view did not answer its status here.
+pub(super) fn unread(unread: Unread) -> Problem {
+    match unread {
+        Unread::Building { error, progress } => Problem::from(error)
+            .with_retry_after(progress.remaining())
+            .with_member("building", ShownBuilding::from(&progress).to_json()),
+        Unread::Late(error) => Problem::with_status(StatusCode::GATEWAY_TIMEOUT, error),
+        Unread::Refused(error) => error.into(),
+    }
+}
+
+/// How far a view is with what it has to fold before it answers.
+#[derive(Debug, Serialize)]
+pub(super) struct ShownBuilding {
+    share: f64,
+    folded_records: i64,
+    records: i64,
+    records_per_second: Option<u64>,
+    remaining_seconds: Option<u64>,
+    note: Option<String>,
+}
+
+impl From<&BuildProgress> for ShownBuilding {
+    fn from(progress: &BuildProgress) -> Self {
+        Self {
+            // Three digits, rounded down: 1 is whole.
+            share: (progress.share() * 1000.0).floor() / 1000.0,
+            folded_records: progress.folded_records,
+            records: progress.records,
+            records_per_second: progress.records_per_second(),
+            remaining_seconds: progress.remaining().map(|remaining| remaining.as_secs()),
+            note: progress.note.clone(),
+        }
+    }
+}
+
+impl ShownBuilding {
+    fn to_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
     }
 }

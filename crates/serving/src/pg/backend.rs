@@ -22,7 +22,8 @@ pub(super) trait Backend: Send {
 
     /// Tells something that is no error.
     fn feed_notice(&mut self, notice: String) -> impl Future<Output = PgWireResult<()>> + Send {
-        let notice = ErrorInfo::new("NOTICE".to_owned(), "00000".to_owned(), notice);
+        let mut notice = ErrorInfo::new("NOTICE".to_owned(), "00000".to_owned(), notice);
+        notice.severity_nonlocalized = Some(notice.severity.clone());
         self.feed_message(PgWireBackendMessage::NoticeResponse(notice.into()))
     }
 

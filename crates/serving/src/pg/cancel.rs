@@ -32,6 +32,7 @@ impl Cancels {
     pub(super) fn register(self: &Arc<Self>, client: &mut impl ClientInfo, session: &Arc<Session>) -> Registration {
         let (pid, secret) = self.keys.generate(client);
         let key = (pid, secret.to_bytes());
+        session.set_backend_pid(pid);
         client.set_pid_and_secret_key(pid, secret);
         self.sessions.lock().insert(key.clone(), Arc::downgrade(session));
         Registration { key, cancels: Arc::clone(self) }

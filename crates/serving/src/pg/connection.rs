@@ -2,9 +2,15 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use arrow::datatypes::Schema;
+use arrow_pg::datatypes::arrow_schema_to_pg_fields;
 use model::Principal;
 use parking_lot::Mutex;
-use pgwire::error::PgWireResult;
+use pgwire::{
+    api::{portal::Format, results::FieldInfo},
+    error::PgWireResult,
+    types::format::FormatOptions,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
@@ -13,7 +19,7 @@ use super::{
     extended::StatementParser,
     settings::PgSettings,
 };
-use crate::sql::{Session, SqlService};
+use crate::sql::{BYTEA_OUTPUT, EXTRA_FLOAT_DIGITS, INTERVAL_STYLE, Session, SqlService};
 
 /// What the parts of one connection share.
 pub(super) struct Connection {
@@ -55,6 +61,15 @@ impl Connection {
             positions_told: Mutex::default(),
             registration: Mutex::default(),
         }
+    }
+
+    /// How the columns of rows are described and written, as the session's variables have it now.
+    pub(super) fn fields(&self, columns: &Schema, format: &Format) -> PgWireResult<Vec<FieldInfo>> {
+        let mut options = FormatOptions::default();
+        options.interval_style = self.session.variable(INTERVAL_STYLE);
+        options.bytea_output = self.session.variable(BYTEA_OUTPUT);
+        options.extra_float_digits = self.session.variable(EXTRA_FLOAT_DIGITS).parse().unwrap_or(1);
+        arrow_schema_to_pg_fields(columns, format, Some(Arc::new(options)))
     }
 
     /// Tells the client what the rows to come reflect, where that has changed.

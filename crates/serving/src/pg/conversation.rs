@@ -3,7 +3,7 @@
 //! What must hold: a message is checked before it is decoded; one that is not what its kind says is answered with an
 //! error, and the connection goes on with the next message wherever that can be told.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures::SinkExt;
@@ -19,9 +19,10 @@ use tokio_util::codec::{Decoder, Framed};
 
 use super::{
     connection::Connection,
-    error::{fatal_error, wire_error},
+    error::{complete, fatal_error, wire_error},
     frame,
 };
+use crate::stall_guard::StallGuard;
 
 /// What is read at least at a time.
 const READ_BYTES: usize = 8 * 1024;
@@ -31,15 +32,16 @@ const ENCRYPTION_REQUESTS_MAX: usize = 2;
 
 /// A client and what it is told.
 pub(super) struct Conversation {
-    socket: Framed<TcpStream, PgWireMessageServerCodec<<Connection as ExtendedQueryHandler>::Statement>>,
+    socket: Framed<StallGuard, PgWireMessageServerCodec<<Connection as ExtendedQueryHandler>::Statement>>,
     connection: Arc<Connection>,
 }
 
 impl Conversation {
     /// Talks to a client from now on.
-    pub(super) fn new(stream: TcpStream, connection: Connection) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, connection: Connection, write_stall_timeout: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let client = DefaultClient::new(stream.peer_addr()?, false);
+        let stream = StallGuard::new(stream, write_stall_timeout);
         let mut socket = Framed::new(stream, PgWireMessageServerCodec::new(client));
         socket.set_state(State::AwaitingStartup);
         Ok(Self { socket, connection: Arc::new(connection) })
@@ -117,8 +119,10 @@ impl Conversation {
         let copy = Arc::new(NoopHandler);
         let answered = process_message(message, &mut self.socket, startup, simple, extended, copy, cancel).await;
         let Err(error) = answered else { return Ok(!is_last) };
-        let is_fatal = matches!(&error, PgWireError::UserError(info) if info.severity == "FATAL");
-        process_error(&mut self.socket, error, is_extended).await?;
+        let error = complete(error);
+        let is_fatal = matches!(&error, PgWireError::UserError(info) if info.is_fatal());
+        // Nothing is ready after what ends the connection.
+        process_error(&mut self.socket, error, is_extended || is_fatal).await?;
         Ok(!is_fatal && !is_last)
     }
 }

@@ -1,9 +1,21 @@
-//! Rows as the text that `COPY TO STDOUT` sends.
+//! Rows as `COPY TO STDOUT` sends them: as text, or in the frame of its binary form.
 //!
 //! The values come in PostgreSQL's text form, as a data row: a length of four bytes (-1 for NULL) and as many bytes, a
 //! value each.
 
 use crate::sql::{CopyFormat, CopyOptions};
+
+/// How the binary form begins: a signature, no flags, nothing more.
+pub(super) const BINARY_HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// How it ends: a row of -1 values.
+pub(super) const BINARY_END: &[u8] = &[0xff, 0xff];
+
+/// Appends one row of the binary form: how many values, and the data row.
+pub(super) fn append_binary_row(text: &mut Vec<u8>, row: &[u8], columns: i16) {
+    text.extend_from_slice(&columns.to_be_bytes());
+    text.extend_from_slice(row);
+}
 
 /// Appends one row and a line break; `false` when `row` is not a data row.
 pub(super) fn append_row(line: &mut Vec<u8>, mut row: &[u8], options: &CopyOptions) -> bool {
@@ -42,7 +54,7 @@ pub(super) fn append_header<'a>(line: &mut Vec<u8>, names: impl Iterator<Item = 
 
 fn append_value(line: &mut Vec<u8>, value: &[u8], options: &CopyOptions) {
     match options.format {
-        CopyFormat::Text => append_escaped(line, value, delimiter(options)),
+        CopyFormat::Text | CopyFormat::Binary => append_escaped(line, value, delimiter(options)),
         CopyFormat::Csv => append_quoted(line, value, options),
     }
 }

@@ -157,7 +157,7 @@ impl ExtendedQueryHandler for Connection {
             && client.portal_store().get_portal(name).is_none()
             && let Some(columns) = self.session.cursor_columns(name)
         {
-            let fields = arrow_schema_to_pg_fields(&columns, &Format::UnifiedText, None)?;
+            let fields = self.fields(&columns, &Format::UnifiedText)?;
             return client.feed_message(PgWireBackendMessage::RowDescription(description(&fields))).await;
         }
         self._on_describe(client, message).await
@@ -229,7 +229,7 @@ impl Connection {
             match self.outcome(client, prepared, &values).await? {
                 Outcome::Rows { schema, stream, tag, .. } if rows_max > 0 => {
                     self.tell_positions(client).await?;
-                    let fields = Arc::new(arrow_schema_to_pg_fields(&schema, &portal.result_column_format, None)?);
+                    let fields = Arc::new(self.fields(&schema, &portal.result_column_format)?);
                     *state = PortalExecutionState::Suspended(portal_rows(self, stream, &fields, tag));
                 }
                 outcome => return respond(self, client, outcome, &portal.result_column_format, false).await,

@@ -79,9 +79,19 @@ pub(super) fn message_length(received: &[u8]) -> Result<Option<usize>, SqlError>
 /// Checks the body of a whole message.
 ///
 /// # Errors
-/// When it ends too early or too late. The next message can be read all the same.
+/// When it ends too early or too late, or a statement is no text. The next message can be read all the same.
 pub(super) fn check(message: &[u8]) -> Result<(), SqlError> {
     let (Some(kind), Some(body)) = (message.first(), message.get(5..)) else { return Err(malformed('?')) };
+    // A name and a statement, or the statement alone.
+    let texts = match kind {
+        b'P' => 2,
+        b'Q' => 1,
+        _ => 0,
+    };
+    if body.split(|byte| *byte == 0).take(texts).any(|text| std::str::from_utf8(text).is_err()) {
+        let message = "invalid byte sequence for encoding \"UTF8\"";
+        return Err(SqlError::new(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, message));
+    }
     let mut body = Body(body);
     let whole = match kind {
         b'Q' | b'f' => body.text(),

@@ -24,6 +24,7 @@ mod server;
 mod settings;
 mod simple;
 mod startup;
+mod wide_numbers;
 
 pub use server::{PgServer, start};
 pub use settings::PgSettings;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
+use arrow::error::ArrowError;
+use arrow_pg::datatypes::encode_recordbatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, stream};
 use pgwire::{
@@ -14,14 +15,14 @@ use pgwire::{
     messages::{
         PgWireBackendMessage,
         copy::{CopyData, CopyDone, CopyOutResponse},
-        data::{FieldDescription, RowDescription},
+        data::{FORMAT_CODE_BINARY, FORMAT_CODE_TEXT, FieldDescription, RowDescription},
         response::TransactionStatus,
     },
 };
 use streaming::SqlError;
 
-use super::{backend::Backend, connection::Connection, copy_text, error::wire_error};
-use crate::sql::{CopyOptions, Effect, Outcome, sqlstate};
+use super::{backend::Backend, connection::Connection, copy_text, error::wire_error, wide_numbers::encodable};
+use crate::sql::{CopyFormat, CopyOptions, Effect, Outcome, Unread, sqlstate};
 
 /// Bytes of `COPY` text that are sent as one message.
 const COPY_MESSAGE_BYTES: usize = 32 * 1024;
@@ -35,19 +36,21 @@ pub(super) async fn respond(
     describe: bool,
 ) -> PgWireResult<()> {
     match outcome {
-        Outcome::Rows { schema, stream, tag, .. } => {
+        Outcome::Rows { schema, stream, tag, unread, .. } => {
             connection.tell_positions(client).await?;
-            let fields = Arc::new(arrow_schema_to_pg_fields(&schema, format, None)?);
+            let fields = Arc::new(connection.fields(&schema, format)?);
             if describe {
                 client.feed_message(PgWireBackendMessage::RowDescription(description(&fields))).await?;
             }
             let rows = send_rows(connection, client, stream, &fields).await?;
+            tell_unread(client, &unread).await?;
             client.feed_complete(Tag::new(tag).with_rows(rows)).await
         }
-        Outcome::Copy { schema, stream, options, .. } => {
+        Outcome::Copy { schema, stream, options, unread, .. } => {
             connection.tell_positions(client).await?;
-            let fields = Arc::new(arrow_schema_to_pg_fields(&schema, &Format::UnifiedText, None)?);
+            let fields = Arc::new(connection.fields(&schema, &copy_format(&options))?);
             let rows = send_copy(connection, client, stream, &fields, &options).await?;
+            tell_unread(client, &unread).await?;
             client.feed_complete(Tag::new("COPY").with_rows(rows)).await
         }
         Outcome::Done { tag, notices, effect } => {
@@ -58,6 +61,14 @@ pub(super) async fn respond(
             client.feed_complete(Tag::new(&tag)).await
         }
     }
+}
+
+/// Says which records the rows leave out, once they have been sent.
+pub(super) async fn tell_unread(client: &mut impl Backend, unread: &Unread) -> PgWireResult<()> {
+    for notice in unread.notices() {
+        client.feed_notice(notice).await?;
+    }
+    Ok(())
 }
 
 /// Rows that are sent a portion at a time.
@@ -73,6 +84,8 @@ pub(super) fn portal_rows(
             Ok(batch) => (Some(batch), None),
             Err(error) => (None, Some(Err(wire_error(session.error(&error))))),
         };
+        let batch = batch.map(|batch| encodable(batch, &row_fields).map_err(wrongly_encoded)).transpose();
+        let (batch, failed) = batch.map_or_else(|error| (None, Some(Err(error))), |batch| (batch, failed));
         let encoded = batch.map(|batch| encode_recordbatch(Arc::clone(&row_fields), batch));
         stream::iter(encoded.into_iter().flatten().chain(failed))
     });
@@ -95,6 +108,7 @@ async fn send_rows(
     let mut count = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| wire_error(connection.session.error(&error)))?;
+        let batch = encodable(batch, fields).map_err(wrongly_encoded)?;
         for row in encode_recordbatch(Arc::clone(fields), batch) {
             client.feed_message(PgWireBackendMessage::DataRow(row?)).await?;
             count += 1;
@@ -111,16 +125,24 @@ async fn send_copy(
     options: &CopyOptions,
 ) -> PgWireResult<usize> {
     let columns = i16::try_from(fields.len()).map_err(|_| too_many_columns())?;
-    let begin = CopyOutResponse::new(0, columns, vec![0; fields.len()]);
+    let is_binary = options.format == CopyFormat::Binary;
+    let code = if is_binary { FORMAT_CODE_BINARY } else { FORMAT_CODE_TEXT };
+    let begin = CopyOutResponse::new(i8::from(is_binary), columns, vec![code; fields.len()]);
     client.feed_message(PgWireBackendMessage::CopyOutResponse(begin)).await?;
     let (mut text, mut count) = (Vec::with_capacity(COPY_MESSAGE_BYTES), 0);
+    if is_binary {
+        text.extend_from_slice(copy_text::BINARY_HEAD);
+    }
     if options.header {
         copy_text::append_header(&mut text, fields.iter().map(FieldInfo::name), options);
     }
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| wire_error(connection.session.error(&error)))?;
+        let batch = encodable(batch, fields).map_err(wrongly_encoded)?;
         for row in encode_recordbatch(Arc::clone(fields), batch) {
-            if !copy_text::append_row(&mut text, &row?.data, options) {
+            if is_binary {
+                copy_text::append_binary_row(&mut text, &row?.data, columns);
+            } else if !copy_text::append_row(&mut text, &row?.data, options) {
                 return Err(wire_error(SqlError::new(sqlstate::INTERNAL_ERROR, "a row was encoded wrongly")));
             }
             count += 1;
@@ -129,9 +151,19 @@ async fn send_copy(
             }
         }
     }
+    if is_binary {
+        text.extend_from_slice(copy_text::BINARY_END);
+    }
     send_copy_text(client, &mut text).await?;
     client.feed_message(PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
     Ok(count)
+}
+
+fn copy_format(options: &CopyOptions) -> Format {
+    match options.format {
+        CopyFormat::Binary => Format::UnifiedBinary,
+        CopyFormat::Text | CopyFormat::Csv => Format::UnifiedText,
+    }
 }
 
 async fn send_copy_text(client: &mut impl Backend, text: &mut Vec<u8>) -> PgWireResult<()> {
@@ -165,6 +197,11 @@ async fn take_note(connection: &Connection, client: &mut impl Backend, effect: E
         Effect::Reported { name, value } => client.feed_parameter(name, value).await?,
     }
     Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it maps errors")]
+fn wrongly_encoded(error: ArrowError) -> PgWireError {
+    wire_error(SqlError::new(sqlstate::INTERNAL_ERROR, format!("a row cannot be encoded: {error}")))
 }
 
 fn too_many_columns() -> PgWireError {

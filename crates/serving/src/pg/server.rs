@@ -88,7 +88,7 @@ async fn accept(listener: TcpListener, settings: PgSettings, sql: Arc<SqlService
                 let Ok(entry) = Arc::clone(&starting).try_acquire_owned() else { continue };
                 let (places, cancels) = (Arc::clone(&places), Arc::clone(&cancels));
                 let connection = Connection::new(&sql, Principal::anonymous(), cancels, places, &settings);
-                let serving = serve(stream, connection, entry, settings.startup_timeout);
+                let serving = serve(stream, connection, entry, settings.clone());
                 connections.spawn(async move {
                     if let Err(error) = serving.await {
                         tracing::debug!(%peer, %error, "a PostgreSQL connection ended");
@@ -105,10 +105,10 @@ async fn serve(
     stream: TcpStream,
     connection: Connection,
     entry: OwnedSemaphorePermit,
-    startup_timeout: Duration,
+    settings: PgSettings,
 ) -> io::Result<()> {
-    let mut conversation = Conversation::new(stream, connection)?;
-    let Ok(begun) = timeout(startup_timeout, conversation.begin()).await else { return Ok(()) };
+    let mut conversation = Conversation::new(stream, connection, settings.write_stall_timeout)?;
+    let Ok(begun) = timeout(settings.startup_timeout, conversation.begin()).await else { return Ok(()) };
     if !begun? {
         return Ok(());
     }

@@ -18,6 +18,9 @@ pub struct PgSettings {
     /// How long a client may take to say who it is, and a cancel request to come.
     #[serde(rename = "startup_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub startup_timeout: Duration,
+    /// How long a client may take nothing of an answer before it loses the connection.
+    #[serde(rename = "write_stall_timeout_ms", deserialize_with = "settings::milliseconds")]
+    pub write_stall_timeout: Duration,
     /// Named prepared statements a connection.
     pub prepared_statements_max: usize,
 }

@@ -96,7 +96,7 @@ fn options(text: &str) -> Result<Vec<(String, String)>, SqlError> {
     let (mut settings, mut words) = (Vec::new(), words.into_iter());
     while let Some(word) = words.next() {
         let setting = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
-            (Some(setting), _) => setting.replace('-', "_"),
+            (Some(setting), _) => setting.to_owned(),
             (None, Some("")) => words.next().unwrap_or_default(),
             (None, Some(setting)) => setting.to_owned(),
             (None, None) => return Err(SqlError::unsupported(format!("the option {word}"))),
@@ -104,7 +104,7 @@ fn options(text: &str) -> Result<Vec<(String, String)>, SqlError> {
         let Some((name, value)) = setting.split_once('=') else {
             return Err(SqlError::new(sqlstate::SYNTAX_ERROR, format!("the option {setting:?} has no value")));
         };
-        settings.push((name.to_owned(), value.to_owned()));
+        settings.push((name.replace('-', "_"), value.to_owned()));
     }
     Ok(settings)
 }
@@ -119,6 +119,7 @@ mod tests {
         let cases = [
             ("", Some(vec![])),
             ("-c statement_timeout=5s", Some(vec![pair("statement_timeout", "5s")])),
+            ("--search-path=a-b", Some(vec![pair("search_path", "a-b")])),
             ("-cjit=off  --extra-float_digits=3", Some(vec![pair("jit", "off"), pair("extra_float_digits", "3")])),
             (r"-c DateStyle=ISO,\ MDY", Some(vec![pair("DateStyle", "ISO, MDY")])),
             ("-c", None),

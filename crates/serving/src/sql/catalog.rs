@@ -4,7 +4,7 @@
 //! against it, and the catalogue tables list it. [`PinnedSchema`] belongs to a session: the first use of a name in a
 //! query waits for the demanded Positions and pins a snapshot, and every further use is that snapshot.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -18,8 +18,12 @@ use datafusion::{
 };
 use model::{Access, Positions, Principal, Resource, TopicName, principal::authorise};
 use parking_lot::Mutex;
+use streaming::{SourceTable, SqlError};
 
-use super::Definitions;
+use super::{
+    Definitions, Unread,
+    error::{sql_error, unread},
+};
 use crate::views::{Snapshot, Views};
 
 /// The one catalogue ("database").
@@ -157,7 +161,18 @@ impl PinnedSchema {
         Some(least(reflected))
     }
 
-    async fn pin(&self, name: &str) -> model::Result<Option<Snapshot>> {
+    /// What the query that was planned last will leave out of the sources that it reads.
+    pub(super) fn unread(&self) -> Unread {
+        let pins = self.pins.lock();
+        let sources = pins.pinned.iter().filter_map(|(name, pinned)| {
+            let table = pinned.snapshot.table();
+            let table: &dyn Any = table.as_ref();
+            Some((name.clone(), table.downcast_ref::<SourceTable>()?.take_unread()))
+        });
+        Unread::new(sources)
+    }
+
+    async fn pin(&self, name: &str) -> Result<Option<Snapshot>, SqlError> {
         let (demanded, timeout) = {
             let pins = self.pins.lock();
             if let Some(pinned) = pins.pinned.get(name) {
@@ -166,11 +181,13 @@ impl PinnedSchema {
             (pins.demanded.clone(), pins.timeout)
         };
         let pinned = if self.relations.views.get(name).is_some() {
-            authorise(&self.principal, Access::Read, Resource::View(name))?;
-            let relation = self.relations.views.wait_for(name, &demanded, timeout).await?;
-            Pinned { snapshot: relation.snapshot().await?, topics: relation.topics().to_vec() }
+            authorise(&self.principal, Access::Read, Resource::View(name)).map_err(|error| sql_error(&error))?;
+            let relation = self.relations.views.wait_for(name, &demanded, timeout).await.map_err(unread)?;
+            let snapshot = relation.snapshot().await.map_err(|error| sql_error(&error))?;
+            Pinned { snapshot, topics: relation.topics().to_vec() }
         } else {
-            let Some(pinned) = self.pin_source(name, &demanded).await? else { return Ok(None) };
+            let pinned = self.pin_source(name, &demanded).await.map_err(|error| sql_error(&error))?;
+            let Some(pinned) = pinned else { return Ok(None) };
             pinned
         };
         let snapshot = pinned.snapshot.clone();

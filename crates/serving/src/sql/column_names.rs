@@ -75,7 +75,7 @@ fn tell_items_apart(items: &mut [SelectItem]) -> bool {
     for item in items {
         let (expr, name, is_named) = match &*item {
             SelectItem::UnnamedExpr(expr) => (expr, column_name(expr), name_of(expr).is_none()),
-            SelectItem::ExprWithAlias { expr, alias } => (expr, super::statement::identifier(alias), true),
+            SelectItem::ExprWithAlias { expr, alias } => (expr, super::parser::identifier(alias), true),
             _ => continue,
         };
         let number = uses.entry(name.clone()).or_default();
@@ -93,8 +93,8 @@ fn tell_items_apart(items: &mut [SelectItem]) -> bool {
 /// What a column without an alias is called.
 fn column_name(expr: &Expr) -> String {
     match expr {
-        Expr::Identifier(name) => super::statement::identifier(name),
-        Expr::CompoundIdentifier(parts) => parts.last().map(super::statement::identifier).unwrap_or_default(),
+        Expr::Identifier(name) => super::parser::identifier(name),
+        Expr::CompoundIdentifier(parts) => parts.last().map(super::parser::identifier).unwrap_or_default(),
         other => name_of(other).unwrap_or_else(|| other.to_string()),
     }
 }
@@ -137,8 +137,8 @@ fn name_of(expr: &Expr) -> Option<String> {
         Expr::Function(function) => last_part(&function.name),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name_of(inner),
         Expr::Cast { expr: inner, data_type, .. } => match &**inner {
-            Expr::Identifier(name) => Some(super::statement::identifier(name)),
-            Expr::CompoundIdentifier(parts) => parts.last().map(super::statement::identifier),
+            Expr::Identifier(name) => Some(super::parser::identifier(name)),
+            Expr::CompoundIdentifier(parts) => parts.last().map(super::parser::identifier),
             Expr::Value(_) => Some(data_type.to_string().to_lowercase()),
             other => name_of(other),
         },
@@ -157,5 +157,5 @@ fn name_of(expr: &Expr) -> Option<String> {
 }
 
 fn last_part(name: &ObjectName) -> Option<String> {
-    name.0.last().and_then(|part| part.as_ident()).map(super::statement::identifier)
+    name.0.last().and_then(|part| part.as_ident()).map(super::parser::identifier)
 }

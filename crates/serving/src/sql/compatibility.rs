@@ -1,7 +1,11 @@
 //! The queries with which clients look at PostgreSQL's catalogue, rewritten to what DataFusion can run.
 //!
 //! What must hold: a user's own query is never rewritten, so only statements that name something of the catalogue come
-//! here.
+//! here. What is rewritten answers the same.
+
+mod calls;
+mod names;
+mod subqueries;
 
 use std::{ops::ControlFlow, sync::LazyLock};
 
@@ -10,7 +14,8 @@ use datafusion::sql::sqlparser::{
         ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Statement, Value,
         visit_expressions_mut,
     },
-    parser::ParserError,
+    dialect::PostgreSqlDialect,
+    parser::{Parser, ParserError},
 };
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
@@ -52,11 +57,43 @@ pub(super) fn concerns(text: &str) -> bool {
 
 /// Parses and rewrites.
 pub(super) fn parse(text: &str) -> Result<Vec<Statement>, ParserError> {
-    let mut statements = PARSER.parse(text)?;
+    // What the library cannot do is done before it, and what it would replace by NULL is kept from it.
+    let own = Parser::parse_sql(&PostgreSqlDialect {}, text);
+    let Some(mut own) = own.ok().filter(|own| own.len() == 1) else { return finish(PARSER.parse(text)?) };
+    let Some(statement) = own.first_mut() else { return finish(PARSER.parse(text)?) };
+    let before = statement.clone();
+    names::resolve(statement);
+    let kept = subqueries::set_aside(statement)?;
+    // Places in the text are told only where it is as it was.
+    let statements = if *statement == before { PARSER.parse(text)? } else { PARSER.parse(&statement.to_string())? };
+    let mut statements = finish(statements)?;
     for statement in &mut statements {
-        forget_arrays_of_rows(statement);
+        subqueries::put_back(statement, &kept);
     }
     Ok(statements)
+}
+
+/// A query within a statement.
+fn parse_query(query: &Statement) -> Result<Statement, ParserError> {
+    let mut statements = parse(&query.to_string())?;
+    match (statements.pop(), statements.pop()) {
+        (Some(statement), None) => Ok(statement),
+        _ => Err(ParserError::ParserError("one query is expected".to_owned())),
+    }
+}
+
+fn finish(mut statements: Vec<Statement>) -> Result<Vec<Statement>, ParserError> {
+    for statement in &mut statements {
+        forget_arrays_of_rows(statement);
+        calls::read_as_tables(statement)?;
+        names::show(statement)?;
+    }
+    Ok(statements)
+}
+
+/// An expression from its text.
+fn expression(text: &str) -> Result<Expr, ParserError> {
+    Parser::new(&PostgreSqlDialect {}).try_with_sql(text)?.parse_expr()
 }
 
 /// What is beyond DataFusion, or not in its catalogue, becomes NULL: `ARRAY(SELECT ...)`, with which psql lists the

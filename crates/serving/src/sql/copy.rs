@@ -3,7 +3,10 @@
 use datafusion::sql::sqlparser::ast::{self, CopyLegacyCsvOption, CopyLegacyOption, CopyOption, CopySource};
 use streaming::SqlError;
 
-use super::{error::sqlstate, parser, statement::identifier};
+use super::{
+    error::sqlstate,
+    parser::{self, identifier},
+};
 
 /// The form of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub enum CopyFormat {
     Text,
     /// Comma-separated values.
     Csv,
+    /// Values as the protocol's binary form has them, in PostgreSQL's own frame.
+    Binary,
 }
 
 /// How rows are written.
@@ -33,7 +38,9 @@ pub struct CopyOptions {
 impl CopyOptions {
     fn of_format(format: CopyFormat) -> Self {
         match format {
-            CopyFormat::Text => Self { format, delimiter: '\t', null: "\\N".to_owned(), quote: '"', header: false },
+            CopyFormat::Text | CopyFormat::Binary => {
+                Self { format, delimiter: '\t', null: "\\N".to_owned(), quote: '"', header: false }
+            }
             CopyFormat::Csv => Self { format, delimiter: ',', null: String::new(), quote: '"', header: false },
         }
     }
@@ -70,6 +77,7 @@ pub(super) fn read(
             CopyLegacyOption::Delimiter(delimiter) => copy.delimiter = single_byte("DELIMITER", *delimiter)?,
             CopyLegacyOption::Null(null) => copy.null.clone_from(null),
             CopyLegacyOption::Header => copy.header = true,
+            CopyLegacyOption::Binary => {}
             CopyLegacyOption::Csv(csv) => {
                 for option in csv {
                     match option {
@@ -89,6 +97,9 @@ fn format_of(options: &[CopyOption], legacy: &[CopyLegacyOption]) -> Result<Copy
     if legacy.iter().any(|option| matches!(option, CopyLegacyOption::Csv(_))) {
         return Ok(CopyFormat::Csv);
     }
+    if legacy.iter().any(|option| matches!(option, CopyLegacyOption::Binary)) {
+        return Ok(CopyFormat::Binary);
+    }
     let format = options.iter().find_map(|option| match option {
         CopyOption::Format(format) => Some(identifier(format)),
         _ => None,
@@ -96,7 +107,10 @@ fn format_of(options: &[CopyOption], legacy: &[CopyLegacyOption]) -> Result<Copy
     match format.as_deref() {
         None | Some("text") => Ok(CopyFormat::Text),
         Some("csv") => Ok(CopyFormat::Csv),
-        Some(other) => Err(SqlError::unsupported(format!("COPY in the format {other:?}")).with_hint("use text or csv")),
+        Some("binary") => Ok(CopyFormat::Binary),
+        Some(other) => {
+            Err(SqlError::unsupported(format!("COPY in the format {other:?}")).with_hint("use text, csv or binary"))
+        }
     }
 }
 

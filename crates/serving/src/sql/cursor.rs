@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use model::Positions;
 use streaming::SqlError;
 
-use super::{error::sqlstate, statement::identifier};
+use super::{error::sqlstate, parser::identifier};
 
 /// `DECLARE name CURSOR [WITH HOLD] FOR query`.
 #[derive(Debug)]

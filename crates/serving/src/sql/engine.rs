@@ -2,32 +2,36 @@
 //! seconds keeps no connection waiting, not even the one that asks to cancel it.
 //!
 //! What must hold: a query that computes takes no thread from planning, so however long queries compute, statements are
-//! read, rows are found by their keys and variables are set.
+//! read, rows are found by their keys and variables are set; planning that keeps its thread for too long is answered
+//! with an error and left behind; the batches that wait for a slow reader are few and reserved.
 
-use std::{any::Any, fmt, future::Future, sync::Arc};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{Array, RecordBatch},
+    datatypes::SchemaRef,
+};
 use datafusion::{
     error::DataFusionError,
     execution::{SendableRecordBatchStream, TaskContext},
     physical_plan::{ExecutionPlan, execute_stream, stream::RecordBatchStreamAdapter},
 };
-use futures::{StreamExt, stream};
-use model::{Error, Result};
-use streaming::SqlError;
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::mpsc,
-    task::JoinHandle,
+use futures::{Future, StreamExt, stream};
+use model::{MemoryBudget, MemoryReservation, Result};
+use streaming::{Evaluation, SqlError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::{
+    error::{exhausted, sqlstate},
+    threads::{Task, Threads},
 };
 
-use super::error::sqlstate;
-
-/// Batches that wait for a slow reader, a query.
+/// Batches that wait for a slow reader, a query; and how many bytes of them.
 const BATCHES_WAITING_MAX: usize = 2;
-
-/// The stack of a thread: DataFusion walks statements and plans by recursion.
-const STACK_BYTES: usize = 32 * 1024 * 1024;
+const BYTES_WAITING_MAX: u32 = 4 * 1024 * 1024;
 
 /// Threads that plan: planning is short.
 const PLANNING_THREADS: usize = 2;
@@ -35,26 +39,75 @@ const PLANNING_THREADS: usize = 2;
 /// The threads that plan and those that compute.
 #[derive(Debug)]
 pub(super) struct Engine {
-    planning: Threads,
-    computing: Threads,
+    planning: Arc<Threads>,
+    computing: Arc<Threads>,
+    planning_timeout: Duration,
+    memory: MemoryBudget,
 }
 
 impl Engine {
-    pub(super) fn new(computing_threads: usize) -> Result<Self> {
+    pub(super) fn new(computing_threads: usize, planning_timeout: Duration, memory: MemoryBudget) -> Result<Self> {
         Ok(Self {
-            planning: Threads::start("plan", PLANNING_THREADS)?,
-            computing: Threads::start("query", computing_threads)?,
+            planning: Arc::new(Threads::start("plan", PLANNING_THREADS)?),
+            computing: Arc::new(Threads::start("query", computing_threads)?),
+            planning_timeout,
+            memory,
         })
     }
 
-    /// Does something short, such as planning. It is given up when the returned future is dropped; a panic becomes an error.
+    /// Does something short, such as planning; it may wait for long, but not compute for long. It is given up when the
+    /// returned future is dropped; a panic becomes an error.
     pub(super) async fn run<T, E>(&self, work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<EngineFailure> + Send + 'static,
+        E: From<SqlError> + Send + 'static,
     {
-        let mut task = self.planning.spawn(work)?;
-        (&mut task.0).await.unwrap_or_else(|ended| Err(failed(ended).into()))
+        let mut task = self.planning.spawn(work);
+        let begun = tokio::time::timeout(self.planning_timeout, task.begun()).await;
+        if begun.is_err() {
+            let message = "all threads that plan are kept by other statements";
+            return Err(SqlError::new(sqlstate::TOO_MANY_CONNECTIONS, message)
+                .with_hint("try again in a moment")
+                .into());
+        }
+        let mut look_again = self.planning_timeout;
+        loop {
+            tokio::select! {
+                ended = task.ended() => return ended,
+                () = tokio::time::sleep(look_again) => {}
+            }
+            let kept = task.keeps_thread_since().map_or(Duration::ZERO, |since: Instant| since.elapsed());
+            if kept >= self.planning_timeout {
+                return Err(self.takes_too_long().into());
+            }
+            look_again = self.planning_timeout.saturating_sub(kept).max(Duration::from_millis(50));
+        }
+    }
+
+    /// Carries out a definition, which takes as long as it takes.
+    pub(super) async fn carry_out<T>(
+        &self,
+        work: impl Future<Output = Result<T, SqlError>> + Send + 'static,
+    ) -> Result<T, SqlError>
+    where
+        T: Send + 'static,
+    {
+        let mut task = self.planning.spawn(work);
+        task.begun().await;
+        task.ended().await
+    }
+
+    /// Computes something that is not a plan, on the threads that compute.
+    pub(super) async fn compute_one<T>(
+        &self,
+        work: impl Future<Output = Result<T, DataFusionError>> + Send + 'static,
+    ) -> Result<T, DataFusionError>
+    where
+        T: Send + 'static,
+    {
+        let mut task = self.computing.spawn::<T, Failure>(async move { work.await.map_err(Failure) });
+        task.begun().await;
+        task.ended().await.map_err(|failure| failure.0)
     }
 
     /// Computes a plan, ahead of whoever reads the returned stream by a few batches. Dropping it ends the computing.
@@ -62,116 +115,129 @@ impl Engine {
         &self,
         plan: Arc<dyn ExecutionPlan>,
         context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream, DataFusionError> {
+        interest: Interest,
+    ) -> SendableRecordBatchStream {
         let schema: SchemaRef = plan.schema();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
-        let task: Task<(), DataFusionError> = self.computing.spawn(async move {
-            let mut rows = execute_stream(plan, context)?;
+        let room = Arc::new(Semaphore::new(BYTES_WAITING_MAX as usize));
+        let memory = self.memory.clone();
+        let task = self.computing.spawn::<(), Failure>(async move {
+            let mut rows = execute_stream(plan, context).map_err(Failure)?;
             while let Some(batch) = rows.next().await {
+                let batch = match batch {
+                    Ok(batch) => Waiting::new(batch, &room, &memory).await.map_err(Failure),
+                    Err(error) => Err(Failure(error)),
+                };
                 let ended = batch.is_err();
                 if sender.send(batch).await.is_err() || ended {
                     break;
                 }
             }
             Ok(())
-        })?;
-        let batches = stream::unfold((receiver, Some(task)), |(mut receiver, mut task)| async {
-            if let Some(batch) = receiver.recv().await {
-                return Some((batch, (receiver, task)));
-            }
-            // The task says whether it came to the end.
-            let error = match (&mut task.take()?.0).await {
-                Ok(Ok(())) => return None,
-                Ok(Err(error)) => error,
-                Err(ended) => failed(ended).into(),
-            };
-            Some((Err::<RecordBatch, _>(error), (receiver, None)))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+        let reading = Reading { receiver, task: Some(task), _interest: interest, last: None };
+        let batches = stream::unfold(reading, |mut reading| async {
+            let next = reading.next().await?;
+            Some((next, reading))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+    }
+
+    fn takes_too_long(&self) -> SqlError {
+        let message = format!("planning the statement took more than {} ms", self.planning_timeout.as_millis());
+        SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, message)
+            .with_hint("take it apart into several statements, or use parameters for what is long")
     }
 }
 
-/// Some threads with room for deep recursion.
-struct Threads(Option<Runtime>);
+/// DataFusion's error, from threads.
+pub(super) struct Failure(DataFusionError);
 
-impl Threads {
-    fn start(name: &str, threads: usize) -> Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name(name)
-            .thread_stack_size(STACK_BYTES)
-            .enable_all()
-            .build();
-        let runtime = runtime.map_err(|e| Error::internal("cannot start the threads of queries").with_source(e))?;
-        Ok(Self(Some(runtime)))
-    }
-
-    fn spawn<T, E>(
-        &self,
-        work: impl Future<Output = Result<T, E>> + Send + 'static,
-    ) -> Result<Task<T, E>, EngineFailure>
-    where
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        match &self.0 {
-            Some(runtime) => Ok(Task(runtime.spawn(work))),
-            None => Err(EngineFailure(SqlError::new(sqlstate::ADMIN_SHUTDOWN, "the server is stopping"))),
-        }
+impl From<DataFusionError> for Failure {
+    fn from(error: DataFusionError) -> Self {
+        Self(error)
     }
 }
 
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            // Not waited for: the last owner may itself be a task.
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl fmt::Debug for Threads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Threads")
-    }
-}
-
-/// A task that is given up with its handle.
-struct Task<T, E>(JoinHandle<Result<T, E>>);
-
-impl<T, E> Drop for Task<T, E> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// The engine's own failure, as opposed to that of the work.
-pub(super) struct EngineFailure(SqlError);
-
-impl From<EngineFailure> for SqlError {
-    fn from(failure: EngineFailure) -> Self {
+impl From<Failure> for DataFusionError {
+    fn from(failure: Failure) -> Self {
         failure.0
     }
 }
 
-impl From<EngineFailure> for DataFusionError {
-    fn from(failure: EngineFailure) -> Self {
-        Self::External(Box::new(failure.0))
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Self(DataFusionError::External(Box::new(error)))
     }
 }
 
-/// A panic of the query engine ends the statement and not the connection: what it was reading is dropped with it.
-fn failed(ended: tokio::task::JoinError) -> EngineFailure {
-    let reason = match ended.try_into_panic() {
-        Ok(panic) => reason(&*panic),
-        Err(_) => "it was given up".to_owned(),
-    };
-    let error = SqlError::new(sqlstate::INTERNAL_ERROR, format!("the query engine failed: {reason}"))
-        .with_hint("this is a defect; a query that needs less memory, or a simpler one, may pass");
-    EngineFailure(error)
+/// A batch that waits for its reader.
+struct Waiting {
+    batch: RecordBatch,
+    _room: Option<OwnedSemaphorePermit>,
+    reservation: MemoryReservation,
 }
 
-fn reason(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason was given".to_owned())
+impl Waiting {
+    async fn new(batch: RecordBatch, room: &Arc<Semaphore>, memory: &MemoryBudget) -> Result<Self, DataFusionError> {
+        let bytes = bytes_of(&batch);
+        let reserved = memory.reserve("answers", bytes);
+        let reservation = reserved.map_err(|error| DataFusionError::External(Box::new(exhausted(&error))))?;
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(BYTES_WAITING_MAX);
+        // Nobody closes it.
+        let room = Arc::clone(room).acquire_many_owned(permits).await.ok();
+        Ok(Self { batch, _room: room, reservation })
+    }
+}
+
+/// What the rows of a batch take, wherever their buffers are shared.
+fn bytes_of(batch: &RecordBatch) -> u64 {
+    let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0) as u64);
+    sizes.sum()
+}
+
+/// The reading end of a query.
+struct Reading {
+    receiver: mpsc::Receiver<Result<Waiting, Failure>>,
+    task: Option<Task<(), Failure>>,
+    _interest: Interest,
+    /// What the batch takes that the reader has in its hands.
+    last: Option<MemoryReservation>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Result<RecordBatch, DataFusionError>> {
+        self.last = None;
+        self.task.as_mut()?.begun().await;
+        if let Some(batch) = self.receiver.recv().await {
+            return Some(match batch {
+                Ok(waiting) => {
+                    self.last = Some(waiting.reservation);
+                    Ok(waiting.batch)
+                }
+                Err(failure) => Err(failure.0),
+            });
+        }
+        // The task says whether it came to the end.
+        let mut task = self.task.take()?;
+        match task.ended().await {
+            Ok(()) => None,
+            Err(failure) => Some(Err(failure.0)),
+        }
+    }
+}
+
+/// Somebody waits for the rows of a statement. When it is dropped, the statement's functions stop.
+pub(super) struct Interest(Evaluation);
+
+impl Interest {
+    pub(super) fn in_statement(evaluation: &Evaluation) -> Self {
+        Self(evaluation.clone())
+    }
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
 }

@@ -6,8 +6,10 @@ use datafusion::{
     error::DataFusionError,
     sql::sqlparser::{parser::ParserError, tokenizer::Location},
 };
-use model::ErrorKind;
+use model::{ErrorKind, MemoryExhausted, memory::MEMORY_SETTING};
 use streaming::SqlError;
+
+use crate::views::Unread;
 
 /// PostgreSQL's codes for what can go wrong here.
 pub mod sqlstate {
@@ -17,12 +19,20 @@ pub mod sqlstate {
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
     /// A number does not fit its type.
     pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";
+    /// A date or time does not fit its type.
+    pub const DATETIME_FIELD_OVERFLOW: &str = "22008";
     /// Division by zero.
     pub const DIVISION_BY_ZERO: &str = "22012";
+    /// A value is needed.
+    pub const NULL_VALUE_NOT_ALLOWED: &str = "22004";
+    /// Bytes that are no text.
+    pub const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
     /// A setting or option cannot have this value.
     pub const INVALID_PARAMETER_VALUE: &str = "22023";
     /// A text is no value of the type.
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
+    /// Bytes are no value of the type.
+    pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
     /// The transaction failed earlier and only a rollback is left.
     pub const IN_FAILED_TRANSACTION: &str = "25P02";
     /// Nothing can be written here.
@@ -67,6 +77,8 @@ pub mod sqlstate {
     pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     /// Too long or too deep.
     pub const STATEMENT_TOO_COMPLEX: &str = "54001";
+    /// What is read is still being made.
+    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
     /// Waited in vain; a retry may help.
     pub const NOT_AVAILABLE: &str = "55P03";
     /// Cancelled, or took longer than the statement timeout.
@@ -101,6 +113,18 @@ pub fn sql_error(error: &model::Error) -> SqlError {
     }
 }
 
+/// Why a view was not read, in PostgreSQL's terms: one that is being built is refused as one that was not populated.
+pub(super) fn unread(unread: Unread) -> SqlError {
+    let is_building = matches!(unread, Unread::Building { .. });
+    let mapped = sql_error(&unread.into());
+    if is_building { SqlError { sqlstate: sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, ..mapped } } else { mapped }
+}
+
+/// A refusal of memory in PostgreSQL's terms.
+pub(super) fn exhausted(error: &MemoryExhausted) -> SqlError {
+    SqlError::new(sqlstate::OUT_OF_MEMORY, error.to_string()).with_hint(error.hint())
+}
+
 /// DataFusion's error in PostgreSQL's terms. `text` is the statement, for positions; `relations` are the names that it
 /// could have meant.
 pub(super) fn datafusion_error(error: &DataFusionError, text: &str, relations: &[String]) -> SqlError {
@@ -112,7 +136,7 @@ pub(super) fn datafusion_error(error: &DataFusionError, text: &str, relations: &
         DataFusionError::Plan(message) => plan_error(message, relations),
         DataFusionError::NotImplemented(message) => not_implemented(message),
         DataFusionError::ResourcesExhausted(message) => SqlError::new(sqlstate::OUT_OF_MEMORY, lower(message))
-            .with_hint("let the query read fewer rows or columns, or raise the memory limit of queries"),
+            .with_hint(format!("let the query read fewer rows or columns, or raise the setting `{MEMORY_SETTING}`")),
         DataFusionError::ArrowError(error, _) => arrow_error(error),
         DataFusionError::Execution(message) => SqlError::new(execution_code(message), lower(message)),
         other => SqlError::new(sqlstate::INTERNAL_ERROR, lower(&other.strip_backtrace())),
@@ -242,6 +266,7 @@ fn arrow_error(error: &ArrowError) -> SqlError {
         ArrowError::DivideByZero => sqlstate::DIVISION_BY_ZERO,
         ArrowError::CastError(_) | ArrowError::ParseError(_) => sqlstate::INVALID_TEXT_REPRESENTATION,
         ArrowError::ArithmeticOverflow(_) => sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+        ArrowError::ComputeError(message) => execution_code(message),
         ArrowError::InvalidArgumentError(_) => sqlstate::INVALID_PARAMETER_VALUE,
         ArrowError::NotYetImplemented(_) => sqlstate::FEATURE_NOT_SUPPORTED,
         ArrowError::ExternalError(source) => return external(source.as_ref()),
@@ -253,9 +278,11 @@ fn arrow_error(error: &ArrowError) -> SqlError {
 fn execution_code(message: &str) -> &'static str {
     let lower = message.to_lowercase();
     match () {
-        () if lower.contains("overflow") => sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+        () if lower.contains("overflow") || lower.contains("out of range") => sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
         () if lower.contains("parsing") || lower.contains("cannot cast") => sqlstate::INVALID_TEXT_REPRESENTATION,
-        () => sqlstate::INTERNAL_ERROR,
+        () if lower.contains("parse date from") => sqlstate::DATETIME_FIELD_OVERFLOW,
+        // What a function says of its arguments; what should never happen is DataFusion's `Internal`.
+        () => sqlstate::INVALID_PARAMETER_VALUE,
     }
 }
 

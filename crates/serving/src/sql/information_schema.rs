@@ -111,6 +111,15 @@ fn yes_or_no(yes: bool) -> String {
     if yes { "YES" } else { "NO" }.to_owned()
 }
 
+/// What PostgreSQL calls a type where it shows it: `integer`, `text[]`.
+pub(super) fn type_name(arrow: &DataType) -> String {
+    let own = into_pg_type(arrow).map_or_else(|_| "text".to_owned(), |t| t.name().to_owned());
+    match own.strip_prefix('_') {
+        Some(element) => format!("{}[]", data_type(element)),
+        None => data_type(&own),
+    }
+}
+
 /// The standard's name of a type, from PostgreSQL's own.
 fn data_type(type_name: &str) -> String {
     let standard = match type_name {

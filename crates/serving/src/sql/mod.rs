@@ -10,6 +10,7 @@
 //! What must hold: every result carries the Positions it reflects; `fourfold.min_position` is honoured by every read;
 //! the statement timeout and a cancel reach planning and the whole of the result.
 
+mod advisory_locks;
 mod catalog;
 mod column_names;
 mod compatibility;
@@ -22,16 +23,22 @@ mod explain;
 mod functions;
 mod guard;
 mod information_schema;
+mod memory_pool;
 mod outcome;
+mod parameter_types;
 mod parser;
+mod pg_catalog;
 mod planner;
 mod point_read;
 mod refusal;
 mod service;
 mod session;
+mod session_functions;
 mod settings;
 mod statement;
+mod threads;
 mod transaction;
+mod unread;
 mod variables;
 
 pub use copy::{CopyFormat, CopyOptions};
@@ -43,6 +50,8 @@ pub use session::Session;
 pub use settings::SqlSettings;
 pub use statement::{Prepared, StatementText};
 pub use streaming::SqlError;
+pub use unread::Unread;
+pub(crate) use variables::{BYTEA_OUTPUT, EXTRA_FLOAT_DIGITS, INTERVAL_STYLE};
 
 #[cfg(test)]
 mod tests;

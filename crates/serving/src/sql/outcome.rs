@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use model::Positions;
 
-use super::copy::CopyOptions;
+use super::{Unread, copy::CopyOptions};
 
 /// What a statement results in.
 pub enum Outcome {
@@ -20,6 +20,8 @@ pub enum Outcome {
         positions: Positions,
         /// The command tag without the count of rows, as in `SELECT`.
         tag: &'static str,
+        /// What the rows leave out, known once they have been read.
+        unread: Unread,
     },
     /// `COPY (query) TO STDOUT`: rows, to be written as text.
     Copy {
@@ -31,6 +33,8 @@ pub enum Outcome {
         positions: Positions,
         /// How they are to be written.
         options: CopyOptions,
+        /// What the rows leave out, as in [`Outcome::Rows`].
+        unread: Unread,
     },
     /// Something was done and there are no rows.
     Done {

@@ -61,7 +61,15 @@ pub(super) fn tree(text: &str) -> Result<ast::Statement, SqlError> {
     let statements = statements.map_err(|error| syntax_error(&error, text))?;
     let mut statements = statements.into_iter();
     match (statements.next(), statements.next()) {
-        (Some(statement), None) => Ok(statement),
+        (Some(mut statement), None) => {
+            sql::rewrite(&mut statement)?;
+            Ok(statement)
+        }
         _ => Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error: one statement is expected")),
     }
+}
+
+/// An identifier as PostgreSQL reads it: in lower case unless it is quoted.
+pub(super) fn identifier(ident: &ast::Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }

@@ -1,6 +1,6 @@
 //! From a tree to a plan, with the types and values of parameters.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::{
@@ -8,6 +8,7 @@ use datafusion::{
     error::DataFusionError,
     execution::session_state::SessionState,
     logical_expr::{LogicalPlan, Statement as PlanStatement},
+    optimizer::{Optimizer, simplify_expressions::SimplifyExpressions},
     sql::{
         parser::Statement,
         sqlparser::ast::{self, visit_expressions},
@@ -83,6 +84,12 @@ pub(super) async fn plan(
     let values = values.iter().zip(types).map(cast).collect::<Result<Vec<_>, _>>()?;
     let values = ParamValues::List(values.into_iter().map(ScalarAndMetadata::from).collect());
     plan_typed(state, tree, types).await?.replace_params_with_values(&values)
+}
+
+/// The plan with what is constant in it computed; what was left to be computed later because it is costly.
+pub(super) fn with_constants(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
+    optimizer.optimize(plan, state, |_, _| {})
 }
 
 async fn plan_typed(

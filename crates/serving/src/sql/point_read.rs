@@ -13,8 +13,8 @@ use datafusion::{common::ScalarValue, sql::sqlparser::ast};
 
 use super::{
     catalog::{CATALOG, SCHEMA},
+    parser::identifier,
     planner::placeholder,
-    statement::identifier,
 };
 use crate::views::{Relation, Views};
 

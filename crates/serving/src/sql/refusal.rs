@@ -28,7 +28,7 @@ pub(super) fn refusal(words: &[&str]) -> Option<SqlError> {
         }
         "vacuum" | "analyze" | "cluster" | "reindex" | "checkpoint" => unsupported(&upper, DERIVED),
         "grant" | "revoke" | "security" | "reassign" => unsupported(&upper, "everyone who reaches this port may read"),
-        "listen" | "notify" | "unlisten" => unsupported(&upper, "consume the topic, or GET /v1/views/{view}/changes"),
+        "listen" | "notify" => unsupported(&upper, "consume the topic of the source with a Kafka client"),
         "lock" | "comment" | "do" | "call" | "import" | "load" | "move" => {
             unsupported(&upper, "this server answers queries and definitions of sources and views")
         }

@@ -6,11 +6,7 @@ use datafusion::{
     catalog::{CatalogProviderList, SchemaProvider},
     error::DataFusionError,
     execution::{
-        SessionStateBuilder,
-        context::SessionContext,
-        memory_pool::{GreedyMemoryPool, TrackConsumersPool},
-        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
-        session_state::SessionState,
+        SessionStateBuilder, context::SessionContext, runtime_env::RuntimeEnvBuilder, session_state::SessionState,
     },
     prelude::SessionConfig,
 };
@@ -18,10 +14,11 @@ use datafusion_pg_catalog::{
     pg_catalog::context::{PgCatalogContextProvider, Role},
     setup_pg_catalog,
 };
-use model::{Error, Metrics, Principal, Result};
+use model::{Error, MemoryBudget, Metrics, Principal, Result};
 
 use super::{
     Definitions, Session, SqlSettings,
+    advisory_locks::AdvisoryLocks,
     catalog::{
         CATALOG, DescribedSchema, DescriptionUse, INFORMATION_SCHEMA, PG_CATALOG, PinnedSchema, Relations, SCHEMA,
         catalog_list,
@@ -29,8 +26,13 @@ use super::{
     engine::Engine,
     functions,
     information_schema::InformationSchema,
+    memory_pool::BudgetPool,
+    pg_catalog::{PgCatalog, SessionPgCatalog},
 };
 use crate::views::Views;
+
+/// The budget of a service that is given none.
+const OWN_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 
 /// Answers SQL over the views and sources of a server.
 pub struct SqlService {
@@ -40,12 +42,15 @@ pub struct SqlService {
     /// Knows columns and reads nothing: for preparing statements, and the pattern that sessions are made from.
     pub(super) describing: SessionState,
     pub(super) engine: Engine,
-    pg_catalog: Arc<dyn SchemaProvider>,
+    /// What queries and their answers reserve from.
+    pub(super) memory: MemoryBudget,
+    pub(super) pg_catalog: Arc<PgCatalog>,
+    pub(super) advisory_locks: AdvisoryLocks,
     information_schema: Arc<dyn SchemaProvider>,
 }
 
 impl SqlService {
-    /// A service over what `views` serves and `definitions` defines.
+    /// A service over what `views` serves and `definitions` defines, with a budget of memory of its own.
     ///
     /// # Errors
     /// [`Internal`](model::ErrorKind::Internal) when the catalogue tables cannot be set up.
@@ -55,20 +60,51 @@ impl SqlService {
         settings: SqlSettings,
         metrics: Metrics,
     ) -> Result<Arc<Self>> {
+        Self::with_memory(MemoryBudget::new(OWN_MEMORY_BYTES), views, definitions, settings, metrics)
+    }
+
+    /// The same, with a budget of memory that others share.
+    ///
+    /// # Errors
+    /// [`Internal`](model::ErrorKind::Internal) when the catalogue tables cannot be set up.
+    pub fn with_memory(
+        memory: MemoryBudget,
+        views: Arc<Views>,
+        definitions: Arc<dyn Definitions>,
+        settings: SqlSettings,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>> {
         let relations = Relations { views, definitions };
         let failed = |error: DataFusionError| Error::internal("cannot set up SQL").with_source(error);
-        let context = describing_context(&relations, &settings).map_err(failed)?;
+        let context = describing_context(&relations, &settings, &memory).map_err(failed)?;
         let schema = |name: &str| {
             let schema = context.catalog(CATALOG).and_then(|catalog| catalog.schema(name));
             schema.ok_or_else(|| Error::internal(format!("the schema {name} was not set up")))
         };
-        let (pg_catalog, information_schema) = (schema(PG_CATALOG)?, schema(INFORMATION_SCHEMA)?);
-        let engine = Engine::new(settings.query_threads)?;
+        let information_schema = schema(INFORMATION_SCHEMA)?;
+        let pg_catalog = Arc::new(PgCatalog::new(schema(PG_CATALOG)?).map_err(failed)?);
+        functions::register(&context, &settings, &pg_catalog.names);
+        let described = Arc::new(SessionPgCatalog {
+            shared: Arc::clone(&pg_catalog),
+            variables: Arc::default(),
+            settings: settings.clone(),
+        });
+        let engine = Engine::new(settings.query_threads, settings.planning_timeout, memory.clone())?;
         let public = DescribedSchema { relations: relations.clone(), use_of: DescriptionUse::Preparing };
         let catalogs = catalog_list(Arc::new(public)).map_err(failed)?;
-        register_descriptions(&catalogs, &pg_catalog, &information_schema);
+        register_descriptions(&catalogs, &(described as _), &information_schema);
         let describing = SessionStateBuilder::new_from_existing(context.state()).with_catalog_list(catalogs).build();
-        Ok(Arc::new(Self { relations, settings, metrics, describing, engine, pg_catalog, information_schema }))
+        Ok(Arc::new(Self {
+            relations,
+            settings,
+            metrics,
+            describing,
+            engine,
+            memory,
+            pg_catalog,
+            advisory_locks: AdvisoryLocks::default(),
+            information_schema,
+        }))
     }
 
     /// A session: the state of one connection, or of one request where a door knows no connections. It runs one
@@ -88,10 +124,14 @@ impl SqlService {
     }
 
     /// The names that `public` knows in a session.
-    pub(super) fn session_catalogs(&self, public: Arc<PinnedSchema>) -> Arc<dyn CatalogProviderList> {
+    pub(super) fn session_catalogs(
+        &self,
+        public: Arc<PinnedSchema>,
+        pg_catalog: Arc<SessionPgCatalog>,
+    ) -> Arc<dyn CatalogProviderList> {
         // Registering in memory, under names that differ, cannot fail.
         let list = catalog_list(public).unwrap_or_else(|_| Arc::clone(self.describing.catalog_list()));
-        register_descriptions(&list, &self.pg_catalog, &self.information_schema);
+        register_descriptions(&list, &(pg_catalog as _), &self.information_schema);
         list
     }
 }
@@ -115,19 +155,24 @@ impl fmt::Debug for SqlService {
     }
 }
 
-fn describing_context(relations: &Relations, settings: &SqlSettings) -> Result<SessionContext, DataFusionError> {
+fn describing_context(
+    relations: &Relations,
+    settings: &SqlSettings,
+    memory: &MemoryBudget,
+) -> Result<SessionContext, DataFusionError> {
     let public = DescribedSchema { relations: relations.clone(), use_of: DescriptionUse::Listing };
     let catalogs = catalog_list(Arc::new(public))?;
     let state = SessionStateBuilder::new()
         .with_config(config(settings))
-        .with_runtime_env(runtime(settings)?)
+        .with_runtime_env(Arc::new(RuntimeEnvBuilder::new().with_memory_pool(BudgetPool::new(memory)).build()?))
         .with_catalog_list(Arc::clone(&catalogs))
         .with_default_features()
         .build();
     let mut context = SessionContext::new_with_state(state);
+    streaming::register_times(&mut context)?;
     streaming::bound_functions(&mut context)?;
+    streaming::register_aggregates(&mut context)?;
     setup_pg_catalog(&context, CATALOG, Roles).map_err(|error| *error)?;
-    functions::register(&context, settings);
     if let Some(catalog) = catalogs.catalog(CATALOG) {
         let information_schema = Arc::new(InformationSchema::new(relations.clone(), Arc::clone(&catalogs)));
         catalog.register_schema(INFORMATION_SCHEMA, information_schema)?;
@@ -143,15 +188,11 @@ fn config(settings: &SqlSettings) -> SessionConfig {
         .with_target_partitions(settings.query_partitions.max(1));
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
+    // `now()` and `timestamptz` are UTC.
+    options.execution.time_zone = Some("UTC".to_owned());
     // Errors carry their place in the text.
     options.sql_parser.collect_spans = true;
     config
-}
-
-fn runtime(settings: &SqlSettings) -> Result<Arc<RuntimeEnv>, DataFusionError> {
-    let consumers_named = std::num::NonZeroUsize::new(3).unwrap_or(std::num::NonZeroUsize::MIN);
-    let pool = TrackConsumersPool::new(GreedyMemoryPool::new(settings.query_memory_bytes_max), consumers_named);
-    Ok(Arc::new(RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build()?))
 }
 
 /// The roles that `pg_roles` lists: whoever comes in is anonymous and may read.

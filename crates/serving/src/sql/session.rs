@@ -8,7 +8,13 @@ mod execution;
 mod preparation;
 mod variables;
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
+};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
@@ -16,19 +22,21 @@ use datafusion::{
     error::DataFusionError,
     execution::{FunctionRegistry, SessionStateBuilder, session_state::SessionState},
 };
-use model::Principal;
+use model::{Positions, Principal};
 use parking_lot::Mutex;
 use streaming::SqlError;
 use tokio::sync::watch;
 
 use super::{
     Outcome, Prepared, SqlService, StatementText,
+    advisory_locks::SessionLocks,
     catalog::PinnedSchema,
     cursor::Cursors,
     error::{datafusion_error, sqlstate},
-    functions,
     guard::Guard,
     parser,
+    pg_catalog::SessionPgCatalog,
+    session_functions::SessionFunctions,
     transaction::Transaction,
     variables::{POSITIONS, Variables},
 };
@@ -46,7 +54,10 @@ struct Inner {
     public: Arc<PinnedSchema>,
     state: SessionState,
     variables: Arc<Mutex<Variables>>,
-    transaction: Mutex<Option<Transaction>>,
+    transaction: Arc<Mutex<Option<Transaction>>>,
+    locks: Arc<SessionLocks>,
+    /// The number by which clients know the session.
+    backend_pid: Arc<AtomicI32>,
     cursors: Mutex<Cursors>,
     cancels: watch::Sender<u64>,
 }
@@ -134,8 +145,7 @@ impl Session {
 
     /// What the last answer reflected that came from a view or source; as text, as `SHOW fourfold.positions` has it.
     pub fn positions(&self) -> String {
-        let shown = self.inner.variables.lock().show(POSITIONS, &self.inner.service.settings);
-        shown.map_or_else(|_| String::new(), |(_, value)| value)
+        self.variable(POSITIONS)
     }
 
     /// Who uses the session.
@@ -153,6 +163,17 @@ impl Session {
         self.inner.variables.lock().reported(&self.inner.service.settings)
     }
 
+    /// What a variable is set to; empty where there is none of the name.
+    pub fn variable(&self, name: &str) -> String {
+        let shown = self.inner.variables.lock().show(name, &self.inner.service.settings);
+        shown.map_or_else(|_| String::new(), |(_, value)| value)
+    }
+
+    /// Notes the number by which the client knows the session, as `pg_backend_pid()` has it.
+    pub fn set_backend_pid(&self, pid: i32) {
+        self.inner.backend_pid.store(pid, Ordering::Relaxed);
+    }
+
     /// Sets a variable as `SET` does; for what a client says when it connects.
     ///
     /// # Errors
@@ -160,27 +181,55 @@ impl Session {
     pub fn set_variable(&self, name: &str, value: &str) -> Result<(), SqlError> {
         self.inner.variables.lock().set(name, Some(value), &self.inner.service.settings).map(|_| ())
     }
+
+    /// Demands that what follows is answered from views that have folded at least `min_position`, and says how long to
+    /// wait for them, if not as long as the settings have it. Nothing is demanded by an empty position.
+    ///
+    /// # Errors
+    /// Those of [`set_variable`](Self::set_variable).
+    pub fn demand(&self, min_position: &Positions, timeout: Option<Duration>) -> Result<(), SqlError> {
+        // Also without a position: a view that is still being built is waited for as long.
+        if let Some(timeout) = timeout {
+            self.set_variable("fourfold.min_position_timeout_ms", &timeout.as_millis().to_string())?;
+        }
+        if min_position.is_empty() {
+            return Ok(());
+        }
+        self.set_variable("fourfold.min_position", &min_position.to_string())
+    }
 }
 
 impl Inner {
     fn new(service: Arc<SqlService>, principal: Principal) -> Self {
         let public = Arc::new(PinnedSchema::new(service.relations.clone(), principal.clone()));
-        let variables = Arc::new(Mutex::new(Variables::default()));
+        let functions = SessionFunctions {
+            locks: service.advisory_locks.session(),
+            ..SessionFunctions::without_session(service.settings.clone())
+        };
+        let pg_catalog = SessionPgCatalog {
+            shared: Arc::clone(&service.pg_catalog),
+            variables: Arc::clone(&functions.variables),
+            settings: service.settings.clone(),
+        };
         let mut state = SessionStateBuilder::new_from_existing(service.describing.clone())
             .with_session_id(uuid::Uuid::new_v4().to_string())
-            .with_catalog_list(service.session_catalogs(Arc::clone(&public)))
+            .with_catalog_list(service.session_catalogs(Arc::clone(&public), Arc::new(pg_catalog)))
             .build();
-        let current_setting = functions::current_setting(Arc::clone(&variables), service.settings.clone());
-        if let Err(error) = state.register_udf(Arc::new(current_setting)) {
-            tracing::error!(%error, "a session has no function current_setting of its own");
+        for function in functions.all() {
+            if let Err(error) = state.register_udf(Arc::new(function)) {
+                tracing::error!(%error, "a session has not all functions of its own");
+            }
         }
+        let SessionFunctions { variables, transaction, locks, backend_pid, .. } = functions;
         Self {
             service,
             principal,
             public,
             state,
             variables,
-            transaction: Mutex::default(),
+            transaction,
+            locks,
+            backend_pid,
             cursors: Mutex::default(),
             cancels: watch::Sender::new(0),
         }

@@ -11,12 +11,13 @@ pub struct SqlSettings {
     /// `SET statement_timeout`.
     #[serde(rename = "statement_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub statement_timeout: Duration,
-    /// How long a query waits for `fourfold.min_position`; a session can change it with
+    /// How long a query waits for `fourfold.min_position`, and for a view that is being built; a session can change it with
     /// `SET fourfold.min_position_timeout_ms`.
     #[serde(rename = "min_position_timeout_ms", deserialize_with = "settings::milliseconds")]
     pub min_position_timeout: Duration,
-    /// Bytes that all queries together may hold for sorts, joins and aggregates.
-    pub query_memory_bytes_max: usize,
+    /// How long planning a statement may keep its thread.
+    #[serde(rename = "planning_timeout_ms", deserialize_with = "settings::milliseconds")]
+    pub planning_timeout: Duration,
     /// Threads on which all queries together compute.
     pub query_threads: usize,
     /// Parts that one query is split into. With fewer parts than threads, one busy query leaves some to the others.

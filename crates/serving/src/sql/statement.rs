@@ -11,7 +11,7 @@ use super::{
     cursor::{Declaration, Fetch},
     error::sqlstate,
     explain,
-    parser::{self, Piece},
+    parser::{self, Piece, identifier},
     point_read::PointRead,
     refusal,
     transaction::{self, Isolation},
@@ -37,6 +37,8 @@ pub struct Prepared {
     pub(super) characters_before: usize,
     pub(super) action: Arc<Action>,
     pub(super) parameters: Arc<[DataType]>,
+    /// Which parameters are numbers of the catalogue.
+    pub(super) oids: Arc<[usize]>,
     pub(super) columns: Option<SchemaRef>,
     pub(super) point_read: Option<Arc<PointRead>>,
 }
@@ -45,6 +47,11 @@ impl Prepared {
     /// The types of `$1`, `$2`, ...
     pub fn parameters(&self) -> &[DataType] {
         &self.parameters
+    }
+
+    /// Whether a parameter, by its index, is a number of the catalogue, or a list of them.
+    pub fn is_oid(&self, index: usize) -> bool {
+        self.oids.contains(&index)
     }
 
     /// The columns of the result; `None` where there are no rows.
@@ -90,6 +97,8 @@ pub(super) enum Action {
     Declare(Declaration),
     Fetch(Fetch),
     CloseCursor(Option<String>),
+    /// Nobody listens here, so there is nothing to end; pools say it before they hand out a connection again.
+    Unlisten,
 }
 
 /// Reads what a statement asks for.
@@ -126,6 +135,7 @@ fn read_text(text: &str) -> Result<Action, SqlError> {
                 None => Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error: DEALLOCATE needs a name or ALL")),
             };
         }
+        ["unlisten", ..] if text.split_whitespace().count() == 2 => return Ok(Action::Unlisten),
         ["reset", ..] if text.split_whitespace().count() >= 2 => return Ok(variables::read_reset(text)),
         // sqlparser knows TABLE only as a part of a query.
         ["table", name, ..] => {
@@ -182,11 +192,6 @@ fn read_tree(statement: ast::Statement, text: &str) -> Result<Action, SqlError> 
             Err(SqlError::unsupported(what))
         }
     }
-}
-
-/// An identifier as PostgreSQL reads it: in lower case unless it is quoted.
-pub(super) fn identifier(ident: &ast::Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 fn last_identifier(text: &str) -> String {

@@ -6,7 +6,11 @@
 use datafusion::sql::sqlparser::ast::{TransactionIsolationLevel, TransactionMode};
 use streaming::SqlError;
 
-use super::{error::sqlstate, variables::Variables};
+use super::{
+    error::sqlstate,
+    settings::SqlSettings,
+    variables::{Assignment, Changed, Variables},
+};
 
 /// How long a snapshot is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +57,20 @@ pub(super) struct Transaction {
     pub(super) variables_before: Variables,
     /// Names that `SET LOCAL` gave a value.
     pub(super) local: Vec<&'static str>,
+}
+
+/// Gives a variable its value, until the transaction ends where the assignment says so.
+pub(super) fn assign(
+    variables: &mut Variables,
+    transaction: Option<&mut Transaction>,
+    assignment: &Assignment,
+    settings: &SqlSettings,
+) -> Result<Changed, SqlError> {
+    let changed = variables.set(&assignment.name, assignment.value.as_deref(), settings)?;
+    if let (true, Some(transaction)) = (assignment.local, transaction) {
+        transaction.local.push(variables.show(&assignment.name, settings)?.0);
+    }
+    Ok(changed)
 }
 
 /// The isolation level among the modes of `BEGIN`.

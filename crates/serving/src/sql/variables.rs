@@ -21,6 +21,12 @@ const MIN_POSITION_TIMEOUT_MS: &str = "fourfold.min_position_timeout_ms";
 /// What the last query reflected.
 pub(super) const POSITIONS: &str = "fourfold.positions";
 const STATEMENT_TIMEOUT: &str = "statement_timeout";
+/// How intervals are written as text.
+pub(crate) const INTERVAL_STYLE: &str = "IntervalStyle";
+/// How bytes are written as text.
+pub(crate) const BYTEA_OUTPUT: &str = "bytea_output";
+/// How many digits of fractions are written.
+pub(crate) const EXTRA_FLOAT_DIGITS: &str = "extra_float_digits";
 const DEFAULT_ISOLATION: &str = "default_transaction_isolation";
 const ISOLATION: &str = "transaction_isolation";
 
@@ -35,6 +41,12 @@ enum Kind {
     Duration,
     Positions,
     Isolation,
+    /// UTF-8, by any of its names.
+    Encoding,
+    /// The order of day, month and year; the output is always ISO.
+    DateStyle,
+    /// A whole number from one to another.
+    Integer(i32, i32),
     /// Times are always answered in UTC.
     TimeZone,
     /// Only to be shown.
@@ -68,9 +80,9 @@ const DEFINITIONS: &[Definition] = &[
     variable(DEFAULT_ISOLATION, "read committed", Kind::Isolation),
     variable(ISOLATION, "read committed", Kind::Isolation),
     reported("application_name", "", Kind::Text),
-    reported("client_encoding", "UTF8", Kind::OneOf(&["utf8", "utf-8", "unicode"])),
-    reported("DateStyle", "ISO, MDY", Kind::OneOf(&["iso", "iso, mdy", "iso, dmy", "iso, ymd", "mdy", "iso,mdy"])),
-    reported("IntervalStyle", "postgres", Kind::OneOf(&["postgres"])),
+    reported("client_encoding", "UTF8", Kind::Encoding),
+    reported("DateStyle", "ISO, MDY", Kind::DateStyle),
+    reported(INTERVAL_STYLE, "postgres", Kind::OneOf(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"])),
     reported("TimeZone", "UTC", Kind::TimeZone),
     reported("standard_conforming_strings", "on", Kind::OneOf(&["on", "true", "1"])),
     reported("server_version", SERVER_VERSION, Kind::ReadOnly),
@@ -84,8 +96,8 @@ const DEFINITIONS: &[Definition] = &[
     variable("max_identifier_length", "63", Kind::ReadOnly),
     variable("max_index_keys", "32", Kind::ReadOnly),
     variable("search_path", "public", Kind::Text),
-    variable("bytea_output", "hex", Kind::OneOf(&["hex"])),
-    variable("extra_float_digits", "1", Kind::OneOf(&["0", "1", "2", "3"])),
+    variable(BYTEA_OUTPUT, "hex", Kind::OneOf(&["hex", "escape"])),
+    variable(EXTRA_FLOAT_DIGITS, "1", Kind::Integer(-15, 3)),
     variable("client_min_messages", "notice", Kind::Text),
     variable("lc_messages", "C", Kind::Text),
     variable("lc_collate", "C", Kind::ReadOnly),
@@ -105,6 +117,21 @@ const DEFINITIONS: &[Definition] = &[
     variable("work_mem", "4MB", Kind::Text),
     variable("geqo", "on", BOOLEAN),
     variable("enable_seqscan", "on", BOOLEAN),
+    variable("plan_cache_mode", "auto", Kind::OneOf(&["auto", "force_generic_plan", "force_custom_plan"])),
+    variable("escape_string_warning", "on", BOOLEAN),
+    variable("backslash_quote", "safe_encoding", Kind::Text),
+    variable("array_nulls", "on", Kind::OneOf(&["on", "true", "1", "yes"])),
+    variable("transform_null_equals", "off", Kind::OneOf(&["off", "false", "0", "no"])),
+    variable("quote_all_identifiers", "off", BOOLEAN),
+    variable("default_tablespace", "", Kind::Text),
+    variable("default_table_access_method", "heap", Kind::Text),
+    variable("synchronous_commit", "on", Kind::Text),
+    variable("max_parallel_workers_per_gather", "0", Kind::Integer(0, 1024)),
+    variable("client_connection_check_interval", "0", Kind::Duration),
+    variable("tcp_keepalives_idle", "0", Kind::Integer(0, i32::MAX)),
+    variable("tcp_keepalives_interval", "0", Kind::Integer(0, i32::MAX)),
+    variable("tcp_keepalives_count", "0", Kind::Integer(0, i32::MAX)),
+    variable("tcp_user_timeout", "0", Kind::Duration),
 ];
 
 /// The version that clients are told: what is spoken here is PostgreSQL 15's protocol and dialect.
@@ -160,8 +187,9 @@ impl Variables {
                 self.0.remove(definition.name);
             }
             Some(value) => {
-                changed.notice = check(definition, value)?;
-                self.0.insert(definition.name, value.trim().to_owned());
+                let (value, notice) = check(definition, value)?;
+                changed.notice = notice;
+                self.0.insert(definition.name, value);
             }
         }
         if definition.reported {
@@ -227,39 +255,74 @@ fn find(name: &str) -> Result<&'static Definition, SqlError> {
     })
 }
 
-/// Checks a value, and says what the user should know about it.
-fn check(definition: &Definition, value: &str) -> Result<Option<String>, SqlError> {
+/// Checks a value; returns it as it is kept, and what the user should know about it.
+fn check(definition: &Definition, value: &str) -> Result<(String, Option<String>), SqlError> {
     let name = definition.name;
     let invalid = |hint: String| {
         let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
         SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(hint)
     };
+    let (trimmed, mut notice) = (value.trim(), None);
+    let mut kept = trimmed.to_owned();
     match definition.kind {
-        Kind::Text => Ok(None),
-        Kind::OneOf(values) if values.iter().any(|allowed| allowed.eq_ignore_ascii_case(value.trim())) => Ok(None),
-        Kind::OneOf(values) => Err(invalid(format!("it can be {}", values.join(", ")))),
-        Kind::Duration if parse_duration(value).is_some() => Ok(None),
-        Kind::Duration => {
-            Err(invalid("write milliseconds, or a number with ms, s, min or h; 0 is no limit".to_owned()))
-        }
-        Kind::Isolation => Isolation::parse(value).map(|_| None),
-        Kind::Positions => match value.parse::<Positions>() {
-            Ok(_) => Ok(None),
-            Err(error) => Err(invalid(error.hint().unwrap_or_default().to_owned())),
+        Kind::Text => {}
+        Kind::OneOf(values) => match values.iter().find(|allowed| allowed.eq_ignore_ascii_case(trimmed)) {
+            // A switch is on or off, however it was said.
+            Some(&("true" | "yes" | "1")) if values.contains(&"on") => "on".clone_into(&mut kept),
+            Some(&("false" | "no" | "0")) if values.contains(&"off") => "off".clone_into(&mut kept),
+            Some(allowed) => (*allowed).clone_into(&mut kept),
+            None => return Err(invalid(format!("it can be {}", values.join(", ")))),
         },
-        Kind::TimeZone
-            if ["utc", "etc/utc", "gmt", "z", "0", "+00:00"].contains(&value.trim().to_lowercase().as_str()) =>
-        {
-            Ok(None)
+        Kind::Duration if parse_duration(value).is_some() => {}
+        Kind::Duration => {
+            return Err(invalid("write milliseconds, or a number with ms, s, min or h; 0 is no limit".to_owned()));
         }
+        Kind::Isolation => {
+            Isolation::parse(value)?;
+        }
+        Kind::Positions => {
+            value.parse::<Positions>().map_err(|error| invalid(error.hint().unwrap_or_default().to_owned()))?;
+        }
+        Kind::Encoding if is_utf8(value) => "UTF8".clone_into(&mut kept),
+        Kind::Encoding => return Err(invalid("texts are UTF8 here".to_owned())),
+        Kind::DateStyle => {
+            let order = date_order(value).ok_or_else(|| {
+                invalid("dates are written in ISO; the order of day, month and year can be MDY, DMY or YMD".to_owned())
+            })?;
+            kept = format!("ISO, {order}");
+        }
+        Kind::Integer(least, most) => match trimmed.parse::<i32>() {
+            Ok(number) if (least..=most).contains(&number) => kept = number.to_string(),
+            _ => return Err(invalid(format!("it can be a whole number from {least} to {most}"))),
+        },
         Kind::TimeZone => {
-            Ok(Some(format!("times are answered in UTC, whatever the time zone; \"{value}\" is only noted")))
+            if !["utc", "etc/utc", "gmt", "z", "0", "+00:00"].contains(&trimmed.to_lowercase().as_str()) {
+                let message = "times are answered in UTC, whatever the time zone";
+                notice = Some(format!("{message}; \"{value}\" is only noted"));
+            }
         }
         Kind::ReadOnly => {
-            let message = format!("parameter \"{name}\" cannot be changed");
-            Err(SqlError::new("55P02", message))
+            return Err(SqlError::new("55P02", format!("parameter \"{name}\" cannot be changed")));
         }
     }
+    Ok((kept, notice))
+}
+
+/// Whether an encoding's name is one of UTF-8's: PostgreSQL looks at letters and digits alone.
+fn is_utf8(name: &str) -> bool {
+    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    ["utf8", "unicode"].contains(&letters.to_ascii_lowercase().as_str())
+}
+
+/// The order that a date style names; `None` where it asks for more than ISO.
+fn date_order(style: &str) -> Option<&'static str> {
+    style.split(',').try_fold("MDY", |order, word| match word.trim().to_ascii_lowercase().as_str() {
+        "iso" => Some(order),
+        "mdy" | "us" | "noneuro" | "noneuropean" => Some("MDY"),
+        "dmy" | "euro" | "european" => Some("DMY"),
+        "ymd" => Some("YMD"),
+        _ => None,
+    })
 }
 
 /// Milliseconds, or a number with a unit.

@@ -4,20 +4,24 @@
 //! [`Views`] maps names to the versions that are being served.
 //!
 //! What must hold: a [`Snapshot`] is immutable and costs the same whatever the size of the view; rows and Positions of
-//! one snapshot belong together.
+//! one snapshot belong together; a relation that is still being built answers nobody.
 
+mod building;
 mod reach;
 mod registry;
 mod relation;
 mod row_codec;
 mod snapshot;
 mod snapshot_table;
+mod unread;
 mod view;
 
+pub use building::{BuildProgress, Building};
 pub use reach::Reach;
 pub use registry::Views;
 pub use relation::Relation;
 pub use snapshot::{BatchRows, Rows, Snapshot};
+pub use unread::Unread;
 pub use view::View;
 
 #[cfg(test)]

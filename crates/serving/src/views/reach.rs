@@ -1,12 +1,14 @@
 //! [`Reach`]: how far a relation is, for whoever waits until it is further.
 //!
 //! What must hold: a wait ends as soon as its outcome is known: when everything demanded is there, or when the relation
-//! has failed and will not get there. A failure stays.
+//! has failed and will not get there. A failure stays. A relation that is being built has nothing of what is demanded.
 
 use std::time::Duration;
 
 use model::{Error, Positions, Result};
 use tokio::sync::watch;
+
+use super::{BuildProgress, Building};
 
 /// The Positions that a relation reflects, and why it goes no further where it has failed.
 #[derive(Debug)]
@@ -19,12 +21,31 @@ pub struct Reach {
 struct State {
     positions: Positions,
     failure: Option<String>,
+    /// What is left to fold before it is whole; absent once it was.
+    building: Option<Building>,
+}
+
+impl State {
+    fn has(&self, demanded: &Positions) -> bool {
+        self.building.is_none() && self.positions.covers(demanded)
+    }
 }
 
 impl Reach {
     /// Of the relation `name`, which reflects everything before `positions`.
     pub fn new(name: &str, positions: Positions) -> Self {
-        Self { name: name.to_owned(), state: watch::Sender::new(State { positions, failure: None }) }
+        Self { name: name.to_owned(), state: watch::Sender::new(State { positions, ..State::default() }) }
+    }
+
+    /// From now on it is being built: until it [arrives](Self::arrive) where `building` ends.
+    pub fn build(&self, building: Building) {
+        self.state.send_modify(|state| state.building = Some(building));
+    }
+
+    /// How far it is with what it has to fold before it answers; `None` when it is whole.
+    pub fn building(&self) -> Option<BuildProgress> {
+        let state = self.state.borrow();
+        state.building.as_ref().map(|building| building.progress(&state.positions))
     }
 
     /// Everything before this is reflected.
@@ -39,7 +60,10 @@ impl Reach {
 
     /// Notes that everything before `positions` is reflected now.
     pub fn arrive(&self, positions: Positions) {
-        self.state.send_modify(|state| state.positions = positions);
+        self.state.send_modify(|state| {
+            state.positions = positions;
+            state.building = state.building.take().filter(|building| !building.ends_at(&state.positions));
+        });
     }
 
     /// Notes that it goes no further.
@@ -47,7 +71,7 @@ impl Reach {
         self.state.send_modify(|state| state.failure = Some(failure));
     }
 
-    /// Waits until everything before `demanded` is reflected.
+    /// Waits until it is whole and everything before `demanded` is reflected.
     ///
     /// # Errors
     /// [`Unavailable`](model::ErrorKind::Unavailable) after `timeout`, and at once when the relation fails before.
@@ -63,12 +87,15 @@ impl Reach {
     /// [`Unavailable`](model::ErrorKind::Unavailable) at once when the relation fails before.
     pub async fn settled(&self, demanded: &Positions) -> Result<()> {
         let mut state = self.state.subscribe();
-        let settled = state.wait_for(|state| state.positions.covers(demanded) || state.failure.is_some()).await;
+        let settled = state.wait_for(|state| state.has(demanded) || state.failure.is_some()).await;
         match settled {
-            Ok(state) if state.positions.covers(demanded) => Ok(()),
+            Ok(state) if state.has(demanded) => Ok(()),
             Ok(state) => {
                 let reason = state.failure.as_deref().unwrap_or_default();
-                let message = format!("view {} has failed and will not reach {demanded}: {reason}", self.name);
+                let message = match &state.building {
+                    Some(_) => format!("view {} has failed before it was built: {reason}", self.name),
+                    None => format!("view {} has failed and will not reach {demanded}: {reason}", self.name),
+                };
                 Err(Error::unavailable(message).with_hint("REFRESH MATERIALIZED VIEW builds it anew"))
             }
             Err(_) => Err(Error::unavailable(format!("view {} is gone", self.name))),

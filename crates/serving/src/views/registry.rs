@@ -12,12 +12,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::Relation;
+use super::{Relation, Unread};
 
 /// The relations that are being served, by name.
 #[derive(Debug)]
 pub struct Views {
     names: RwLock<BTreeMap<String, Versions>>,
+    /// The versions that are being built to take the place of others.
+    replacements: RwLock<BTreeMap<String, Arc<dyn Relation>>>,
     /// Counts changes of the map above, so that whoever waits on a version notices that it was replaced.
     changes: watch::Sender<u64>,
     metrics: Metrics,
@@ -32,7 +34,12 @@ struct Versions {
 impl Views {
     /// No relation yet.
     pub fn new(metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self { names: RwLock::default(), changes: watch::Sender::new(0), metrics })
+        Arc::new(Self {
+            names: RwLock::default(),
+            replacements: RwLock::default(),
+            changes: watch::Sender::new(0),
+            metrics,
+        })
     }
 
     /// Serves `relation` under `name` from now on; the version before is kept for [`Views::rollback`] and returned.
@@ -46,6 +53,20 @@ impl Views {
         };
         self.changed();
         previous
+    }
+
+    /// Shows that `relation` is being built to take the place of what is served under `name`, or that none is.
+    pub fn announce(&self, name: &str, relation: Option<Arc<dyn Relation>>) {
+        let mut replacements = self.replacements.write();
+        match relation {
+            Some(relation) => drop(replacements.insert(name.to_owned(), relation)),
+            None => drop(replacements.remove(name)),
+        }
+    }
+
+    /// The version that is being built to take the place of what is served under `name`.
+    pub fn replacement(&self, name: &str) -> Option<Arc<dyn Relation>> {
+        self.replacements.read().get(name).map(Arc::clone)
     }
 
     /// The version that is served under `name`.
@@ -95,24 +116,31 @@ impl Views {
         self.names.read().keys().cloned().collect()
     }
 
-    /// Waits until what is served under `name` reflects everything before `demanded`, as far as it is folded from the
-    /// topics that are demanded, and returns that version. A version that is published meanwhile is waited on instead.
+    /// Waits until what is served under `name` is whole and reflects everything before `demanded`, as far as it is folded
+    /// from the topics that are demanded, and returns that version. A version that is published meanwhile is waited on
+    /// instead. Every read comes through here: what is not whole is not read.
     ///
     /// # Errors
-    /// [`NotFound`](model::ErrorKind::NotFound) without such a name, [`Unavailable`](model::ErrorKind::Unavailable)
-    /// after `timeout` and when the view fails before; its own for a view of which nothing can be read.
-    pub async fn wait_for(&self, name: &str, demanded: &Positions, timeout: Duration) -> Result<Arc<dyn Relation>> {
+    /// [`Unread::Building`] and [`Unread::Late`] after `timeout`. [`Unread::Refused`] without such a name
+    /// ([`NotFound`](model::ErrorKind::NotFound)), when the view fails before
+    /// ([`Unavailable`](model::ErrorKind::Unavailable)), and with its own error for a view of which nothing can be read.
+    pub async fn wait_for(
+        &self,
+        name: &str,
+        demanded: &Positions,
+        timeout: Duration,
+    ) -> Result<Arc<dyn Relation>, Unread> {
         let deadline = Instant::now() + timeout;
         let mut changes = self.changes.subscribe();
         loop {
             changes.mark_unchanged();
             let relation = self.get(name).ok_or_else(|| Error::not_found(format!("there is no view {name}")))?;
             if let Some(refusal) = relation.refusal() {
-                return Err(refusal);
+                return Err(refusal.into());
             }
             let concerned: Positions =
                 relation.topics().iter().flat_map(|topic| entries_of(demanded, topic.as_str())).collect();
-            if concerned.is_empty() {
+            if concerned.is_empty() && relation.reach().building().is_none() {
                 return Ok(relation);
             }
             tokio::select! {
@@ -123,8 +151,8 @@ impl Views {
                 settled = timeout_at(deadline, relation.reach().settled(&concerned)) => match settled {
                     // It may have been replaced between the two looks.
                     Ok(Err(_)) if changes.has_changed().unwrap_or(false) => {}
-                    Ok(settled) => return settled.map(|()| relation),
-                    Err(_) => return Err(relation.reach().late(&concerned, timeout)),
+                    Ok(settled) => return Ok(settled.map(|()| relation)?),
+                    Err(_) => return Err(Unread::after(&*relation, &concerned, timeout)),
                 },
             }
         }

@@ -1,6 +1,6 @@
 //! Rows as bytes: the key columns in an order-preserving form, the other columns beside them.
 //!
-//! What must hold: two keys are equal exactly when their bytes are, and bytes sort as the key columns do (ascending,
+//! What must hold: two keys are equal, as SQL has it, exactly when their bytes are, and bytes sort as the key columns do (ascending,
 //! nulls first). The bytes are not a stored format; they live as long as the process.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use arrow::{
 };
 use datafusion::common::ScalarValue;
 use model::{Error, Result};
+use streaming::normal_key;
 
 /// The bytes of some columns of one row.
 pub(super) type RowBytes = Arc<[u8]>;
@@ -46,7 +47,7 @@ impl RowCodec {
 
     /// The bytes of every row: keys and values.
     pub(super) fn encode(&self, batch: &RecordBatch) -> Result<(EncodedColumns, EncodedColumns)> {
-        Ok((self.key.encode(batch)?, self.value.encode(batch)?))
+        Ok((self.key.encode(batch, normal_key)?, self.value.encode(batch, ArrayRef::clone)?))
     }
 
     /// The bytes of one key, its values cast to the types of the key columns.
@@ -63,6 +64,7 @@ impl RowCodec {
         let encoded = columns.collect::<datafusion::error::Result<Vec<_>>>().map_err(|e| {
             Error::invalid(format!("the value does not fit the key ({})", self.key_names())).with_source(e)
         })?;
+        let encoded: Vec<ArrayRef> = encoded.iter().map(normal_key).collect();
         let rows = converter.convert_columns(&encoded).map_err(|e| encode_failed(&e))?;
         Ok(Arc::from(rows.row(0).data()))
     }
@@ -127,9 +129,9 @@ impl Part {
         Ok(Self { columns, types, converter })
     }
 
-    fn encode(&self, batch: &RecordBatch) -> Result<EncodedColumns> {
+    fn encode(&self, batch: &RecordBatch, normal: fn(&ArrayRef) -> ArrayRef) -> Result<EncodedColumns> {
         let Some(converter) = &self.converter else { return Ok(EncodedColumns(None)) };
-        let columns: Vec<ArrayRef> = self.columns.iter().map(|index| Arc::clone(batch.column(*index))).collect();
+        let columns: Vec<ArrayRef> = self.columns.iter().map(|index| normal(batch.column(*index))).collect();
         let rows = converter.convert_columns(&columns).map_err(|e| encode_failed(&e))?;
         Ok(EncodedColumns(Some(rows)))
     }

@@ -11,7 +11,7 @@ use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
 use model::{ErrorKind, Metrics, Positions, TopicName};
 
-use super::{Relation, View, Views};
+use super::{BuildProgress, Building, Relation, Unread, View, Views};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -217,7 +217,66 @@ async fn whoever_waits_on_a_name_is_served_by_the_version_that_replaces_it() {
     // A topic that the view does not read is none of its business; a name that is not there is an error.
     views.wait_for("hours", &positions("orders/0:99"), Duration::ZERO).await.unwrap();
     let missing = views.wait_for("hour", &positions("flights/0:1"), Duration::ZERO).await.unwrap_err();
-    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    assert_eq!(model::Error::from(missing).kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn what_is_being_built_answers_nobody_until_it_is_whole() {
+    let views = Views::new(Metrics::default());
+    let building = Arc::new(view());
+    let (from, target) = (positions("flights/0:100"), positions("flights/0:300,flights/1:100"));
+    building.reach().build(Building::new(from, target).with_note(Some("its checkpoint is gone".to_owned())));
+    views.publish("hours", Arc::clone(&building) as Arc<dyn Relation>);
+    let read = |demanded: &str, timeout_ms| {
+        let (views, demanded) = (Arc::clone(&views), positions(demanded));
+        tokio::spawn(async move { views.wait_for("hours", &demanded, Duration::from_millis(timeout_ms)).await })
+    };
+    // Shares of what is left to fold, whatever the read demands.
+    for (at, percent) in [("", 0), ("flights/0:100", 0), ("flights/0:250", 50), ("flights/0:300,flights/1:99", 99)] {
+        apply(&building, &[(1, Some("AA"), 7, 1)], at).unwrap();
+        for demanded in ["", "flights/0:1", "orders/0:99"] {
+            let Unread::Building { error, progress } = read(demanded, 0).await.unwrap().unwrap_err() else {
+                panic!("{demanded:?} at {at:?}")
+            };
+            assert_eq!(progress.records, 300);
+            assert!(error.message().contains(&format!(": {percent}% (")), "{error}");
+            assert!(error.message().ends_with("; its checkpoint is gone"), "{error}");
+        }
+    }
+    let waiting = read("", 60_000);
+    tokio::task::yield_now().await;
+    apply(&building, &[(2, Some("AA"), 7, 1)], "flights/0:301,flights/1:100").unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().row_count(), Some(1));
+    // What comes later is lag.
+    let Unread::Late(late) = read("flights/0:400", 0).await.unwrap().unwrap_err() else { panic!("it is whole") };
+    assert!(late.message().contains("within 0 ms"), "{late}");
+    read("", 0).await.unwrap().unwrap();
+
+    let failed = Arc::new(view());
+    failed.reach().build(Building::new(Positions::new(), positions("flights/0:9")));
+    failed.reach().fail("its disk is full".to_owned());
+    views.publish("hours", Arc::clone(&failed) as Arc<dyn Relation>);
+    let Unread::Refused(error) = read("", 60_000).await.unwrap().unwrap_err() else { panic!("it has failed") };
+    assert!(error.message().contains("before it was built: its disk is full"), "{error}");
+}
+
+#[test]
+fn an_estimate_follows_the_rate_and_is_left_out_without_one() {
+    let progress = |folded_records, elapsed_ms| BuildProgress {
+        folded_records,
+        records: 1_000,
+        elapsed: Duration::from_millis(elapsed_ms),
+        note: None,
+    };
+    for (progress, shown) in [
+        (progress(0, 500), "0% (0 of 1000 records)"),
+        (progress(250, 2_000), "25% (250 of 1000 records, 125 records/s, 6 s left)"),
+        (progress(999, 1_000), "99% (999 of 1000 records, 999 records/s, 1 s left)"),
+        (progress(1, 10_000), "0% (1 of 1000 records, 0 records/s, 999 s left)"),
+        (BuildProgress { records: 0, ..progress(0, 1) }, "0% (0 of 0 records)"),
+    ] {
+        assert_eq!(progress.to_string(), shown);
+    }
 }
 
 #[tokio::test]
@@ -236,7 +295,7 @@ async fn whoever_waits_is_told_how_long_or_why_it_is_in_vain() {
         tokio::time::sleep(Duration::from_millis(4)).await;
         views.publish("other", Arc::new(view()));
     }
-    let late = late.await.unwrap().unwrap_err();
+    let late = model::Error::from(late.await.unwrap().unwrap_err());
     assert!(late.message().contains("within 50 ms"), "{late}");
 
     let failing = Arc::new(view());
@@ -244,7 +303,7 @@ async fn whoever_waits_is_told_how_long_or_why_it_is_in_vain() {
     let vain = waiting(60_000);
     tokio::task::yield_now().await;
     failing.reach().fail("its disk is full".to_owned());
-    let vain = vain.await.unwrap().unwrap_err();
+    let vain = model::Error::from(vain.await.unwrap().unwrap_err());
     assert!(vain.message().contains("its disk is full"), "{vain}");
     // A version that takes its place ends the failure, and what it has reached is not forgotten.
     apply(&failing, &[], "flights/0:2").unwrap();

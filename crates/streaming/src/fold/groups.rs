@@ -3,13 +3,15 @@
 //! Keys are kept once, in arrow's row format, one after the other; a group's number is its place there. A group whose
 //! rows were all taken back keeps its number, for its key may come back.
 //!
-//! What must hold: keys that SQL calls equal are one group. The row format tells `-0.0` from `0.0`, so that a negative
-//! zero becomes a positive one first, as in a query over the lake.
+//! What must hold: keys that SQL calls equal are one group. The row format tells floats apart bit by bit, so that keys
+//! are made [normal](normal_key) first.
+
+use std::sync::Arc;
 
 use arrow::{
-    array::ArrayRef,
+    array::{ArrayRef, AsArray},
     compute::cast,
-    datatypes::DataType,
+    datatypes::{DataType, Float32Type, Float64Type},
     row::{RowConverter, Rows, SortField},
 };
 use datafusion::common::utils::normalize_float_zero;
@@ -53,10 +55,8 @@ impl GroupTable {
     /// The group of each row, new ones numbered on.
     pub(super) fn intern(&mut self, columns: &[ArrayRef], row_count: usize) -> Result<Vec<u32>> {
         let Some(keys) = &mut self.keys else { return Ok(vec![0; row_count]) };
-        let columns = columns.iter().zip(&self.types).map(|(column, data_type)| {
-            let column = plain(column, data_type)?;
-            Ok(normalize_float_zero(&column))
-        });
+        let columns =
+            columns.iter().zip(&self.types).map(|(column, data_type)| Ok(normal_key(&plain(column, data_type)?)));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let rows = keys.converter.convert_columns(&columns).map_err(Error::arrow("group rows"))?;
         let mut groups = Vec::with_capacity(row_count);
@@ -92,6 +92,29 @@ impl GroupTable {
     pub(super) fn memory_bytes(&self) -> usize {
         self.keys.as_ref().map_or(0, |keys| keys.rows.size() + keys.table.allocation_size() + keys.converter.size())
     }
+}
+
+/// Keys of which equal ones are equal bit by bit: there is one zero and one NaN.
+pub fn normal_key(column: &ArrayRef) -> ArrayRef {
+    with_one_nan(&normalize_float_zero(column))
+}
+
+/// Floats with one NaN, the positive one, which is the greatest.
+pub(super) fn with_one_nan(column: &ArrayRef) -> ArrayRef {
+    macro_rules! normal {
+        ($type:ty) => {{
+            let floats = column.as_primitive::<$type>();
+            if floats.values().iter().any(|value| value.is_nan() && value.is_sign_negative()) {
+                return Arc::new(floats.unary::<_, $type>(|value| if value.is_nan() { value.abs() } else { value }));
+            }
+        }};
+    }
+    match column.data_type() {
+        DataType::Float32 => normal!(Float32Type),
+        DataType::Float64 => normal!(Float64Type),
+        _ => {}
+    }
+    ArrayRef::clone(column)
 }
 
 /// A column in the layout that states have.

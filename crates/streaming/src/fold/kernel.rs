@@ -11,19 +11,22 @@ mod count;
 mod extreme;
 mod position;
 mod sum;
+mod total;
 
 use arrow::{
     array::{ArrayRef, BooleanArray},
     buffer::NullBuffer,
-    datatypes::{DataType, Field},
+    datatypes::{DataType, Field, i256},
 };
 
+use super::exact_sum::ExactSum;
 use crate::{
     error::{Error, Result},
     plan::{AggregateCall, AggregateKind},
 };
 pub(super) use count::counts_of;
 pub(super) use position::Places;
+use total::Total;
 
 /// The rows of one batch, as an aggregate sees them.
 pub(super) struct Input<'a> {
@@ -40,7 +43,7 @@ pub(super) struct Input<'a> {
 }
 
 /// The state of one aggregate for all groups.
-pub(super) trait Kernel: Send {
+pub(super) trait Kernel: Send + Sync {
     /// Makes room for `group_count` groups; new ones are empty.
     fn resize(&mut self, group_count: usize);
 
@@ -68,11 +71,8 @@ pub(super) fn new(call: &AggregateCall) -> Result<Box<dyn Kernel>> {
     let output = &call.output_type;
     Ok(match (call.kind, &call.argument_type) {
         (AggregateKind::Count, _) => Box::new(count::Count::default()),
-        (AggregateKind::Sum, DataType::Float64) => Box::new(sum::FloatSum::default()),
-        (AggregateKind::Sum, DataType::Decimal128(_, _)) => Box::new(sum::DecimalSum::new(output)),
-        (AggregateKind::Sum, _) => Box::new(sum::IntegerSum::new(output)),
-        (AggregateKind::Avg, DataType::Decimal128(_, scale)) => Box::new(average::DecimalAverage::new(*scale, output)?),
-        (AggregateKind::Avg, _) => Box::new(average::FloatAverage::default()),
+        (AggregateKind::Sum, argument) => sum::sum(argument, output)?,
+        (AggregateKind::Avg, argument) => sum::average(argument, output)?,
         (AggregateKind::Min, data_type) => extreme::new(data_type, output, extreme::End::Least)?,
         (AggregateKind::Max, data_type) => extreme::new(data_type, output, extreme::End::Greatest)?,
         (AggregateKind::First { ignore_nulls }, _) => {
@@ -91,12 +91,12 @@ pub(super) fn state_fields(number: usize, call: &AggregateCall) -> Vec<Field> {
     match (call.kind, &call.argument_type) {
         (AggregateKind::Count, _) => vec![count()],
         (AggregateKind::Sum | AggregateKind::Avg, DataType::Float64) => {
-            vec![count(), field("exact_sum", DataType::Binary)]
+            vec![count(), field("exact_sum", ExactSum::STATE)]
         }
-        (AggregateKind::Sum | AggregateKind::Avg, DataType::Decimal128(_, scale)) => {
-            vec![count(), field("sum", DataType::Decimal128(38, *scale))]
+        (AggregateKind::Sum | AggregateKind::Avg, DataType::Decimal128(_, _)) => {
+            vec![count(), field("wide_sum", i256::STATE)]
         }
-        (AggregateKind::Sum | AggregateKind::Avg, _) => vec![count(), field("sum", DataType::Int64)],
+        (AggregateKind::Sum | AggregateKind::Avg, _) => vec![count(), field("sum", i128::STATE)],
         (AggregateKind::Min | AggregateKind::Max, _) => {
             vec![field("value", crate::plan::plain_text(&call.output_type))]
         }

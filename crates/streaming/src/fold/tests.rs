@@ -128,7 +128,11 @@ async fn answers_are_those_of_datafusion() {
         let expected = oracle(&rows, if question.is_empty() { query } else { question }).await;
         assert_eq!(lines(&answer, expected.num_columns()), lines(&expected, expected.num_columns()), "{query}");
         for (found, wanted) in answer.schema().fields().iter().zip(expected.schema().fields()) {
-            assert_eq!(found.data_type(), &crate::plan::plain_text(wanted.data_type()), "{query}: {}", found.name());
+            // A sum that DataFusion lets wrap around is a number that holds any.
+            let is_wider_sum = (found.data_type(), wanted.data_type())
+                == (&arrow::datatypes::DataType::Decimal128(38, 0), &arrow::datatypes::DataType::Int64);
+            let wanted = crate::plan::plain_text(wanted.data_type());
+            assert!(is_wider_sum || *found.data_type() == wanted, "{query}: {found}, not {wanted}");
         }
     }
 }
@@ -497,7 +501,7 @@ async fn what_cannot_be_computed_of_a_group_is_null_until_it_can() {
     let rows = input().await;
     for (view, question) in [
         (
-            "SELECT carrier, count(*) AS n, 1000 / (sum(miles) % 2) AS q, max(delay) + 1 AS m FROM flights GROUP BY carrier",
+            "SELECT carrier, count(*) AS n, 1000 / (CAST(sum(miles) AS BIGINT) % 2) AS q, max(delay) + 1 AS m FROM flights GROUP BY carrier",
             "SELECT carrier, count(*), 1000 / nullif(sum(miles) % 2, 0), max(delay) + 1 FROM flights GROUP BY carrier",
         ),
         (

@@ -10,7 +10,7 @@ use super::step::Expression;
 use crate::sql::SqlError;
 
 /// The aggregates that are built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum AggregateKind {
     Count,
     Sum,
@@ -106,10 +106,9 @@ pub(super) fn check(expression: &Expr) -> Result<CheckedCall<'_>, SqlError> {
 pub(super) fn check_type(kind: AggregateKind, argument: &DataType, text: &str) -> Result<(), SqlError> {
     let built = match kind {
         AggregateKind::Count | AggregateKind::First { .. } | AggregateKind::Last { .. } => true,
-        AggregateKind::Sum => {
-            matches!(argument, DataType::Int64 | DataType::UInt64 | DataType::Float64 | DataType::Decimal128(_, _))
+        AggregateKind::Sum | AggregateKind::Avg => {
+            matches!(argument, DataType::Int32 | DataType::Int64 | DataType::Float64 | DataType::Decimal128(_, _))
         }
-        AggregateKind::Avg => matches!(argument, DataType::Float64 | DataType::Decimal128(_, _)),
         AggregateKind::Min | AggregateKind::Max => {
             !argument.is_nested()
                 && !matches!(argument, DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Null)

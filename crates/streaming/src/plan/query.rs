@@ -17,13 +17,14 @@ use datafusion::{
     sql::parser::Statement,
 };
 use futures::FutureExt;
+use model::MemoryBudget;
 use sqlparser::ast;
 
 use super::{diagnosis::sql_error, window};
 use crate::{
-    functions,
+    functions::{self, Evaluation},
     source::SourceDefinition,
-    sql::{INTERNAL, SqlError},
+    sql::{INTERNAL, SqlError, TOO_LARGE},
 };
 
 /// A query, planned.
@@ -55,9 +56,17 @@ pub(super) fn plan(text: &str, sources: &[SourceDefinition]) -> Result<PlannedQu
         Arc::new(OptimizeProjections::new()),
         Arc::new(CommonSubexprEliminate::new()),
     ]);
+    // What a view computes for ever is not to be computed anew for each batch, nor for long while it is planned.
+    let evaluation = Evaluation::new(MemoryBudget::new(u64::MAX));
+    let mut options = state.config_options().as_ref().clone();
+    evaluation.attach(&mut options);
     let optimised = rules
-        .optimize(normalised.clone(), &OptimizerContext::new(), |_, _| {})
+        .optimize(normalised.clone(), &OptimizerContext::new_with_config_options(Arc::new(options)), |_, _| {})
         .map_err(|error| sql_error(text, sources, &error))?;
+    if evaluation.has_deferred() {
+        return Err(SqlError::new(TOO_LARGE, "a constant of the view is too large, or takes too long to compute")
+            .with_hint("write what it comes to, or a shorter one"));
+    }
     Ok(PlannedQuery { normalised, optimised, state })
 }
 
@@ -68,10 +77,14 @@ fn session(sources: &[SourceDefinition]) -> Result<SessionState, DataFusionError
     parser.collect_spans = true;
     // Views keep plain strings: it is what the lake and the wires expect.
     parser.map_string_types_to_utf8view = false;
+    // `timestamptz` is UTC.
+    config.options_mut().execution.time_zone = Some("UTC".to_owned());
     let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
     let mut context = SessionContext::new_with_state(state);
     functions::register_windows(&mut context)?;
+    functions::register_times(&mut context)?;
     functions::bound_functions(&mut context)?;
+    functions::register_aggregates(&mut context)?;
     for source in sources {
         context.register_table(source.name.as_str(), Arc::new(EmptyTable::new(source.schema())))?;
     }

@@ -26,7 +26,7 @@ use crate::{
     source::SourceDefinition,
     sql::{
         DATATYPE_MISMATCH, INVALID_PARAMETER, SYNTAX_ERROR, SqlError, UNDEFINED_TABLE, byte_of_location, character_at,
-        parser_error, without_table_keyword,
+        parser_error, rewrite, without_table_keyword,
     },
 };
 
@@ -37,6 +37,7 @@ pub(super) fn parse_query(text: &str, sources: &[SourceDefinition]) -> Result<Bo
     let standard = without_table_keyword(text)?;
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&standard).and_then(|mut parser| parser.parse_query());
     let mut query = parsed.map_err(|error| parser_error(text, &error.to_string()))?;
+    rewrite(query.as_mut())?;
     match query.visit(&mut Rewriter { text, sources }) {
         ControlFlow::Continue(()) => Ok(query),
         ControlFlow::Break(error) => Err(*error),

@@ -8,10 +8,18 @@ use eventlog::{Header, Record};
 use model::{Offset, TopicName, TopicPartition};
 use uuid::Uuid;
 
+use super::reason::{Reason, ReasonClass};
+
 const SUFFIX: &str = ".dead-letter";
 /// A reason can repeat the value that it is about.
 const REASON_CHARACTERS_MAX: usize = 1_000;
+const REASON_CHARACTERS_LEAST: usize = 40;
+/// Names of topics are in ASCII, and have at most so many characters.
+const TOPIC_CHARACTERS_MAX: usize = 249;
+/// Digits of a hash in the place of the end of a name.
+const HASH_CHARACTERS: usize = 16;
 
+const CLASS: &str = "ff_class";
 const REASON: &str = "ff_reason";
 const TOPIC: &str = "ff_topic";
 const TOPIC_ID: &str = "ff_topic_id";
@@ -22,6 +30,9 @@ const SOURCE: &str = "ff_source";
 const DECODER: &str = "ff_decoder";
 const VIEW: &str = "ff_view";
 const PLAN: &str = "ff_plan";
+
+/// The headers that make a letter.
+const OWN_HEADERS: usize = 8;
 
 /// A record that a source could not decode, or a view could not evaluate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +46,7 @@ pub struct RejectedRecord {
     /// Its headers.
     pub headers: Vec<Header>,
     /// Why it was rejected.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 /// Who rejects records: each writes its own letter about a record.
@@ -47,6 +58,34 @@ pub(super) enum Rejecter {
     View { name: String, plan: String },
 }
 
+impl Rejecter {
+    /// Who it is, whatever its definition.
+    pub(super) fn name(&self) -> RejectedBy {
+        match self {
+            Self::Source { name, .. } => RejectedBy::Source(name.clone()),
+            Self::View { name, .. } => RejectedBy::View(name.clone()),
+        }
+    }
+}
+
+/// Who rejects records, by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RejectedBy {
+    /// A source that cannot decode them.
+    Source(String),
+    /// A view that cannot evaluate them.
+    View(String),
+}
+
+impl std::fmt::Display for RejectedBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Source(name) => write!(f, "source {name}"),
+            Self::View(name) => write!(f, "view {name}"),
+        }
+    }
+}
+
 /// What a rejecter looked at: a partition, of a topic that may be deleted and created again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Checked {
@@ -55,12 +94,19 @@ pub(super) struct Checked {
     pub(super) topic_id: Uuid,
 }
 
-/// Where the bad records of a topic go: one partition, the topic's name with `.dead-letter` after it.
+/// Where the bad records of a topic go: one partition, the topic's name with `.dead-letter` after it. Of a name that
+/// leaves no room for that, the end becomes a hash of the whole.
 ///
 /// # Errors
-/// [`Invalid`](model::ErrorKind::Invalid) when that name would be too long.
+/// [`Invalid`](model::ErrorKind::Invalid) when that is no name of a topic, which cannot be.
 pub fn dead_letter_topic(topic: &TopicName) -> model::Result<TopicName> {
-    TopicName::new(&format!("{topic}{SUFFIX}"))
+    let (name, room) = (topic.as_str(), TOPIC_CHARACTERS_MAX - SUFFIX.len());
+    if name.len() <= room {
+        return TopicName::new(&format!("{name}{SUFFIX}"));
+    }
+    let hash = crate::plan::hash(&[name]);
+    let (begin, hash) = (&name[..room - HASH_CHARACTERS - 1], &hash[..HASH_CHARACTERS]);
+    TopicName::new(&format!("{begin}-{hash}{SUFFIX}"))
 }
 
 /// The letter about a record; `from` is where its rejecter began to look, without a gap up to the record.
@@ -69,7 +115,8 @@ pub(super) fn encode(checked: &Checked, from: Offset, rejected: &RejectedRecord)
     let mut push = |name: &'static str, value: String| {
         headers.push(Header { name: Bytes::from_static(name.as_bytes()), value: Some(Bytes::from(value)) });
     };
-    push(REASON, shortened(&rejected.reason));
+    push(CLASS, rejected.reason.class.name().to_owned());
+    push(REASON, shortened(&rejected.reason.text, REASON_CHARACTERS_MAX));
     push(TOPIC, checked.place.topic.to_string());
     push(TOPIC_ID, checked.topic_id.to_string());
     push(PARTITION, checked.place.partition.to_string());
@@ -86,15 +133,38 @@ pub(super) fn encode(checked: &Checked, from: Offset, rejected: &RejectedRecord)
 /// The letter about a record that is too large to be stored once more: its origin says where to find it.
 pub(super) fn encode_without_value(checked: &Checked, from: Offset, rejected: &RejectedRecord) -> Record {
     let bytes = rejected.value.as_ref().map_or(0, Bytes::len);
-    let reason = format!("{} (the value of {bytes} bytes is too large to be kept here)", shortened(&rejected.reason));
+    let text = shortened(&rejected.reason.text, REASON_CHARACTERS_MAX);
+    let text = format!("{text} (the value of {bytes} bytes is too large to be kept here)");
+    let reason = Reason::new(rejected.reason.class, text);
     encode(checked, from, &RejectedRecord { offset: rejected.offset, key: None, value: None, headers: vec![], reason })
 }
+
+/// The smallest letter there is about a record.
+fn encode_shortest(checked: &Checked, from: Offset, rejected: &RejectedRecord) -> Record {
+    let text = format!("{} (the rest is too large)", shortened(&rejected.reason.text, REASON_CHARACTERS_LEAST));
+    let reason = Reason::new(rejected.reason.class, text);
+    encode(checked, from, &RejectedRecord { offset: rejected.offset, key: None, value: None, headers: vec![], reason })
+}
+
+/// A way to write a letter.
+type Form = fn(&Checked, Offset, &RejectedRecord) -> Record;
+
+/// The ways to write a letter, the largest first.
+pub(super) const FORMS: &[Form] = &[encode, encode_without_value, encode_shortest];
 
 /// About how large the letter will be, in bytes.
 pub(super) fn size_bytes(rejected: &RejectedRecord) -> usize {
     let bytes = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
     let headers: usize = rejected.headers.iter().map(|header| header.name.len() + bytes(&header.value) + 16).sum();
-    bytes(&rejected.key) + bytes(&rejected.value) + headers + rejected.reason.len() + 512
+    bytes(&rejected.key) + bytes(&rejected.value) + headers + rejected.reason.text.len() + 512
+}
+
+/// The class of a letter's reason; it stands before the headers that make a letter.
+pub(super) fn class_of(letter: &Record) -> ReasonClass {
+    let header = letter.headers.len().checked_sub(OWN_HEADERS + 1).and_then(|at| letter.headers.get(at));
+    let value = header.filter(|header| header.name == CLASS.as_bytes()).and_then(|header| header.value.as_deref());
+    let name = value.and_then(|value| std::str::from_utf8(value).ok());
+    name.and_then(ReasonClass::of).unwrap_or(ReasonClass::Unknown)
 }
 
 /// What a letter says about what was looked at.
@@ -108,7 +178,7 @@ pub(super) struct Mark {
 impl Mark {
     /// `None` when the record is no letter. The record's own headers come first, and may themselves be a letter's.
     pub(super) fn of(letter: &Record) -> Option<Self> {
-        let own = letter.headers.get(letter.headers.len().checked_sub(8)?..)?;
+        let own = letter.headers.get(letter.headers.len().checked_sub(OWN_HEADERS)?..)?;
         let value = |i: usize, name: &str| {
             let header = own.get(i).filter(|header| header.name == name.as_bytes())?;
             std::str::from_utf8(header.value.as_deref()?).ok()
@@ -127,8 +197,8 @@ impl Mark {
     }
 }
 
-fn shortened(reason: &str) -> String {
-    match reason.char_indices().nth(REASON_CHARACTERS_MAX) {
+fn shortened(reason: &str, characters_max: usize) -> String {
+    match reason.char_indices().nth(characters_max) {
         Some((end, _)) => format!("{}...", &reason[..end]),
         None => reason.to_owned(),
     }

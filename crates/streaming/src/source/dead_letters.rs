@@ -25,16 +25,20 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use eventlog::{Acks, Compression, EventLog, RecordBatchBuilder, Topic, TopicSettings, TopicSpec};
-use model::{Metrics, Offset, TopicName, TopicPartition};
+use model::{Clock, Metrics, Offset, TopicName, TopicPartition};
 use uuid::Uuid;
 
 use super::{
+    SourceDefinition,
     checked_ranges::CheckedRanges,
-    dead_letter::{self, Checked, Mark, RejectedRecord, dead_letter_topic},
+    dead_letter::{self, Checked, Mark, RejectedBy, RejectedRecord, Rejecter, dead_letter_topic},
+    reason::ReasonClass,
+    unmatched::Unmatched,
 };
 use crate::error::{Error, Result};
 
@@ -45,17 +49,67 @@ const MESSAGE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// Beyond this one is forgotten, with the effect that forgetting a range has.
 const CHECKED_MAX: usize = 16_384;
 
+/// How often the log says that one who rejects goes on rejecting.
+const TOLD_INTERVAL: Duration = Duration::from_secs(60);
+/// Sources whose columns are not found are remembered up to this many.
+const UNMATCHED_MAX: usize = 4_096;
+const TOLD_CHARACTERS_MAX: usize = 300;
+
 /// Where the records go that could not be decoded or evaluated.
 pub struct DeadLetters {
     log: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
     metrics: Metrics,
     topics: Mutex<HashMap<TopicName, Arc<TopicLetters>>>,
+    /// By the name of a source and the hash of its decoder.
+    unmatched: Mutex<HashMap<(String, String), Unmatched>>,
+}
+
+/// How many letters a topic has from one who rejects, for one class of reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetterCount {
+    /// Who rejected.
+    pub by: RejectedBy,
+    /// Why.
+    pub class: ReasonClass,
+    /// How many records.
+    pub records: u64,
 }
 
 impl DeadLetters {
     /// The dead-letter topics of `log`.
-    pub fn new(log: Arc<dyn EventLog>, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self { log, metrics, topics: Mutex::default() })
+    pub fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self { log, clock, metrics, topics: Mutex::default(), unmatched: Mutex::default() })
+    }
+
+    /// How many records of a topic were rejected, by whom and why: the letters that its dead-letter topic has, and those
+    /// that have expired since they were first counted.
+    ///
+    /// # Errors
+    /// When the dead-letter topic cannot be read.
+    pub async fn counts(&self, topic: &TopicName) -> Result<Vec<LetterCount>> {
+        let letters = self.letters(topic)?;
+        let counts = letters.counts().await?;
+        Ok(counts.into_iter().map(|((by, class), records)| LetterCount { by, class, records }).collect())
+    }
+
+    /// That a source finds none of its columns in its records, in a sentence, where that is so.
+    pub fn warning(&self, source: &SourceDefinition) -> Option<String> {
+        let unmatched = self.unmatched.lock().unwrap_or_else(PoisonError::into_inner);
+        let unmatched = unmatched.get(&(source.name.clone(), source.decoder_hash()))?;
+        unmatched.sentence(&source.columns)
+    }
+
+    /// What a reader of a source has found of the source's columns, up to where it stands.
+    pub(super) fn found(&self, by: &Rejecter, found: &Unmatched) {
+        let Rejecter::Source { name, decoder } = by else { return };
+        let mut unmatched = self.unmatched.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.clone(), decoder.clone());
+        if found.warning().is_none() {
+            unmatched.remove(&key);
+        } else if unmatched.len() < UNMATCHED_MAX || unmatched.contains_key(&key) {
+            unmatched.insert(key, found.clone());
+        }
     }
 
     /// Writes a letter about each rejected record that has none from this rejecter; durable when it returns. The
@@ -81,6 +135,7 @@ impl DeadLetters {
         }
         let letters = Arc::new(TopicLetters {
             log: Arc::clone(&self.log),
+            clock: Arc::clone(&self.clock),
             metrics: self.metrics.clone(),
             place: TopicPartition::new(dead_letter_topic(origin)?, 0),
             origin: origin.clone(),
@@ -94,11 +149,33 @@ impl DeadLetters {
 /// The dead letters of one topic.
 struct TopicLetters {
     log: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
     metrics: Metrics,
     origin: TopicName,
     place: TopicPartition,
+    known: tokio::sync::Mutex<Slot>,
+}
+
+/// What became of the first few of some letters.
+struct Appended {
+    count: usize,
+    /// Whether they are stored.
+    kept: bool,
+}
+
+/// What is known, and what was said of it.
+#[derive(Default)]
+struct Slot {
     /// Absent before the first letter and after a failure.
-    known: tokio::sync::Mutex<Option<Known>>,
+    known: Option<Known>,
+    told: BTreeMap<RejectedBy, Told>,
+}
+
+/// What the log was told of one who rejects.
+struct Told {
+    at: Instant,
+    /// Records that were rejected since.
+    since: u64,
 }
 
 /// What the letters of a topic say.
@@ -106,9 +183,19 @@ struct Known {
     /// The dead-letter topic's own.
     topic_id: Uuid,
     ranges: BTreeMap<Checked, CheckedRanges>,
+    counts: Counts,
 }
 
+type Counts = BTreeMap<(RejectedBy, ReasonClass), u64>;
+
 impl Known {
+    fn count(&mut self, by: RejectedBy, class: ReasonClass) {
+        let key = (by, class);
+        if self.counts.len() < CHECKED_MAX || self.counts.contains_key(&key) {
+            *self.counts.entry(key).or_default() += 1;
+        }
+    }
+
     fn contains(&self, checked: &Checked, offset: Offset) -> bool {
         self.ranges.get(checked).is_some_and(|ranges| ranges.contains(offset))
     }
@@ -125,21 +212,58 @@ impl TopicLetters {
     async fn keep(&self, checked: &Checked, from: Offset, mut rejected: Vec<RejectedRecord>) -> Result<()> {
         let mut slot = self.known.lock().await;
         let topic = self.topic().await?;
-        let mut known = match slot.take().filter(|known| known.topic_id == topic.id) {
-            Some(known) => known,
-            None => self.read_known(&topic).await?,
-        };
+        let mut known = self.known(slot.known.take(), &topic).await?;
         rejected.retain(|rejected| !known.contains(checked, rejected.offset));
+        let by = checked.by.name();
         let mut rest = rejected.as_slice();
         while !rest.is_empty() {
-            let (written, later) = rest.split_at(self.append(checked, from, rest).await?);
-            if let Some(last) = written.last() {
+            let appended = self.append(checked, from, rest).await?;
+            let (written, later) = rest.split_at(appended.count);
+            if let Some(last) = written.last().filter(|_| appended.kept) {
                 known.add(checked.clone(), (from, last.offset));
             }
+            written.iter().for_each(|rejected| known.count(by.clone(), rejected.reason.class));
             rest = later;
         }
-        *slot = Some(known);
+        slot.known = Some(known);
+        if let Some(sample) = rejected.first() {
+            self.tell(&mut slot.told, by, rejected.len() as u64, sample);
+        }
         Ok(())
+    }
+
+    /// How many letters there are, by who rejects and why.
+    async fn counts(&self) -> Result<Counts> {
+        let mut slot = self.known.lock().await;
+        let Some(topic) = self.log.topic(self.place.topic.as_str()) else { return Ok(Counts::new()) };
+        let known = self.known(slot.known.take(), &topic).await?;
+        Ok(slot.known.insert(known).counts.clone())
+    }
+
+    /// What was known, where it is of this topic, or else what the topic holds.
+    async fn known(&self, known: Option<Known>, topic: &Topic) -> Result<Known> {
+        match known.filter(|known| known.topic_id == topic.id) {
+            Some(known) => Ok(known),
+            None => self.read_known(topic).await,
+        }
+    }
+
+    /// Warns in the log, for each who rejects at most once in an interval.
+    fn tell(&self, told: &mut BTreeMap<RejectedBy, Told>, by: RejectedBy, records: u64, sample: &RejectedRecord) {
+        let now = self.clock.instant();
+        let records = match told.get_mut(&by) {
+            Some(told) if now.saturating_duration_since(told.at) < TOLD_INTERVAL => {
+                told.since += records;
+                return;
+            }
+            Some(told) => records + told.since,
+            None => records,
+        };
+        let (topic, letters, reason) = (&self.origin, &self.place.topic, shown(&sample.reason.text));
+        tracing::warn!(%by, %topic, records, offset = sample.offset, reason, dead_letters = %letters, "records were rejected");
+        if told.len() < CHECKED_MAX || told.contains_key(&by) {
+            told.insert(by, Told { at: now, since: 0 });
+        }
     }
 
     async fn topic(&self) -> Result<Arc<Topic>> {
@@ -152,7 +276,7 @@ impl TopicLetters {
     }
 
     async fn read_known(&self, topic: &Topic) -> Result<Known> {
-        let mut known = Known { topic_id: topic.id, ranges: BTreeMap::new() };
+        let mut known = Known { topic_id: topic.id, ranges: BTreeMap::new(), counts: Counts::new() };
         let bounds = self.log.bounds(&self.place)?;
         let mut next = bounds.log_start_offset;
         while next < bounds.high_watermark {
@@ -166,8 +290,11 @@ impl TopicLetters {
             };
             // What cannot be read was not written here.
             let records = batches.iter().flat_map(|batch| batch.records().unwrap_or_default());
-            for mark in records.filter_map(|record| Mark::of(&record)) {
-                known.add(mark.checked, mark.offsets);
+            for letter in records {
+                if let Some(mark) = Mark::of(&letter) {
+                    known.count(mark.checked.by.name(), dead_letter::class_of(&letter));
+                    known.add(mark.checked, mark.offsets);
+                }
             }
             let Some(end) = batches.last().map(eventlog::StoredBatch::next_offset).filter(|end| *end > next) else {
                 let reason = format!("{} gave no record at or after offset {next}", self.place);
@@ -178,30 +305,48 @@ impl TopicLetters {
         Ok(known)
     }
 
-    /// Appends the first few letters as one batch; answers how many.
-    async fn append(&self, checked: &Checked, from: Offset, rejected: &[RejectedRecord]) -> Result<usize> {
+    /// Appends the first few letters as one batch. A topic that takes no letter at all, since someone has made it so,
+    /// stops nobody.
+    async fn append(&self, checked: &Checked, from: Offset, rejected: &[RejectedRecord]) -> Result<Appended> {
         let mut bytes = 0;
         let fitting = rejected.iter().take_while(|rejected| {
             bytes += dead_letter::size_bytes(rejected);
             bytes < BATCH_BYTES
         });
         let mut count = fitting.count().max(1);
-        let mut whole = true;
-        loop {
-            let encode = if whole { dead_letter::encode } else { dead_letter::encode_without_value };
-            let letters = batch(rejected[..count].iter().map(|rejected| encode(checked, from, rejected)));
+        let mut forms = dead_letter::FORMS.iter();
+        let mut encode = forms.next();
+        let kept = loop {
+            let Some(form) = encode else {
+                let (topic, limit) = (&self.place.topic, "max.message.bytes");
+                tracing::error!(%topic, offset = rejected[0].offset, "a letter is lost: the topic's {limit} is too small");
+                break false;
+            };
+            let letters = batch(rejected[..count].iter().map(|rejected| form(checked, from, rejected)));
             match self.log.append(&self.place, letters, Acks::Durable).await {
                 Err(eventlog::Error::BatchTooLarge { .. }) if count > 1 => count /= 2,
-                Err(eventlog::Error::BatchTooLarge { .. }) if whole => whole = false,
+                Err(eventlog::Error::BatchTooLarge { .. }) => encode = forms.next(),
                 appended => {
                     appended?;
-                    let topic = [("topic", self.origin.to_string())];
-                    self.metrics.dead_letter_records.get_or_create(&topic).inc_by(count as u64);
-                    return Ok(count);
+                    break true;
                 }
             }
+        };
+        for rejected in &rejected[..count] {
+            self.metrics.dead_letter_records.get_or_create(&self.labels(checked, rejected)).inc();
         }
+        Ok(Appended { count, kept })
     }
+
+    fn labels(&self, checked: &Checked, rejected: &RejectedRecord) -> [(&'static str, String); 3] {
+        let class = rejected.reason.class.name().to_owned();
+        [("topic", self.origin.to_string()), ("rejecter", checked.by.name().to_string()), ("reason", class)]
+    }
+}
+
+/// A reason in a line of the log.
+fn shown(reason: &str) -> String {
+    reason.chars().take(TOLD_CHARACTERS_MAX).collect()
 }
 
 fn batch(letters: impl Iterator<Item = eventlog::Record>) -> Bytes {

@@ -8,8 +8,10 @@ use model::Offset;
 
 use super::{
     RejectedRecord, SourceDefinition, SourceFormat,
-    json::{JsonDecoder, accepted},
+    json::{DecodedJson, JsonDecoder, accepted},
     metadata::{self, ArrivedRecord},
+    reason::{Reason, ReasonClass},
+    unmatched::Unmatched,
 };
 use crate::error::{Error, Result};
 
@@ -22,7 +24,12 @@ pub struct Decoded {
     pub rejected: Vec<RejectedRecord>,
     /// The offset after the last record that was looked at.
     pub next_offset: Offset,
+    /// The records that had none of the columns.
+    pub(crate) unmatched: Unmatched,
 }
+
+/// Values of records that are decoded in one go, in bytes; one batch may have more.
+const VALUES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Decodes the records of one source.
 pub struct SourceDecoder {
@@ -37,17 +44,22 @@ impl SourceDecoder {
     /// # Errors
     /// [`Error::Arrow`] when Arrow cannot decode one of the declared types.
     pub fn new(source: &SourceDefinition) -> Result<Self> {
-        let json = JsonDecoder::new(Arc::clone(&source.columns))?;
+        let json = JsonDecoder::new(source)?;
         Ok(Self { schema: source.schema(), format: source.format, json })
     }
 
-    /// Decodes the records of `batches` (of `partition`, in order) whose offsets are in `from..to`.
+    /// Decodes the records of `batches` (of `partition`, in order) whose offsets are in `from..to`; of batches that are
+    /// many times larger than they are stored, the first few.
     ///
     /// # Errors
     /// None that a record's content could cause; [`Error::Arrow`] when Arrow fails.
     pub fn decode(&mut self, partition: i32, batches: &[StoredBatch], from: Offset, to: Offset) -> Result<Decoded> {
         let (mut records, mut rejected, mut next_offset) = (Vec::new(), Vec::new(), from);
+        let mut values_bytes = 0;
         for batch in batches {
+            if values_bytes > VALUES_BYTES_MAX {
+                break;
+            }
             next_offset = next_offset.max(batch.next_offset().min(to));
             // Control batches mark the ends of transactions: they hold no data.
             if batch.header().is_ok_and(|header| header.is_control()) {
@@ -56,6 +68,7 @@ impl SourceDecoder {
             match batch.records() {
                 Ok(stored) => {
                     for record in stored.into_iter().filter(|record| (from..to).contains(&record.offset)) {
+                        values_bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
                         self.sort_out(record, batch.arrival_time_ms, &mut records, &mut rejected);
                     }
                 }
@@ -64,14 +77,14 @@ impl SourceDecoder {
                     key: None,
                     value: Some(batch.bytes.clone()),
                     headers: Vec::new(),
-                    reason: format!("the whole batch is unreadable: {error}"),
+                    reason: Reason::new(ReasonClass::Unreadable, format!("the whole batch is unreadable: {error}")),
                 }),
                 Err(_) => {}
             }
         }
-        let rows = self.rows(partition, &records, &mut rejected)?;
+        let (rows, unmatched) = self.rows(partition, &records, &mut rejected)?;
         rejected.sort_by_key(|record| record.offset);
-        Ok(Decoded { rows, rejected, next_offset })
+        Ok(Decoded { rows, rejected, next_offset, unmatched })
     }
 
     /// Puts a record with the good ones, or with the rejected ones when that can be seen without decoding its value.
@@ -83,8 +96,8 @@ impl SourceDecoder {
         rejected: &mut Vec<RejectedRecord>,
     ) {
         let checked = match &record.value {
-            None => Err("the record has no value (a tombstone)".to_owned()),
-            Some(_) => metadata::event(self.format, &record),
+            None => Err(Reason::new(ReasonClass::NoValue, "the record has no value (a tombstone)")),
+            Some(_) => metadata::event(self.format, &record).map_err(|why| Reason::new(ReasonClass::Attribute, why)),
         };
         match checked {
             Ok(event) => records.push(ArrivedRecord { record, arrival_time_ms, event }),
@@ -97,18 +110,19 @@ impl SourceDecoder {
         partition: i32,
         records: &[ArrivedRecord],
         rejected: &mut Vec<RejectedRecord>,
-    ) -> Result<RecordBatch> {
+    ) -> Result<(RecordBatch, Unmatched)> {
         let values: Vec<&[u8]> = records.iter().map(|arrived| arrived.record.value.as_deref().unwrap_or(b"")).collect();
-        let (declared, bad) = self.json.decode(&values)?;
+        let DecodedJson { rows: declared, rejected: bad, unmatched } = self.json.decode(&values)?;
         let good: Vec<&ArrivedRecord> = accepted(records.len(), &bad).into_iter().map(|i| &records[i]).collect();
         rejected.extend(bad.into_iter().map(|(i, reason)| reject(&records[i].record, reason)));
         let mut columns = declared.columns().to_vec();
         columns.extend(metadata::columns(self.format, partition, &good));
-        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(Error::arrow("build the rows of a source"))
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns);
+        Ok((rows.map_err(Error::arrow("build the rows of a source"))?, unmatched))
     }
 }
 
-fn reject(record: &Record, reason: String) -> RejectedRecord {
+fn reject(record: &Record, reason: Reason) -> RejectedRecord {
     RejectedRecord {
         offset: record.offset,
         key: record.key.clone(),

@@ -17,7 +17,7 @@ pub(crate) const ARRIVAL_TIME: &str = "_arrival_time";
 pub(crate) const KEY: &str = "_key";
 
 /// Counts up when a release decodes other records than the one before.
-const DECODER_VERSION: u32 = 1;
+const DECODER_VERSION: u32 = 2;
 
 /// How the records of a topic are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,50 @@ pub enum SourceFormat {
     Json,
     /// A CloudEvent in Kafka's binary mode: attributes in headers, the value one JSON object.
     Event,
+}
+
+/// What the numbers of `TIMESTAMP` columns count, since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampUnit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+}
+
+impl TimestampUnit {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Seconds, Self::Milliseconds, Self::Microseconds, Self::Nanoseconds];
+
+    /// How many places after the point a number of this unit has before it counts microseconds.
+    pub(super) fn places(self) -> i32 {
+        match self {
+            Self::Seconds => 6,
+            Self::Milliseconds => 3,
+            Self::Microseconds => 0,
+            Self::Nanoseconds => -3,
+        }
+    }
+
+    /// Its name in SQL.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Nanoseconds => "nanoseconds",
+        }
+    }
+}
+
+impl std::fmt::Display for TimestampUnit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// A topic with a declared schema.
@@ -43,6 +87,8 @@ pub struct SourceDefinition {
     pub format: SourceFormat,
     /// The column that says when an event happened.
     pub event_time: Option<String>,
+    /// What numbers in `TIMESTAMP` columns count; undeclared, they are milliseconds where that is plausible.
+    pub timestamp_unit: Option<TimestampUnit>,
     /// The statement.
     pub text: String,
 }
@@ -79,7 +125,9 @@ impl SourceDefinition {
     /// A hash of what decides which records can be decoded: the same across restarts.
     pub(crate) fn decoder_hash(&self) -> String {
         let columns = self.columns.fields().iter().map(|field| format!("{}:{};", field.name(), field.data_type()));
-        hash(&[&DECODER_VERSION.to_string(), &format!("{:?}", self.format), &columns.collect::<String>()])
+        let (version, format) = (DECODER_VERSION.to_string(), format!("{:?}", self.format));
+        let unit = self.timestamp_unit.map_or("", TimestampUnit::name);
+        hash(&[&version, &format, &columns.collect::<String>(), unit])
     }
 
     /// A partition of the source's topic.

@@ -1,161 +1,121 @@
 //! JSON objects to columns.
 //!
-//! arrow-json decodes a run of records at once; a record that it cannot decode is found by splitting the run, so that
-//! good records cost one pass and a bad one costs no more than itself and its neighbours.
+//! serde_json checks each record and finds its fields, which stay text; [`ColumnValues`] makes exact values of them. So
+//! a number is never a float before it is what its column says, and a record costs one pass.
 //!
-//! Fields that are not declared are ignored; fields that are missing are NULL; a number where text is declared becomes
-//! its text. A timestamp is an RFC 3339 text (also with a space for the `T`, also without a zone: UTC then) or
-//! a whole number of milliseconds since the epoch. Digits of a NUMERIC beyond its scale are cut off.
+//! Fields that are not declared are passed over; fields that are missing are NULL; a number where text is declared
+//! becomes its text.
 //!
-//! What must hold: records cannot run into each other; each is fed by itself and has to give exactly one object.
+//! What must hold: a record is decoded by itself and is exactly one object; whether it is rejected, and what its row is,
+//! depends on nothing but the record and the source's definition.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray},
-    compute::{concat_batches, kernels::cast_utils::string_to_datetime},
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
-    json::{ReaderBuilder, reader::Decoder},
+    array::{BooleanArray, RecordBatch, RecordBatchOptions},
+    compute::filter_record_batch,
+    datatypes::SchemaRef,
 };
-use chrono::Utc;
+use serde::{
+    Deserializer as _,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
-use super::escapes::without_pairs;
+use super::{
+    SourceDefinition,
+    column_values::ColumnValues,
+    field_names::{FieldNames, FoundFields, Meaning},
+    reason::{Reason, ReasonClass},
+    unmatched::Unmatched,
+};
 use crate::error::{Error, Result};
 
-/// How many records are decoded at once.
-const RUN_RECORDS: usize = 8_192;
-const REASON_CHARACTERS_MAX: usize = 300;
-
 /// A record that was not decoded: its place among those given, and why.
-pub(super) type Rejection = (usize, String);
+pub(super) type Rejection = (usize, Reason);
 
 /// Decodes JSON objects into the columns of a schema.
 pub(super) struct JsonDecoder {
     schema: SchemaRef,
-    /// The schema with text in the place of timestamps, which arrow-json reads by another rule.
-    raw_schema: SchemaRef,
-    decoder: Decoder,
+    names: FieldNames,
+    columns: Vec<ColumnValues>,
+}
+
+/// What became of some records.
+pub(super) struct DecodedJson {
+    /// The rows of those that were not rejected, in order.
+    pub(super) rows: RecordBatch,
+    /// The others, in order.
+    pub(super) rejected: Vec<Rejection>,
+    /// How many had no field that is a column.
+    pub(super) unmatched: Unmatched,
 }
 
 impl JsonDecoder {
-    pub(super) fn new(schema: SchemaRef) -> Result<Self> {
-        let raw = schema.fields().iter().map(|field| match field.data_type() {
-            DataType::Timestamp(_, _) => Field::new(field.name(), DataType::Utf8, true),
-            other => Field::new(field.name(), other.clone(), true),
-        });
-        let raw_schema = Arc::new(Schema::new(raw.collect::<Vec<_>>()));
-        let decoder = new_decoder(&raw_schema)?;
-        Ok(Self { schema, raw_schema, decoder })
+    pub(super) fn new(source: &SourceDefinition) -> Result<Self> {
+        let fields = source.columns.fields();
+        let columns = fields.iter().map(|field| ColumnValues::new(field, source.timestamp_unit));
+        Ok(Self {
+            schema: Arc::clone(&source.columns),
+            names: FieldNames::new(fields),
+            columns: columns.collect::<Result<_>>()?,
+        })
     }
 
-    /// Decodes `values`; the rows are those that were not rejected, in order.
-    pub(super) fn decode(&mut self, values: &[&[u8]]) -> Result<(RecordBatch, Vec<Rejection>)> {
-        let (mut batches, mut rejected) = (Vec::new(), Vec::new());
-        for (i, run) in values.chunks(RUN_RECORDS).enumerate() {
-            self.decode_run(run, i * RUN_RECORDS, &mut batches, &mut rejected)?;
-        }
-        let raw = match batches.as_slice() {
-            [one] => one.clone(),
-            several => concat_batches(&self.raw_schema, several).map_err(Error::arrow("gather decoded rows"))?,
-        };
-        self.finish(&raw, values.len(), rejected)
-    }
-
-    /// Decodes a run of at most [`RUN_RECORDS`] records, the first of which is number `first`.
-    fn decode_run(
-        &mut self,
-        run: &[&[u8]],
-        first: usize,
-        batches: &mut Vec<RecordBatch>,
-        rejected: &mut Vec<Rejection>,
-    ) -> Result<()> {
-        let mut pending = vec![(first, run)];
-        while let Some((first, run)) = pending.pop() {
-            if run.is_empty() {
-                continue;
-            }
-            match self.feed(run) {
-                Err((bad, reason)) => {
-                    self.decoder = new_decoder(&self.raw_schema)?;
-                    rejected.push((first + bad, reason));
-                    // Those before are whole objects, but may still have a field of the wrong type.
-                    pending.push((first + bad + 1, &run[bad + 1..]));
-                    pending.push((first, &run[..bad]));
+    /// Decodes `values`.
+    pub(super) fn decode(&mut self, values: &[&[u8]]) -> Result<DecodedJson> {
+        let mut fields = FoundFields::new(&self.names);
+        let (mut rejected, mut unmatched) = (Vec::new(), Unmatched::default());
+        for (number, value) in values.iter().copied().enumerate() {
+            fields.clear();
+            let row = match read(value, &mut self.names, &mut fields) {
+                Err(reason) => {
+                    self.columns.iter_mut().for_each(ColumnValues::push_null);
+                    Err(reason)
                 }
-                Ok(()) => match self.decoder.flush() {
-                    Ok(Some(batch)) => batches.push(batch),
-                    Ok(None) => {}
-                    Err(error) => {
-                        self.decoder = new_decoder(&self.raw_schema)?;
-                        if let [_] = run {
-                            rejected.push((first, reason_of(&error)));
-                        } else {
-                            let (left, right) = run.split_at(run.len() / 2);
-                            pending.push((first + left.len(), right));
-                            pending.push((first, left));
-                        }
+                Ok(()) => {
+                    if fields.any() {
+                        unmatched.matched();
+                    } else {
+                        unmatched.missed(|| field_names(value));
                     }
-                },
-            }
-        }
-        Ok(())
-    }
-
-    /// Feeds records one by one; the error says which one is not exactly one object.
-    fn feed(&mut self, run: &[&[u8]]) -> Result<(), Rejection> {
-        for (i, value) in run.iter().enumerate() {
-            let value = value.trim_ascii();
-            if value.first() != Some(&b'{') {
-                return Err((i, "the value is not a JSON object".to_owned()));
-            }
-            let value = without_pairs(value);
-            let fed = self.decoder.decode(&value).map_err(|error| (i, reason_of(&error)))?;
-            if self.decoder.has_partial_record() {
-                return Err((i, "the JSON object is cut off".to_owned()));
-            }
-            if fed < value.len() || self.decoder.len() != i + 1 {
-                return Err((i, "the value is more than one JSON object".to_owned()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the timestamps, and drops the rows that have a wrong one.
-    fn finish(
-        &self,
-        raw: &RecordBatch,
-        record_count: usize,
-        mut rejected: Vec<Rejection>,
-    ) -> Result<(RecordBatch, Vec<Rejection>)> {
-        rejected.sort_by_key(|(record, _)| *record);
-        let mut bad_rows: Vec<(usize, String)> = Vec::new();
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(raw.num_columns());
-        for (column, field) in raw.columns().iter().zip(self.schema.fields()) {
-            columns.push(match (field.data_type(), column.as_any().downcast_ref::<StringArray>()) {
-                (DataType::Timestamp(TimeUnit::Microsecond, zone), Some(texts)) => {
-                    let parsed = timestamps(texts, field.name(), &mut bad_rows);
-                    Arc::new(parsed.with_timezone_opt(zone.clone()))
+                    self.push_row(&fields)
                 }
-                _ => ArrayRef::clone(column),
-            });
+            };
+            if let Err(reason) = row {
+                rejected.push((number, reason));
+            }
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(raw.num_rows()));
+        Ok(DecodedJson { rows: self.rows(values.len(), &rejected)?, rejected, unmatched })
+    }
+
+    /// Adds a row; a record that is rejected has one too, which is left out later.
+    fn push_row(&mut self, fields: &FoundFields<'_>) -> Result<(), Reason> {
+        let mut outcome = Ok(());
+        for (number, column) in self.columns.iter_mut().enumerate() {
+            let pushed = match fields.of_column(&self.names, number, self.schema.field(number).name()) {
+                Ok(field) => column.push(field),
+                Err(reason) => {
+                    column.push_null();
+                    Err(reason)
+                }
+            };
+            outcome = outcome.and(pushed);
+        }
+        outcome
+    }
+
+    fn rows(&mut self, row_count: usize, rejected: &[Rejection]) -> Result<RecordBatch> {
+        let columns = self.columns.iter_mut().map(ColumnValues::finish).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(row_count));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .map_err(Error::arrow("build decoded rows"))?;
-        if bad_rows.is_empty() {
-            return Ok((rows, rejected));
+        if rejected.is_empty() {
+            return Ok(rows);
         }
-        bad_rows.sort_by_key(|(row, _)| *row);
-        bad_rows.dedup_by_key(|(row, _)| *row);
-        let keep: arrow::array::BooleanArray = (0..rows.num_rows())
-            .map(|row| Some(bad_rows.binary_search_by_key(&row, |(bad, _)| *bad).is_err()))
-            .collect();
-        let rows = arrow::compute::filter_record_batch(&rows, &keep).map_err(Error::arrow("filter decoded rows"))?;
-        // Row numbers count the records that were not rejected before.
-        let accepted = accepted(record_count, &rejected);
-        rejected.extend(bad_rows.into_iter().map(|(row, reason)| (accepted[row], reason)));
-        rejected.sort_by_key(|(record, _)| *record);
-        Ok((rows, rejected))
+        let mut keep = vec![true; row_count];
+        rejected.iter().for_each(|(number, _)| keep[*number] = false);
+        filter_record_batch(&rows, &BooleanArray::from(keep)).map_err(Error::arrow("filter decoded rows"))
     }
 }
 
@@ -165,42 +125,127 @@ pub(super) fn accepted(record_count: usize, rejected: &[Rejection]) -> Vec<usize
     (0..record_count).filter(|record| rejected.next_if_eq(record).is_none()).collect()
 }
 
-/// A timestamp as text, in microseconds since the epoch.
-pub(super) fn timestamp_us(text: &str) -> Option<i64> {
-    if let Ok(milliseconds) = text.parse::<i64>() {
-        return milliseconds.checked_mul(1_000);
+/// Finds the fields of a record that are columns; the error is the reason to reject it.
+fn read<'v>(value: &'v [u8], names: &mut FieldNames, fields: &mut FoundFields<'v>) -> Result<(), Reason> {
+    visit(value, Columns { names, fields })
+}
+
+/// The names of all fields of a record.
+fn field_names(value: &[u8]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    // What can be read once can be read again.
+    let _ = visit(value, Names(&mut names));
+    names
+}
+
+fn visit<'v>(value: &'v [u8], visitor: impl Visitor<'v, Value = ()>) -> Result<(), Reason> {
+    let syntax = |text: String| Reason::new(ReasonClass::Syntax, text);
+    let text = std::str::from_utf8(value).map_err(|_| syntax("the value is not UTF-8".to_owned()))?;
+    let text = text.trim_ascii();
+    if !text.starts_with('{') {
+        return Err(syntax("the value is not a JSON object".to_owned()));
     }
-    string_to_datetime(&Utc, text).ok().map(|time| time.timestamp_micros())
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(visitor).map_err(|error| {
+        syntax(if error.is_eof() {
+            "the JSON object is cut off".to_owned()
+        } else {
+            format!("the value is not JSON: {error}")
+        })
+    })?;
+    deserializer.end().map_err(|_| syntax("the value is more than one JSON object".to_owned()))
 }
 
-fn timestamps(texts: &StringArray, name: &str, bad_rows: &mut Vec<(usize, String)>) -> TimestampMicrosecondArray {
-    let values = texts.iter().enumerate().map(|(row, text)| {
-        let text = text?;
-        let parsed = timestamp_us(text);
-        if parsed.is_none() {
-            let shown: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
-            bad_rows.push((row, format!("column {name}: {shown:?} is not a timestamp")));
+/// Keeps the fields that are columns.
+struct Columns<'a, 'v> {
+    names: &'a mut FieldNames,
+    fields: &'a mut FoundFields<'v>,
+}
+
+impl<'v> Visitor<'v> for Columns<'_, 'v> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'v>>(self, mut map: M) -> Result<(), M::Error> {
+        let Self { names, fields } = self;
+        while let Some(field) = map.next_key_seed(FieldName { names: &mut *names })? {
+            match field {
+                Field::Column(column) => fields.put(column, map.next_value::<&'v RawValue>()?.get()),
+                Field::Like(like, name) => {
+                    let value = map.next_value::<&'v RawValue>()?.get();
+                    fields.put_alike(like, name, value);
+                }
+                Field::Nothing => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
         }
-        parsed
-    });
-    values.collect::<PrimitiveArray<TimestampMicrosecondType>>()
+        Ok(())
+    }
 }
 
-fn new_decoder(schema: &SchemaRef) -> Result<Decoder> {
-    // One more than a run: the decoder stops at its batch size, and two objects in the last record must be seen.
-    ReaderBuilder::new(Arc::clone(schema))
-        .with_batch_size(RUN_RECORDS + 1)
-        .with_coerce_primitive(true)
-        .build_decoder()
-        .map_err(Error::arrow("decode JSON"))
+/// What a field is, found from its name.
+enum Field<'v> {
+    Column(usize),
+    Like(usize, Cow<'v, str>),
+    Nothing,
 }
 
-/// What is wrong, in a few words: arrow-json repeats the whole value.
-fn reason_of(error: &arrow::error::ArrowError) -> String {
-    let text = error.to_string();
-    let text = text.strip_prefix("Json error: ").unwrap_or(&text);
-    match text.char_indices().nth(REASON_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
+struct FieldName<'a> {
+    names: &'a mut FieldNames,
+}
+
+impl FieldName<'_> {
+    fn field(self, name: Cow<'_, str>) -> Field<'_> {
+        match self.names.meaning(&name) {
+            Meaning::Column(column) => Field::Column(column),
+            Meaning::Like(like) => Field::Like(like, name),
+            Meaning::Nothing => Field::Nothing,
+        }
+    }
+}
+
+impl<'v> DeserializeSeed<'v> for FieldName<'_> {
+    type Value = Field<'v>;
+
+    fn deserialize<D: serde::Deserializer<'v>>(self, deserializer: D) -> Result<Field<'v>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'v> Visitor<'v> for FieldName<'_> {
+    type Value = Field<'v>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'v str) -> Result<Field<'v>, E> {
+        Ok(self.field(name.into()))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Field<'v>, E> {
+        Ok(self.field(name.to_owned().into()))
+    }
+}
+
+/// Collects the names of fields.
+struct Names<'a>(&'a mut BTreeSet<String>);
+
+impl<'v> Visitor<'v> for Names<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'v>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some((name, IgnoredAny)) = map.next_entry::<Cow<'v, str>, IgnoredAny>()? {
+            self.0.insert(name.into_owned());
+        }
+        Ok(())
     }
 }

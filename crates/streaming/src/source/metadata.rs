@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicro
 use eventlog::Record;
 use model::Offset;
 
-use super::{SourceFormat, json::timestamp_us};
+use super::{SourceFormat, timestamp_text::text_us};
 
 const EVENT_TYPE: &str = "ce_type";
 const EVENT_ID: &str = "ce_id";
@@ -48,7 +48,7 @@ pub(super) fn event(format: SourceFormat, record: &Record) -> Result<Option<Even
         number.ok_or_else(|| format!("header {EVENT_VERSION}: {text:?} is not a version"))
     });
     let time = header(EVENT_TIME)?
-        .map(|text| timestamp_us(text).ok_or_else(|| format!("header {EVENT_TIME}: {text:?} is not a timestamp")));
+        .map(|text| text_us(text).map_err(|why| format!("header {EVENT_TIME}: {text:?} is not a timestamp: {why}")));
     let stream = match (header(EVENT_SUBJECT)?, &record.key) {
         (Some(subject), _) => subject.to_owned(),
         (None, Some(key)) => key_text(key),

@@ -13,6 +13,8 @@ use uuid::Uuid;
 use super::{
     DeadLetters, OFFSET, RejectedRecord, SourceDecoder, SourceDefinition,
     dead_letter::{Checked, Rejecter, dead_letter_topic},
+    reason::{Reason, ReasonClass},
+    unmatched::Unmatched,
 };
 use crate::{
     error::{Error, Result},
@@ -58,6 +60,8 @@ pub struct SourceReader {
     decoder: SourceDecoder,
     /// The source, as one who rejects.
     rejecter: Rejecter,
+    /// What it has found of the source's columns.
+    unmatched: Unmatched,
     settings: ReaderSettings,
     partitions: Vec<Partition>,
     /// The partition that is looked at next.
@@ -87,8 +91,7 @@ impl SourceReader {
     /// are not read then. `dead_letters` are the log's.
     ///
     /// # Errors
-    /// [`Error::Log`] when the topic does not exist; of kind `Invalid` when its name leaves no room for that of its
-    /// dead-letter topic.
+    /// [`Error::Log`] when the topic does not exist.
     pub fn open(
         log: Arc<dyn EventLog>,
         dead_letters: Arc<DeadLetters>,
@@ -118,6 +121,7 @@ impl SourceReader {
             topic_id: topic.id,
             decoder,
             rejecter: Rejecter::Source { name: source.name.clone(), decoder: source.decoder_hash() },
+            unmatched: Unmatched::default(),
             settings,
             partitions,
             turn: 0,
@@ -216,7 +220,9 @@ impl SourceReader {
             Err(eventlog::Error::OffsetOutOfRange { start, .. }) if start > from => {
                 tracing::warn!(%place, from, start, "records have expired before they were read");
                 self.move_to(index, start);
-                return Ok(None);
+                let rows = self.decoder.decode(place.partition, &[], start, start)?.rows;
+                // A batch without rows: whoever waits for the end of a log that has nothing left gets there.
+                return Ok(Some(self.batch(place.partition, rows, 0, Vec::new())));
             }
             Err(error) => return Err(error.into()),
         };
@@ -240,16 +246,16 @@ impl SourceReader {
             return Err(Error::Shape { what: "the log's answer", reason });
         }
         let rejected_records = decoded.rejected.len() as u64;
+        self.unmatched.then(decoded.unmatched);
+        self.dead_letters.found(&self.rejecter, &self.unmatched);
         // Before the reader moves on: a bad record is in the log's other topic first.
         self.reject(index, self.rejecter.clone(), decoded.rejected).await?;
         self.move_to(index, decoded.next_offset);
-        Ok(Some(SourceBatch {
-            partition: place.partition,
-            rows: decoded.rows,
-            rejected_records,
-            positions: self.positions.clone(),
-            stored,
-        }))
+        Ok(Some(self.batch(place.partition, decoded.rows, rejected_records, stored)))
+    }
+
+    fn batch(&self, partition: i32, rows: RecordBatch, rejected_records: u64, stored: Vec<StoredBatch>) -> SourceBatch {
+        SourceBatch { partition, rows, rejected_records, positions: self.positions.clone(), stored }
     }
 
     async fn reject(&mut self, index: usize, by: Rejecter, rejected: Vec<RejectedRecord>) -> Result<()> {
@@ -271,7 +277,8 @@ fn failed_records(batch: &SourceBatch, failed: &[FailedRow]) -> Result<Vec<Rejec
     let offsets = offsets.ok_or_else(|| Error::Shape { what: "a batch", reason: "it has no offsets".to_owned() })?;
     let mut rejected: BTreeMap<Offset, RejectedRecord> = BTreeMap::new();
     for failed in failed {
-        let (offset, reason) = (offsets.value(failed.row), failed.reason.clone());
+        let offset = offsets.value(failed.row);
+        let reason = Reason::new(ReasonClass::Expression, failed.reason.clone());
         rejected.insert(offset, RejectedRecord { offset, key: None, value: None, headers: Vec::new(), reason });
     }
     for stored in &batch.stored {

@@ -7,7 +7,9 @@ use datafusion::prelude::SessionContext;
 use eventlog::{Acks, Compression, EventLog, Record, RecordBatchBuilder, StoredBatch, TopicSpec};
 use model::{Epoch, Positions, TopicName, TopicPartition};
 
-use super::{ReaderSettings, SourceDecoder, SourceDefinition, SourceReader, SourceTable, dead_letter_topic};
+use super::{
+    ReaderSettings, ReasonClass, SourceDecoder, SourceDefinition, SourceReader, SourceTable, dead_letter_topic,
+};
 use crate::testing::{
     MemoryLog, all_rows, batch, dead_letters, end_of, flights, header, lines, log_of_flights, record, source,
 };
@@ -48,10 +50,22 @@ const VALUES: &[(&str, Result<&str, &str>)] = &[
         Ok("NULL | NULL | NULL | NULL | 2024-01-02T03:04:05.678Z | 1970-01-01T00:00:00 | NULL | NULL"),
     ),
     (
-        r#"{"local": "2024-01-02T03:04:05", "d": "2024-02-29", "n": "12.345"}"#,
+        r#"{"local": "2024-01-02T03:04:05", "d": "2024-02-29", "n": "12.340"}"#,
         Ok("NULL | NULL | NULL | NULL | NULL | 2024-01-02T03:04:05 | 2024-02-29 | 12.34"),
     ),
     (r#"{"n": 7}"#, Ok("NULL | NULL | NULL | NULL | NULL | NULL | NULL | 7.00")),
+    (r#"{"n": 99999999.99}"#, Ok("NULL | NULL | NULL | NULL | NULL | NULL | NULL | 99999999.99")),
+    (r#"{"a": 2.0, "f": 0.1}"#, Ok("2 | NULL | 0.1 | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"a": 2e0, "f": -0.0}"#, Ok("2 | NULL | -0.0 | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"a": " +12 ", "f": "1e3"}"#, Ok("12 | NULL | 1000.0 | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"f": "NaN", "t": 1e400}"#, Ok("NULL | 1e400 | NaN | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"f": "-Infinity"}"#, Ok("NULL | NULL | -inf | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"f": 9007199254740993}"#, Ok("NULL | NULL | 9007199254740992.0 | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"d": "2024-02-29T00:00:00Z"}"#, Ok("NULL | NULL | NULL | NULL | NULL | NULL | 2024-02-29 | NULL")),
+    (r#"{"A": 1, "T": "x", "a": 2}"#, Ok("2 | x | NULL | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"A": 1, "A": 2, "x\u0054": 3}"#, Ok("2 | NULL | NULL | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"\u0061": 1}"#, Ok("1 | NULL | NULL | NULL | NULL | NULL | NULL | NULL")),
+    (r#"{"AT": 1, "At": 2}"#, Err("column at: the fields \"AT\" and \"At\" differ only in case")),
     ("", Err("not a JSON object")),
     ("   ", Err("not a JSON object")),
     ("5", Err("not a JSON object")),
@@ -61,18 +75,48 @@ const VALUES: &[(&str, Result<&str, &str>)] = &[
     (r#"{"a": 1, "t": "x"#, Err("cut off")),
     (r#"{"a": 1} {"a": 2}"#, Err("more than one")),
     (r#"{"a": 1}{}"#, Err("more than one")),
-    (r#"{"a": 1} x"#, Err("")),
-    (r#"{"a": 1} 5"#, Err("")),
-    (r#"{"a": }"#, Err("")),
-    (r#"{a: 1}"#, Err("")),
-    (r#"{"a": "one"}"#, Err("")),
-    (r#"{"a": 2147483648}"#, Err("")),
-    (r#"{"a": [1]}"#, Err("")),
-    (r#"{"b": "maybe"}"#, Err("")),
-    (r#"{"at": "yesterday"}"#, Err("column at: \"yesterday\" is not a timestamp")),
+    (r#"{"a": 1} x"#, Err("more than one")),
+    (r#"{"a": 1} 5"#, Err("more than one")),
+    (r#"{"a": }"#, Err("not JSON: expected value")),
+    (r#"{a: 1}"#, Err("not JSON: key must be a string")),
+    (r#"{"a": 1 "t": 2}"#, Err("not JSON: expected")),
+    (r#"{"a": 1,, "t": 2}"#, Err("not JSON")),
+    (r#"{"f": NaN}"#, Err("not JSON")),
+    (r#"{"a": 01}"#, Err("not JSON")),
+    (r#"{"a": "one"}"#, Err("column a: \"one\" is not of type INT")),
+    (r#"{"a": 2147483648}"#, Err("column a: 2147483648 does not fit INT: it is out of range")),
+    (r#"{"a": 2.9}"#, Err("column a: 2.9 does not fit INT: it is not a whole number")),
+    (r#"{"a": "1.5"}"#, Err("column a: \"1.5\" does not fit INT: it is not a whole number")),
+    (r#"{"a": 1e-1}"#, Err("column a: 1e-1 does not fit INT: it is not a whole number")),
+    (r#"{"a": 1e400}"#, Err("column a: 1e400 does not fit INT: it is out of range")),
+    (r#"{"a": [1]}"#, Err("column a: [1] is not of type INT")),
+    (r#"{"a": true}"#, Err("column a: true is not of type INT")),
+    (r#"{"a": ""}"#, Err("column a: \"\" is not of type INT")),
+    (
+        r#"{"t": {"fw": "1.2.3", "site": "plant-1"}}"#,
+        Err(r#"column t: {"fw": "1.2.3", "site": "plant-1"} is not of type TEXT"#),
+    ),
+    (r#"{"b": "maybe"}"#, Err("column b: \"maybe\" is not of type BOOLEAN")),
+    (r#"{"f": 1e400}"#, Err("column f: 1e400 does not fit DOUBLE PRECISION: it is out of range")),
+    (r#"{"f": "-1e400"}"#, Err("column f: \"-1e400\" does not fit DOUBLE PRECISION: it is out of range")),
+    (r#"{"f": 1e-400}"#, Err("column f: 1e-400 does not fit DOUBLE PRECISION: it is out of range")),
+    (r#"{"f": "much"}"#, Err("column f: \"much\" is not of type DOUBLE PRECISION")),
+    (
+        r#"{"at": "yesterday"}"#,
+        Err("column at: \"yesterday\" does not fit TIMESTAMP WITH TIME ZONE: it is not an ISO 8601 timestamp"),
+    ),
     (r#"{"at": 1e99}"#, Err("column at")),
-    (r#"{"d": "2024-02-30"}"#, Err("")),
-    (r#"{"n": "a lot"}"#, Err("")),
+    (r#"{"at": 1704164645}"#, Err("this looks like seconds: declare timestamp_unit = 'seconds'")),
+    (r#"{"at": "2024-01-02T03:04:05.1234567Z"}"#, Err("more than 6 digits")),
+    (r#"{"d": "2024-02-30"}"#, Err("column d: \"2024-02-30\" is not of type DATE")),
+    (
+        r#"{"d": "2024-02-29T12:00:00Z"}"#,
+        Err("column d: \"2024-02-29T12:00:00Z\" does not fit DATE: it has a time of day"),
+    ),
+    (r#"{"d": 19000}"#, Err("column d: 19000 is not of type DATE")),
+    (r#"{"n": "a lot"}"#, Err("column n: \"a lot\" is not of type NUMERIC(10, 2)")),
+    (r#"{"n": 1.999}"#, Err("column n: 1.999 does not fit NUMERIC(10, 2): it has more than 2 digits after the point")),
+    (r#"{"n": 100000000}"#, Err("column n: 100000000 does not fit NUMERIC(10, 2): it has more than 8 digits before")),
 ];
 
 fn everything() -> SourceDefinition {
@@ -93,7 +137,7 @@ fn each_value_is_a_row_or_has_a_reason() {
             }
             Err(reason) => {
                 assert_eq!((decoded.rows.num_rows(), decoded.rejected.len()), (0, 1), "{value}");
-                assert!(decoded.rejected[0].reason.contains(reason), "{value}: {}", decoded.rejected[0].reason);
+                assert!(decoded.rejected[0].reason.text.contains(reason), "{value}: {}", decoded.rejected[0].reason);
             }
         }
         assert_eq!(decoded.next_offset, 1);
@@ -144,6 +188,71 @@ fn long_runs_are_cut_into_pieces() {
     assert!(a.values().iter().zip(offsets.values()).all(|(a, offset)| i64::from(*a) == *offset));
 }
 
+/// What each record becomes in a source of its own.
+fn check_records(source: &SourceDefinition, class: ReasonClass, cases: &[(&str, Result<&str, &str>)]) {
+    let mut decoder = SourceDecoder::new(source).unwrap();
+    for (value, expected) in cases {
+        let decoded = decoder.decode(0, &[stored(vec![record("k", value)])], 0, i64::MAX).unwrap();
+        match expected {
+            Ok(row) => assert_eq!(lines(&decoded.rows, source.columns.fields().len()), [*row], "{value}"),
+            Err(part) => {
+                let reason = &decoded.rejected[0].reason;
+                assert!(reason.class == class && reason.text.contains(part), "{value}: {reason}");
+            }
+        }
+    }
+}
+
+#[test]
+fn small_and_large_numbers_are_held_to_their_columns() {
+    let source = source(
+        "CREATE SOURCE s (si SMALLINT, bi BIGINT, r REAL, n NUMERIC, big NUMERIC(38), s TIMESTAMP) \
+         WITH (timestamp_unit = 'seconds')",
+    );
+    check_records(
+        &source,
+        ReasonClass::Value,
+        &[
+            (
+                r#"{"si": -32768, "bi": -9223372036854775808}"#,
+                Ok("-32768 | -9223372036854775808 | NULL | NULL | NULL | NULL"),
+            ),
+            (r#"{"r": 0.1, "n": 0.0000000001}"#, Ok("NULL | NULL | 0.1 | 0.0000000001 | NULL | NULL")),
+            (
+                r#"{"big": 99999999999999999999999999999999999999, "s": 1704164645.5}"#,
+                Ok("NULL | NULL | NULL | NULL | 99999999999999999999999999999999999999 | 2024-01-02T03:04:05.500"),
+            ),
+            (r#"{"si": 32768}"#, Err("does not fit SMALLINT: it is out of range")),
+            (r#"{"bi": 9223372036854775808}"#, Err("does not fit BIGINT: it is out of range")),
+            (r#"{"r": 1e39}"#, Err("does not fit REAL: it is out of range")),
+            (r#"{"r": 1e-60}"#, Err("does not fit REAL: it is out of range")),
+            (
+                r#"{"n": 0.00000000001}"#,
+                Err("does not fit NUMERIC(38, 10): it has more than 10 digits after the point"),
+            ),
+            (r#"{"big": 1e38}"#, Err("does not fit NUMERIC(38, 0): it has more than 38 digits before the point")),
+            (r#"{"s": 1704164645678}"#, Err("does not fit TIMESTAMP: it is not in the years 1 to 9999")),
+        ],
+    );
+}
+
+#[test]
+fn a_name_without_its_own_field_takes_the_one_that_differs_in_case() {
+    let source = source("CREATE SOURCE s (deviceId TEXT, \"Value\" INT, \"value\" INT)");
+    check_records(
+        &source,
+        ReasonClass::Name,
+        &[
+            (r#"{"deviceId": "a", "Value": 1, "value": 2}"#, Ok("a | 1 | 2")),
+            (r#"{"DEVICEID": "a", "VALUE": 1, "Value": 3, "value": 2}"#, Ok("a | 3 | 2")),
+            (r#"{"deviceid": "a", "deviceId": "b", "Value": 1}"#, Ok("a | 1 | NULL")),
+            (r#"{"VALUE": 1, "Value": 3}"#, Ok("NULL | 3 | 1")),
+            (r#"{"VALUE": 1}"#, Err("field \"VALUE\" could be column Value or another")),
+            (r#"{"deviceId": "a", "DeviceId": "a"}"#, Err("column deviceid: the fields \"deviceId\" and \"DeviceId\"")),
+        ],
+    );
+}
+
 #[test]
 fn rows_say_where_they_came_from() {
     let mut decoder = SourceDecoder::new(&source("CREATE SOURCE s (a INT)")).unwrap();
@@ -161,7 +270,7 @@ fn rows_say_where_they_came_from() {
         ]
     );
     assert_eq!(decoded.rejected.len(), 1);
-    assert!(decoded.rejected[0].reason.contains("tombstone"));
+    assert!(decoded.rejected[0].reason.text.contains("tombstone"));
     assert_eq!(decoded.rejected[0].key.as_deref(), Some(b"gone".as_slice()));
 }
 
@@ -207,13 +316,13 @@ fn an_events_attributes_are_columns() {
             format!("5 | 0 | 1 | {at} | account-1 | account-1 | NULL | Opened | NULL | NULL"),
         ]
     );
-    let reasons: Vec<&str> = decoded.rejected.iter().map(|rejected| rejected.reason.as_str()).collect();
+    let reasons: Vec<&str> = decoded.rejected.iter().map(|rejected| rejected.reason.text.as_str()).collect();
     assert_eq!(
         reasons,
         [
             "header ce_type is missing",
             "header ff_version: \"-1\" is not a version",
-            "header ce_time: \"noon\" is not a timestamp",
+            "header ce_time: \"noon\" is not a timestamp: it is not an ISO 8601 timestamp",
             "it has neither the header ce_subject nor a key",
         ]
     );
@@ -230,7 +339,7 @@ fn a_batch_that_cannot_be_read_is_rejected_as_a_whole() {
     let broken = StoredBatch { bytes: bytes.into(), arrival_time_ms: 1 };
     let decoded = decoder.decode(0, std::slice::from_ref(&broken), 0, i64::MAX).unwrap();
     assert_eq!((decoded.rows.num_rows(), decoded.rejected.len(), decoded.next_offset), (0, 1, 1));
-    assert!(decoded.rejected[0].reason.contains("the whole batch is unreadable"));
+    assert!(decoded.rejected[0].reason.text.contains("the whole batch is unreadable"));
     assert_eq!(decoded.rejected[0].value.as_ref(), Some(&broken.bytes));
 }
 
@@ -370,6 +479,51 @@ async fn a_reader_does_not_pass_a_bad_record_that_could_not_be_kept() {
     let read = reader.next().await.unwrap().unwrap();
     assert_eq!((read.rows.num_rows(), read.rejected_records), (1, 1));
     assert_eq!(reader.positions(), &Positions::from([(place("s", 0), 2)]));
+}
+
+#[tokio::test]
+async fn a_source_that_finds_none_of_its_columns_says_what_there_is() {
+    let (memory, source) = (log_with("s", 1).await, source("CREATE SOURCE s (device TEXT, at TIMESTAMP)"));
+    let log: Arc<dyn EventLog> = Arc::clone(&memory) as _;
+    let shared = dead_letters(&log);
+    let settings = ReaderSettings::shipped();
+    let mut reader =
+        SourceReader::open(Arc::clone(&log), Arc::clone(&shared), &source, Positions::new(), None, settings).unwrap();
+    let none = |records| format!("none of the columns device, at is found in the last {records} records");
+    for (value, count, expected) in [
+        ("{}", 1, Some(format!("{}; they have no fields", none(1)))),
+        (r#"{"deviceId": 1, "ts": 2}"#, 3, Some(format!("{}; they have: deviceId, ts", none(4)))),
+        (r#"{"Device": "x"}"#, 1, None),
+        (r#"{"x": 1}"#, 99, None),
+        (r#"{"x": 1}"#, 1, Some(format!("{}; they have: x", none(100)))),
+    ] {
+        log.append(&place("s", 0), batch(vec![record("k", value); count]), Acks::Durable).await.unwrap();
+        reader.next().await.unwrap();
+        assert_eq!(shared.warning(&source), expected, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn letters_are_counted_by_who_rejects_and_why() {
+    let (memory, source) = (log_with("s", 1).await, source("CREATE SOURCE s (a INT)"));
+    let log: Arc<dyn EventLog> = Arc::clone(&memory) as _;
+    let values = [r#"{"a": 1.5}"#, r#"{"a": 3}"#, "no", r#"{"a": 99999999999}"#];
+    let records = values.iter().map(|value| record("k", value)).collect();
+    log.append(&place("s", 0), batch(records), Acks::Durable).await.unwrap();
+    let shared = dead_letters(&log);
+    assert_eq!(shared.counts(&source.topic).await.unwrap(), []);
+    let settings = ReaderSettings::shipped();
+    let until = Some(end_of(log.as_ref(), "s"));
+    let mut reader =
+        SourceReader::open(Arc::clone(&log), Arc::clone(&shared), &source, Positions::new(), until, settings).unwrap();
+    while reader.next().await.unwrap().is_some() {}
+    // The same after a restart.
+    for counted in [shared, dead_letters(&log)] {
+        let counts = counted.counts(&source.topic).await.unwrap();
+        let counts: Vec<_> = counts.iter().map(|c| (c.by.to_string(), c.class, c.records)).collect();
+        let by = || "source s".to_owned();
+        assert_eq!(counts, [(by(), ReasonClass::Syntax, 1), (by(), ReasonClass::Value, 2)]);
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,10 @@ const OPERATORS_MAX: usize = 1_000;
 /// What is put together to one set of rows: tables, subqueries, the parts of a `UNION`.
 const RELATIONS_MAX: usize = 500;
 
+/// What one list may have that is not a list of values: the columns of a result, of a `GROUP BY` or `ORDER BY`, the
+/// arguments of a call. Planners look at each of them for each of them. PostgreSQL has this number for results.
+const ITEMS_MAX: usize = 1_664;
+
 /// Names of one chain such as `schema.view.column` that are no operators.
 const QUALIFIERS_MAX: usize = 4;
 
@@ -63,6 +67,8 @@ struct Counts {
     comparisons: usize,
     operators: usize,
     relations: usize,
+    /// The longest list.
+    items: usize,
     /// Dots in the chain of names that is being read.
     qualifiers: usize,
     /// Readings of tokens beyond the first.
@@ -87,6 +93,10 @@ struct Level {
     kind: LevelKind,
     /// Whether a list of tables is being read.
     in_from: bool,
+    /// Commas of the list that is being read.
+    commas: usize,
+    /// Whether that is a list of values, which may be long.
+    of_values: bool,
     /// How often the parser reads again what stands here.
     readings_again: usize,
 }
@@ -112,11 +122,16 @@ impl Counts {
             _ => 0,
         };
         match token {
-            Token::LParen => self.open(LevelKind::Bracket, self.before.readings_of_parenthesis()),
+            Token::LParen => {
+                let of_values = matches!(self.before.keyword, Some(Keyword::IN | Keyword::VALUES));
+                self.open(LevelKind::Bracket, self.before.readings_of_parenthesis());
+                self.level.of_values = of_values;
+            }
             Token::LBracket => {
                 self.operators += 1;
                 let readings = if self.before.keyword == Some(Keyword::ARRAY) { 2 } else { 1 };
                 self.open(LevelKind::Bracket, readings);
+                self.level.of_values = true;
             }
             Token::LBrace => self.open(LevelKind::Bracket, 1),
             Token::RParen | Token::RBracket | Token::RBrace => self.close_bracket(),
@@ -124,7 +139,13 @@ impl Counts {
                 self.open(LevelKind::Type, 1);
             }
             Token::Gt if self.level.kind == LevelKind::Type => self.close(),
-            Token::Comma => self.relations += usize::from(self.level.in_from),
+            Token::Comma => {
+                self.relations += usize::from(self.level.in_from);
+                self.level.commas += 1;
+                if !self.level.of_values {
+                    self.items = self.items.max(self.level.commas + 1);
+                }
+            }
             Token::Period => self.operators += usize::from(self.qualifiers > QUALIFIERS_MAX),
             Token::Word(word) => self.add_word(word),
             Token::Eq | Token::DoubleEq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => {
@@ -152,13 +173,21 @@ impl Counts {
             | K::OVERLAPS => self.comparisons += 1,
             K::INTERVAL if self.before.keyword == Some(K::INTERVAL) => self.open(LevelKind::Interval, 1),
             K::NOT | K::COLLATE | K::AT | K::INTERVAL | K::XOR | K::DIV | K::PRIOR | K::OPERATOR => self.operators += 1,
-            K::UNION | K::INTERSECT | K::EXCEPT | K::JOIN | K::TABLE | K::VALUES => self.relations += 1,
+            K::UNION | K::INTERSECT | K::EXCEPT | K::JOIN | K::TABLE => {
+                self.relations += 1;
+                self.begin_list(self.level.in_from);
+            }
+            K::VALUES => {
+                self.relations += 1;
+                self.begin_list(self.level.in_from);
+                self.level.of_values = true;
+            }
             K::SELECT => {
                 self.relations += 1;
-                self.level.in_from = false;
+                self.begin_list(false);
             }
-            K::FROM => self.level.in_from = true,
-            K::WHERE | K::GROUP | K::HAVING | K::ORDER | K::WINDOW | K::LIMIT => self.level.in_from = false,
+            K::FROM => self.begin_list(true),
+            K::WHERE | K::GROUP | K::HAVING | K::ORDER | K::WINDOW | K::LIMIT => self.begin_list(false),
             K::CASE => {
                 self.operators += 1;
                 self.open(LevelKind::Case, 2);
@@ -169,10 +198,16 @@ impl Counts {
         }
     }
 
+    fn begin_list(&mut self, in_from: bool) {
+        self.level.in_from = in_from;
+        self.level.commas = 0;
+        self.level.of_values = false;
+    }
+
     fn open(&mut self, kind: LevelKind, readings: usize) {
         let readings = self.level.readings_again.saturating_add(1).saturating_mul(readings);
         self.outer.push(self.level);
-        self.level = Level { kind, in_from: false, readings_again: readings - 1 };
+        self.level = Level { kind, readings_again: readings - 1, ..Level::default() };
     }
 
     fn close(&mut self) {
@@ -195,6 +230,7 @@ impl Counts {
             (self.comparisons, COMPARISONS_MAX, "comparisons", "use IN (...) for a list of values"),
             (self.operators, OPERATORS_MAX, "operators", "use a function such as concat(...) for a long chain"),
             (self.relations, RELATIONS_MAX, "tables and subqueries", "take it apart into several statements"),
+            (self.items, ITEMS_MAX, "items in one list", "only IN (...), VALUES and ARRAY[...] may have more"),
         ];
         let over = limits.into_iter().find(|(count, most, ..)| count > most);
         over.map(|(_, most, what, hint)| (format!("the statement has more than {most} {what}"), hint)).or_else(|| {

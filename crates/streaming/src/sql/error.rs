@@ -26,12 +26,20 @@ pub(crate) const DATATYPE_MISMATCH: &str = "42804";
 pub(crate) const GROUPING_ERROR: &str = "42803";
 /// An option with a value it cannot have.
 pub(crate) const INVALID_PARAMETER: &str = "22023";
+/// A text is no time.
+pub(crate) const INVALID_DATETIME: &str = "22007";
+/// There is no such time.
+pub(crate) const DATETIME_OVERFLOW: &str = "22008";
 /// Division by zero.
 pub(crate) const DIVISION_BY_ZERO: &str = "22012";
 /// A value that is too large.
 pub(crate) const TOO_LARGE: &str = "54000";
 /// A statement that is too long a chain or nested too deeply.
 pub(crate) const TOO_COMPLEX: &str = "54001";
+/// Out of memory.
+pub(crate) const OUT_OF_MEMORY: &str = "53200";
+/// Cancelled, or nobody waits for it any more.
+pub(crate) const GIVEN_UP: &str = "57014";
 /// A bug.
 pub(crate) const INTERNAL: &str = "XX000";
 

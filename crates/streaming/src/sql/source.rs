@@ -11,9 +11,9 @@ use super::{
     error::{DATATYPE_MISMATCH, DUPLICATE_COLUMN, SYNTAX_ERROR, SqlError, UNDEFINED_COLUMN},
     options, types,
 };
-use crate::source::{SourceDefinition, SourceFormat};
+use crate::source::{SourceDefinition, SourceFormat, TimestampUnit};
 
-const OPTIONS: &[&str] = &["topic", "partitions", "format", "event_time"];
+const OPTIONS: &[&str] = &["topic", "partitions", "format", "event_time", "timestamp_unit"];
 const PLANNED: &[(&str, &str)] = &[
     ("late", "late rows are folded like any other"),
     ("out_of_order", "rows are folded in the order of arrival, and every row counts"),
@@ -37,6 +37,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, text: &str) -> Result<SourceDefinit
         partitions: 1,
         format: SourceFormat::Json,
         event_time: None,
+        timestamp_unit: None,
         text: text.to_owned(),
     };
     if cursor.eat(&["with"]) {
@@ -97,6 +98,13 @@ fn apply_options(cursor: &mut Cursor<'_>, source: &mut SourceDefinition) -> Resu
                     "event" => SourceFormat::Event,
                     _ => return Err(option.invalid("it can be 'json' or 'event'")),
                 };
+            }
+            "timestamp_unit" => {
+                let unit = TimestampUnit::ALL.into_iter().find(|unit| unit.name() == option.value.to_lowercase());
+                let unit = unit.ok_or_else(|| {
+                    option.invalid("it can be 'milliseconds', 'seconds', 'microseconds' or 'nanoseconds'")
+                })?;
+                source.timestamp_unit = Some(unit);
             }
             _ => source.event_time = Some(option.value.clone()),
         }

@@ -21,6 +21,24 @@ pub(crate) fn timestamp_utc() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")))
 }
 
+/// The SQL name of a type that a source's column can have.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 => "TEXT".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::Float32 => "REAL".to_owned(),
+        DataType::Float64 => "DOUBLE PRECISION".to_owned(),
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Timestamp(_, None) => "TIMESTAMP".to_owned(),
+        DataType::Timestamp(_, Some(_)) => "TIMESTAMP WITH TIME ZONE".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("NUMERIC({precision}, {scale})"),
+        other => other.to_string(),
+    }
+}
+
 /// Parses the name of a type.
 pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<DataType, SqlError> {
     let position = cursor.position();

@@ -14,7 +14,7 @@ use arrow::row::{RowConverter, SortField};
 use async_trait::async_trait;
 use eventlog::{Acks, EventLog};
 use futures::stream::BoxStream;
-use model::{Metrics, Positions, TopicName, TopicPartition};
+use model::{MemoryBudget, Metrics, Positions, TopicName, TopicPartition};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, memory::InMemory, path::Path,
@@ -82,6 +82,7 @@ struct Setup {
     store: Arc<dyn ObjectStore>,
     until: Option<Positions>,
     interval: Duration,
+    state_bytes_max: u64,
 }
 
 impl Setup {
@@ -96,8 +97,10 @@ impl Setup {
             settings: ViewTaskSettings {
                 checkpoint_interval: self.interval,
                 reader: ReaderSettings { read_bytes_max: 2_000 },
+                ..ViewTaskSettings::shipped()
             },
             metrics: Metrics::default(),
+            memory: MemoryBudget::new(self.state_bytes_max).reservation("views"),
         };
         let (plan, seen) = (Arc::clone(&self.plan), seen.clone());
         task.spawn(move |change, positions| {
@@ -116,8 +119,14 @@ async fn wait_until(handle: &ViewTaskHandle, positions: &Positions) {
 async fn a_view_follows_the_log() {
     let log = log_of_flights(300, 21).await;
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let setup =
-        Setup { plan: plan(QUERY), log: Arc::clone(&log), store, until: None, interval: Duration::from_secs(3_600) };
+    let setup = Setup {
+        plan: plan(QUERY),
+        log: Arc::clone(&log),
+        store,
+        until: None,
+        interval: Duration::from_secs(3_600),
+        state_bytes_max: u64::MAX,
+    };
     let seen = Seen::default();
     let handle = setup.start(&seen).await.unwrap();
     let mut random = Random(22);
@@ -157,6 +166,7 @@ async fn a_replay_stops_at_its_end_and_reports_how_far_it_is() {
             store,
             until: Some(end.clone()),
             interval: Duration::from_secs(3_600),
+            state_bytes_max: u64::MAX,
         };
         let seen = Seen::default();
         let handle = setup.start(&seen).await.unwrap();
@@ -278,7 +288,14 @@ async fn run_with_power_for(
     let failing = Arc::new(Failing::after(writes, tears, disk));
     let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
     let until = Some(end_of(log.as_ref(), "flights"));
-    let setup = Setup { plan: plan(query), log: Arc::clone(log), store, until, interval: Duration::ZERO };
+    let setup = Setup {
+        plan: plan(query),
+        log: Arc::clone(log),
+        store,
+        until,
+        interval: Duration::ZERO,
+        state_bytes_max: u64::MAX,
+    };
     let _ = setup.start(&Seen::default()).await.unwrap().wait().await;
     (failing.writes.load(Ordering::SeqCst), failing.inner.fork())
 }
@@ -299,8 +316,14 @@ async fn killed_at_any_write_of_a_checkpoint_the_view_comes_back_the_same() {
             let (_, disk) = run_with_power_for(killed_at / 3, !tears, &log, query, disk).await;
             let store: Arc<dyn ObjectStore> = Arc::new(disk);
             let until = Some(end_of(log.as_ref(), "flights"));
-            let setup =
-                Setup { plan: plan(query), log: Arc::clone(&log), store, until, interval: Duration::from_secs(3_600) };
+            let setup = Setup {
+                plan: plan(query),
+                log: Arc::clone(&log),
+                store,
+                until,
+                interval: Duration::from_secs(3_600),
+                state_bytes_max: u64::MAX,
+            };
             let seen = Seen::default();
             let end = setup.start(&seen).await.unwrap().wait().await.unwrap();
             assert_eq!(end, end_of(log.as_ref(), "flights"));
@@ -317,7 +340,14 @@ async fn a_store_that_fails_for_a_while_costs_no_state() {
     let log = log_of_flights(300, 51).await;
     let failing = Arc::new(Failing::after(0, false, InMemory::new()));
     let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
-    let setup = Setup { plan: plan(QUERY), log: Arc::clone(&log), store, until: None, interval: Duration::ZERO };
+    let setup = Setup {
+        plan: plan(QUERY),
+        log: Arc::clone(&log),
+        store,
+        until: None,
+        interval: Duration::ZERO,
+        state_bytes_max: u64::MAX,
+    };
     let seen = Seen::default();
     let handle = setup.start(&seen).await.unwrap();
     let end = end_of(log.as_ref(), "flights");
@@ -338,7 +368,14 @@ async fn a_store_that_stumbles_leaves_whole_checkpoints() {
     for tears in [false, true] {
         let failing = Arc::new(Failing { stumbles: true, ..Failing::after(usize::MAX, tears, InMemory::new()) });
         let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
-        let setup = Setup { plan: plan(QUERY), log: Arc::clone(&log), store, until: None, interval: Duration::ZERO };
+        let setup = Setup {
+            plan: plan(QUERY),
+            log: Arc::clone(&log),
+            store,
+            until: None,
+            interval: Duration::ZERO,
+            state_bytes_max: u64::MAX,
+        };
         let seen = Seen::default();
         let handle = setup.start(&seen).await.unwrap();
         let end = end_of(log.as_ref(), "flights");
@@ -349,6 +386,30 @@ async fn a_store_that_stumbles_leaves_whole_checkpoints() {
         setup.start(&again).await.unwrap().stop().await.unwrap();
         assert_eq!(again.lines(), seen.lines());
     }
+}
+
+#[tokio::test]
+async fn a_state_over_what_all_views_may_have_ends_its_task_and_is_not_loaded_again() {
+    let log = log_of_flights(300, 57).await;
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let of = |state_bytes_max| Setup {
+        plan: plan(ROWS),
+        log: Arc::clone(&log),
+        store: Arc::clone(&store),
+        until: None,
+        interval: Duration::ZERO,
+        state_bytes_max,
+    };
+    let is_told = |error: &Error| {
+        assert!(matches!(error, Error::StateTooLarge { bytes, .. } if *bytes > 100), "{error}");
+        assert!(error.to_string().contains("over the 100 bytes of views.state_bytes_max"), "{error}");
+    };
+    let ended = of(100).start(&Seen::default()).await.unwrap().wait().await;
+    is_told(&ended.unwrap_err());
+    let whole = of(u64::MAX).start(&Seen::default()).await.unwrap();
+    wait_until(&whole, &end_of(log.as_ref(), "flights")).await;
+    whole.stop().await.unwrap();
+    is_told(&of(100).start(&Seen::default()).await.map(drop).unwrap_err());
 }
 
 #[tokio::test]
@@ -363,6 +424,7 @@ async fn what_a_task_fails_with_is_told() {
         until: None,
         settings: ViewTaskSettings::shipped(),
         metrics: Metrics::default(),
+        memory: MemoryBudget::new(u64::MAX).reservation("views"),
     };
     let refused = task(&log).spawn(|_, _| Err(model::Error::conflict("not now"))).await.unwrap().wait().await;
     assert!(matches!(refused, Err(Error::Emit(error)) if error.message() == "not now"));
@@ -377,8 +439,14 @@ async fn bad_records_are_counted_and_do_not_stop_a_view() {
     log.append(&place, batch(vec![record("k", "not JSON"), record("k", "{}")]), Acks::Durable).await.unwrap();
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let until = Some(end_of(log.as_ref(), "flights"));
-    let setup =
-        Setup { plan: plan("SELECT count(*) AS n FROM flights"), log, store, until, interval: Duration::from_secs(9) };
+    let setup = Setup {
+        plan: plan("SELECT count(*) AS n FROM flights"),
+        log,
+        store,
+        until,
+        interval: Duration::from_secs(9),
+        state_bytes_max: u64::MAX,
+    };
     let seen = Seen::default();
     let handle = setup.start(&seen).await.unwrap();
     let progress = handle.progress();
@@ -436,6 +504,7 @@ async fn records_that_cannot_be_evaluated_are_left_out_and_kept_once_whatever_ha
                 store: Arc::clone(&store),
                 until: Some(end),
                 interval,
+                state_bytes_max: u64::MAX,
             };
             let seen = Seen::default();
             let handle = setup.start(&seen).await.unwrap();
@@ -478,6 +547,7 @@ async fn the_task_does_not_pass_a_record_that_failed_and_could_not_be_kept() {
         store: Arc::clone(&store),
         until: Some(end_of(log.as_ref(), "flights")),
         interval,
+        state_bytes_max: u64::MAX,
     };
     log.refuse(Some(TopicName::new("flights.dead-letter").unwrap()));
     let handle = setup(Duration::ZERO).start(&Seen::default()).await.unwrap();
@@ -493,7 +563,14 @@ async fn the_task_does_not_pass_a_record_that_failed_and_could_not_be_kept() {
 async fn a_task_that_nobody_holds_stops() {
     let log = log_of_flights(20, 81).await;
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let setup = Setup { plan: plan(QUERY), log, store, until: None, interval: Duration::from_secs(9) };
+    let setup = Setup {
+        plan: plan(QUERY),
+        log,
+        store,
+        until: None,
+        interval: Duration::from_secs(9),
+        state_bytes_max: u64::MAX,
+    };
     let handle = setup.start(&Seen::default()).await.unwrap();
     let mut progress = handle.progress();
     drop(handle);

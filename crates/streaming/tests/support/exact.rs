@@ -1,4 +1,4 @@
-//! The sum of doubles by the definition: add them as integers, then round once.
+//! Sums and averages by the definition. The sum of doubles: add them as integers, then round once.
 //!
 //! A double is a whole number of units of 2^-1074. Positive and negative ones are added up apart, in plain binary.
 
@@ -91,6 +91,36 @@ pub(crate) fn sum(values: &[f64]) -> f64 {
         if *value > 0.0 { positive.add(*value) } else { negative.add(*value) }
     }
     if positive >= negative { positive.less(&negative).rounded() } else { -negative.less(&positive).rounded() }
+}
+
+/// The average of some integers, rounded once: written out in more digits than a double has, and read.
+pub(crate) fn average(values: &[i64]) -> f64 {
+    let total: i128 = values.iter().copied().map(i128::from).sum();
+    let (dividend, divisor) = (total.unsigned_abs(), values.len() as u128);
+    let mut text = format!("{}{}.", if total < 0 { "-" } else { "" }, dividend / divisor);
+    let mut rest = dividend % divisor;
+    for _ in 0..60 {
+        rest *= 10;
+        text.push(char::from(b'0' + (rest / divisor) as u8));
+        rest %= divisor;
+    }
+    // What follows does not matter, but that something does.
+    text.push(if rest == 0 { '0' } else { '1' });
+    text.parse().unwrap()
+}
+
+#[test]
+fn averages_are_rounded_once() {
+    let most = i64::MAX;
+    for (values, expected) in [
+        (&[1, 2][..], 1.5),
+        (&[-1, 0, 0], -1.0 / 3.0),
+        (&[0], 0.0),
+        (&[(1 << 53) + 1, 1], ((1_i64 << 52) + 1) as f64),
+        (&[most, most], 9_223_372_036_854_775_807.0),
+    ] {
+        assert_eq!(average(values), expected, "{values:?}");
+    }
 }
 
 #[test]

@@ -199,8 +199,9 @@ impl Input {
     pub(crate) fn source(&self) -> SourceDefinition {
         let columns: Vec<_> = self.columns.iter().map(|i| format!("{} {}", COLUMNS[*i].0, COLUMNS[*i].1)).collect();
         let (columns, partitions) = (columns.join(", "), self.partitions);
-        let text =
-            format!("CREATE SOURCE s ({columns}) WITH (topic = 's', partitions = {partitions}, event_time = 'at')");
+        let options =
+            format!("topic = 's', partitions = {partitions}, event_time = 'at', timestamp_unit = 'milliseconds'");
+        let text = format!("CREATE SOURCE s ({columns}) WITH ({options})");
         match sql::parse(&text).unwrap().pop() {
             Some(Statement::CreateSource(source)) => source,
             other => panic!("{other:?}"),

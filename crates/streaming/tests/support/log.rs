@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use eventlog::{Acks, Compression, EmbeddedLog, EventLog, EventLogSettings, Record, RecordBatchBuilder, TopicSpec};
-use model::{Clock, ManualClock, Metrics, Positions, TopicName, TopicPartition};
+use model::{Clock, ManualClock, Metrics, Positions, SystemClock, TopicName, TopicPartition};
 use streaming::DeadLetters;
 use tempfile::TempDir;
 
@@ -85,7 +85,7 @@ pub(crate) fn topic() -> TopicName {
 }
 
 fn dead_letters_of(log: &Arc<EmbeddedLog>) -> Arc<DeadLetters> {
-    DeadLetters::new(Arc::clone(log) as _, Metrics::default())
+    DeadLetters::new(Arc::clone(log) as _, Arc::new(SystemClock), Metrics::default())
 }
 
 async fn open(directory: &TempDir, clock: &Arc<ManualClock>) -> Arc<EmbeddedLog> {

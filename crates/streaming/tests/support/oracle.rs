@@ -1,19 +1,22 @@
 //! The answer that plain DataFusion gives over all rows at once.
 //!
-//! Where it is not DataFusion's: sums and averages of floats are exact, rounded once, for DataFusion's depend on the
+//! Where it is not DataFusion's: sums of integers are those of decimals, for DataFusion's wrap around; averages of
+//! integers are rounded once; sums and averages of floats are exact, rounded once, for DataFusion's depend on the
 //! order of the rows; least and greatest floats are found by their total order, for DataFusion's `min` of a group that
 //! has only infinities is the largest finite number; the window of a row is computed here, by integer division.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, TimestampMicrosecondArray,
+};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
 use datafusion::catalog::TableProvider;
-use datafusion::common::ScalarValue;
+use datafusion::common::{ScalarValue, utils::SingleRowListArrayBuilder};
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
-use datafusion::logical_expr::{Accumulator, Volatility, create_udaf};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, Volatility, create_udaf, function::AccumulatorArgs};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::exact;
@@ -29,28 +32,16 @@ pub(crate) async fn answer(rows: &RecordBatch, sql: &str, window_us: Option<i64>
 pub(crate) async fn answer_over(table: Arc<dyn TableProvider>, sql: &str) -> Result<RecordBatch> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     context.register_table("s", table).unwrap();
-    let doubles: [(&str, Finish); 4] = [
+    let doubles: [(&str, Finish<Float64Type>); 4] = [
         ("exact_sum", exact::sum),
         ("exact_avg", |values| exact::sum(values) / values.len() as f64),
         ("exact_min", |values| values.iter().copied().min_by(f64::total_cmp).unwrap()),
         ("exact_max", |values| values.iter().copied().max_by(f64::total_cmp).unwrap()),
     ];
     for (name, finish) in doubles {
-        let float = || DataType::Float64;
-        let state = DataType::new_list(float(), true);
-        let accumulator = move |_: datafusion::logical_expr::function::AccumulatorArgs<'_>| {
-            Ok(Box::new(Exact { values: Vec::new(), finish }) as Box<dyn Accumulator>)
-        };
-        let function = create_udaf(
-            name,
-            vec![float()],
-            Arc::new(float()),
-            Volatility::Immutable,
-            Arc::new(accumulator),
-            Arc::new(vec![state]),
-        );
-        context.register_udaf(function);
+        context.register_udaf(function::<Float64Type>(name, finish));
     }
+    context.register_udaf(function::<Int64Type>("exact_integer_avg", exact::average));
     let frame = context.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     let schema = Arc::clone(frame.schema().inner());
     Ok(concat_batches(&schema, &frame.collect().await?)?)
@@ -70,17 +61,31 @@ fn with_windows(rows: &RecordBatch, size_us: i64) -> RecordBatch {
 }
 
 /// What becomes of the values of a group.
-type Finish = fn(&[f64]) -> f64;
+type Finish<T> = fn(&[<T as ArrowPrimitiveType>::Native]) -> f64;
 
-#[derive(Debug)]
-struct Exact {
-    values: Vec<f64>,
-    finish: Finish,
+fn function<T: ArrowPrimitiveType + fmt::Debug>(name: &str, finish: Finish<T>) -> AggregateUDF {
+    let state = DataType::new_list(T::DATA_TYPE, true);
+    let accumulator =
+        move |_: AccumulatorArgs<'_>| Ok(Box::new(Exact::<T> { values: Vec::new(), finish }) as Box<dyn Accumulator>);
+    create_udaf(
+        name,
+        vec![T::DATA_TYPE],
+        Arc::new(DataType::Float64),
+        Volatility::Immutable,
+        Arc::new(accumulator),
+        Arc::new(vec![state]),
+    )
 }
 
-impl Accumulator for Exact {
+#[derive(Debug)]
+struct Exact<T: ArrowPrimitiveType + fmt::Debug> {
+    values: Vec<T::Native>,
+    finish: Finish<T>,
+}
+
+impl<T: ArrowPrimitiveType + fmt::Debug> Accumulator for Exact<T> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.values.extend(values[0].as_primitive::<Float64Type>().iter().flatten());
+        self.values.extend(values[0].as_primitive::<T>().iter().flatten());
         Ok(())
     }
 
@@ -89,18 +94,17 @@ impl Accumulator for Exact {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.values.capacity() * size_of::<f64>()
+        size_of_val(self) + self.values.capacity() * size_of::<T::Native>()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let values: Vec<_> = self.values.iter().map(|value| ScalarValue::Float64(Some(*value))).collect();
-        Ok(vec![ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Float64))])
+        let values = PrimitiveArray::<T>::from_iter_values(self.values.iter().copied());
+        Ok(vec![ScalarValue::List(Arc::new(SingleRowListArrayBuilder::new(Arc::new(values)).build_list_array()))])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         for values in states[0].as_list::<i32>().iter().flatten() {
-            let values: &Float64Array = values.as_primitive::<Float64Type>();
-            self.values.extend(values.iter().flatten());
+            self.values.extend(values.as_primitive::<T>().iter().flatten());
         }
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! Views without SQL.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{Door, put};
+use crate::views::{Building, Relation as _, View};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_as_objects_with_positions() {
@@ -49,6 +52,37 @@ async fn a_read_of_a_view_waits_until_it_has_folded_the_write() {
         tokio::join!(door.ask(path, None), async { put(&door.view, &[("AA", 2, None)], "flights/0:11") });
     assert_eq!(answer.json()["row"]["departures"], 2);
     assert_eq!(answer.positions(), "flights/0:11");
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_being_built_says_how_far_it_is_and_shows_no_row() {
+    let door = Door::open().await;
+    let end = |text: &str| text.parse().unwrap();
+    door.view.reach().build(Building::new(end("flights/0:4"), end("flights/0:14")));
+    put(&door.view, &[("AA", 1, None)], "flights/0:9");
+    let building = json!({ "share": 0.5, "folded_records": 5, "records": 10, "note": null });
+    let refused = json!({ "kind": "unavailable", "building": building });
+    let row = "GET /v1/views/board/AA/2013-01-01T05:00:00";
+    for path in ["GET /v1/views/board?timeout_ms=0", &format!("{row}?timeout_ms=0")] {
+        let answer = door.ask(path, None).await;
+        assert_eq!(answer.header("retry-after"), Some("1"), "{path}");
+        door.check(path, None, 503, refused.clone()).await;
+    }
+    for sql in ["SELECT * FROM board", "SELECT * FROM board WHERE carrier = 'AA' AND hour = '2013-01-01T05:00:00'"] {
+        let query = json!({ "sql": sql, "timeout_ms": 0 }).to_string();
+        door.check("POST /v1/sql", Some(&query), 503, json!({ "kind": "unavailable", "sqlstate": "55000" })).await;
+    }
+    let listed = json!({ "name": "board", "state": "building", "building": building, "row_count": null });
+    door.check("GET /v1/views", None, 200, json!({ "views": [listed] })).await;
+    // It was the last record of those that were there.
+    let (answer, ()) = tokio::join!(door.ask(row, None), async { put(&door.view, &[("AA", 2, None)], "flights/0:14") });
+    assert_eq!(answer.json()["row"]["departures"], 2);
+    let replacement = Arc::new(View::new("board", door.view.schema(), &[0, 1], Vec::new()).unwrap());
+    replacement.reach().build(Building::new(end(""), end("flights/0:14")));
+    door.views.announce("board", Some(replacement));
+    let listed = json!({ "state": "running", "building": null, "replacement": { "share": 0.0 }, "row_count": 1 });
+    door.check("GET /v1/views", None, 200, json!({ "views": [listed] })).await;
     door.close().await;
 }
 

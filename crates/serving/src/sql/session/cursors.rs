@@ -10,7 +10,7 @@ use streaming::SqlError;
 
 use super::{Inner, execution::Read};
 use crate::sql::{
-    Outcome, Prepared,
+    Outcome, Prepared, Unread,
     cursor::{Declaration, Fetch, OpenCursor},
 };
 
@@ -25,7 +25,7 @@ impl Inner {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             return Err(SqlError::new("25P01", message).with_hint("BEGIN first, or declare it WITH HOLD"));
         }
-        let Read { schema, stream, positions } =
+        let Read { schema, stream, positions, .. } =
             self.guard().run(Box::pin(self.read(&declaration.query, prepared, parameters))).await?;
         let cursor = OpenCursor::new(stream, schema, positions, declaration.hold);
         self.cursors.lock().open(&declaration.name, cursor, self.service.settings.cursors_max)?;
@@ -49,6 +49,6 @@ impl Inner {
         self.note_positions(&positions);
         self.cursors.lock().put_back(&fetch.name, cursor);
         let stream = guard.stream(rows?, Arc::clone(&schema), self.service.metrics.clone());
-        Ok(Outcome::Rows { schema, stream, positions, tag: "FETCH" })
+        Ok(Outcome::Rows { schema, stream, positions, tag: "FETCH", unread: Unread::default() })
     }
 }

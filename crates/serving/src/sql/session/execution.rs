@@ -9,15 +9,16 @@ use datafusion::{
 };
 use futures::stream;
 use model::{Access, Positions, Resource, principal::authorise};
-use streaming::{Show, SqlError, Statement};
+use streaming::{Evaluation, Show, SqlError, Stage, Statement};
 
 use super::{
     Inner,
     variables::{rows_outcome, text_rows},
 };
 use crate::sql::{
-    Defined, Effect, Outcome, Prepared, column_names,
-    error::{sql_error, sqlstate},
+    Defined, Effect, Outcome, Prepared, Unread, column_names,
+    engine::{Failure, Interest},
+    error::{sql_error, sqlstate, unread},
     planner,
     point_read::{Lookup, PointRead},
     statement::Action,
@@ -32,7 +33,8 @@ impl Inner {
                 let mut guard = self.guard();
                 let rows = guard.run(Box::pin(self.read(query, prepared, parameters))).await?;
                 let stream = guard.stream(rows.stream, Arc::clone(&rows.schema), self.service.metrics.clone());
-                Ok(Outcome::Copy { schema: rows.schema, stream, positions: rows.positions, options: options.clone() })
+                let Read { schema, positions, unread, .. } = rows;
+                Ok(Outcome::Copy { schema, stream, positions, options: options.clone(), unread })
             }
             Action::Define(definition) => self.define(definition.clone()).await,
             Action::ExplainDefinition(definition) => {
@@ -68,6 +70,7 @@ impl Inner {
                 self.cursors.lock().close_all();
                 Ok(Outcome::done("CLOSE CURSOR ALL"))
             }
+            Action::Unlisten => Ok(Outcome::done("UNLISTEN")),
         }
     }
 
@@ -84,7 +87,13 @@ impl Inner {
             && let Some(rows) = guard.run(self.get(point_read, parameters)).await?
         {
             let stream = guard.stream(rows.stream, Arc::clone(&rows.schema), self.service.metrics.clone());
-            return Ok(Outcome::Rows { schema: rows.schema, stream, positions: rows.positions, tag });
+            return Ok(Outcome::Rows {
+                schema: rows.schema,
+                stream,
+                positions: rows.positions,
+                tag,
+                unread: rows.unread,
+            });
         }
         let rows = guard.run(Box::pin(self.read(tree, prepared, parameters))).await?;
         if prepared.columns.as_ref().is_some_and(|columns| !same_types(columns, &rows.schema)) {
@@ -92,7 +101,7 @@ impl Inner {
             return Err(error.with_hint("the view was replaced by one with other columns: prepare the statement anew"));
         }
         let stream = guard.stream(rows.stream, Arc::clone(&rows.schema), self.service.metrics.clone());
-        Ok(Outcome::Rows { schema: rows.schema, stream, positions: rows.positions, tag })
+        Ok(Outcome::Rows { schema: rows.schema, stream, positions: rows.positions, tag, unread: rows.unread })
     }
 
     /// Reads one row by its key; `None` where DataFusion has to answer.
@@ -108,11 +117,10 @@ impl Inner {
             (variables.min_position(), variables.min_position_timeout(&self.service.settings))
         };
         let views = &self.service.relations.views;
-        let relation = match views.get(name) {
-            Some(relation) if demanded.is_empty() => relation,
-            Some(_) => views.wait_for(name, &demanded, timeout).await.map_err(|error| sql_error(&error))?,
-            None => return Ok(None),
-        };
+        if views.get(name).is_none() {
+            return Ok(None);
+        }
+        let relation = views.wait_for(name, &demanded, timeout).await.map_err(unread)?;
         let (row, positions) = match point_read.key(&*relation, parameters) {
             None => return Ok(None),
             Some(Lookup::Nothing) => {
@@ -131,7 +139,7 @@ impl Inner {
         self.note_positions(&positions);
         let schema = Arc::clone(&point_read.columns);
         let stream = RecordBatchStreamAdapter::new(Arc::clone(&schema), stream::iter(row.map(Ok)));
-        Ok(Some(Read { schema, stream: Box::pin(stream), positions }))
+        Ok(Some(Read { schema, stream: Box::pin(stream), positions, unread: Unread::default() }))
     }
 
     /// Reads through DataFusion, over snapshots that are pinned now.
@@ -146,23 +154,9 @@ impl Inner {
             let timeout = variables.min_position_timeout(&self.service.settings);
             self.public.begin(variables.min_position(), timeout, self.keeps_snapshots());
         }
-        let mut state = self.state.clone();
-        state.mark_start_execution();
-        let (tree, types, values) = (Arc::clone(tree), Arc::clone(&prepared.parameters), parameters.to_vec());
-        let planning = Box::pin(async move {
-            let plan = planner::plan(&state, &tree, &types, &values).await?;
-            let schema = column_names::rename(&tree, &columns_of(&plan));
-            let plan = state.create_physical_plan(&plan).await?;
-            Ok::<_, DataFusionError>((schema, plan, state.task_ctx()))
-        });
-        let engine = &self.service.engine;
-        let read = async {
-            let (schema, plan, context) = engine.run(planning).await?;
-            let stream = column_names::rename_rows(engine.compute(plan, context)?, &schema);
-            Ok((schema, stream))
-        };
-        let (schema, stream) = read.await.map_err(|error: DataFusionError| self.failed(&error, &prepared.text))?;
-        let reflected = self.public.positions();
+        let read = self.planned_and_computed(tree, prepared, parameters).await;
+        let (schema, stream) = read.map_err(|error| self.failed(&error, &prepared.text))?;
+        let (reflected, unread) = (self.public.positions(), self.public.unread());
         if !self.keeps_snapshots() {
             // The plan holds what it reads; the session need not.
             self.public.release();
@@ -170,13 +164,57 @@ impl Inner {
         if let Some(positions) = &reflected {
             self.note_positions(positions);
         }
-        Ok(Read { schema, stream, positions: reflected.unwrap_or_default() })
+        Ok(Read { schema, stream, positions: reflected.unwrap_or_default(), unread })
+    }
+
+    /// Plans on the threads that plan, computes what is constant and costly on those that compute, and begins to compute
+    /// the rows.
+    async fn planned_and_computed(
+        &self,
+        tree: &Arc<ast::Statement>,
+        prepared: &Prepared,
+        parameters: &[ScalarValue],
+    ) -> Result<(SchemaRef, SendableRecordBatchStream), DataFusionError> {
+        let engine = &self.service.engine;
+        let evaluation = Evaluation::new(self.service.memory.clone());
+        // Whatever ends the statement, its functions are told.
+        let interest = Interest::in_statement(&evaluation);
+        let mut state = self.state.clone();
+        evaluation.attach(state.config_mut().options_mut());
+        state.mark_start_execution();
+        let state = Arc::new(state);
+        let planning = {
+            let (state, tree) = (Arc::clone(&state), Arc::clone(tree));
+            let (types, values) = (Arc::clone(&prepared.parameters), parameters.to_vec());
+            Box::pin(async move {
+                let plan = planner::plan(&state, &tree, &types, &values).await?;
+                let schema = column_names::rename(&tree, &columns_of(&plan));
+                Ok::<_, Failure>((schema, state.optimize(&plan)?))
+            })
+        };
+        let (schema, mut plan) = engine.run(planning).await?;
+        if evaluation.has_deferred() {
+            evaluation.enter(Stage::Constants);
+            let state = Arc::clone(&state);
+            plan = engine.compute_one(async move { planner::with_constants(&state, plan) }).await?;
+        }
+        evaluation.enter(Stage::Rows);
+        let planning = {
+            let state = Arc::clone(&state);
+            Box::pin(async move {
+                let plan = state.query_planner().create_physical_plan(&plan, state.as_ref()).await?;
+                Ok::<_, Failure>((plan, state.task_ctx()))
+            })
+        };
+        let (plan, context) = engine.run(planning).await?;
+        let rows = engine.compute(plan, context, interest);
+        Ok((Arc::clone(&schema), column_names::rename_rows(rows, &schema)))
     }
 
     pub(super) async fn define(&self, definition: Statement) -> Result<Outcome, SqlError> {
         let (definitions, principal) = (Arc::clone(self.service.definitions()), self.principal.clone());
         let defining = Box::pin(async move { definitions.define(&principal, definition).await });
-        let Defined { tag, notices } = self.service.engine.run(defining).await?;
+        let Defined { tag, notices } = self.service.engine.carry_out(defining).await?;
         Ok(Outcome::Done { tag, notices, effect: Effect::None })
     }
 
@@ -195,6 +233,7 @@ pub(super) struct Read {
     pub(super) schema: SchemaRef,
     pub(super) stream: SendableRecordBatchStream,
     pub(super) positions: Positions,
+    pub(super) unread: Unread,
 }
 
 pub(super) fn columns_of(plan: &LogicalPlan) -> SchemaRef {

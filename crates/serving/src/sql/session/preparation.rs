@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{logical_expr::LogicalPlan, sql::sqlparser::ast};
-use streaming::SqlError;
+use streaming::{Evaluation, SqlError};
 
 use super::{Inner, execution::columns_of, variables::text_rows};
 use crate::sql::{
-    Prepared, column_names,
+    Prepared, column_names, parameter_types,
     parser::Piece,
     planner,
     point_read::PointRead,
@@ -22,6 +22,7 @@ impl Inner {
             characters_before: piece.characters_before,
             action: Arc::new(statement::read(piece)?),
             parameters: Arc::from([]),
+            oids: Arc::from([]),
             columns: None,
             point_read: None,
         };
@@ -39,19 +40,15 @@ impl Inner {
                     prepared.point_read = Some(Arc::new(point_read));
                     Some(columns)
                 } else {
-                    let (columns, parameters) = self.describe_tree(tree, given, &prepared.text).await?;
-                    prepared.parameters = Arc::from(parameters);
-                    Some(columns)
+                    Some(self.describe_tree(tree, given, prepared).await?)
                 }
             }
             Action::Copy { query, .. } => {
-                let (_, parameters) = self.describe_tree(query, given, &prepared.text).await?;
-                prepared.parameters = Arc::from(parameters);
+                self.describe_tree(query, given, prepared).await?;
                 None
             }
             Action::Declare(declaration) => {
-                let (_, parameters) = self.describe_tree(&declaration.query, given, &prepared.text).await?;
-                prepared.parameters = Arc::from(parameters);
+                self.describe_tree(&declaration.query, given, prepared).await?;
                 None
             }
             Action::List(show) => Some(self.list(*show).await?.schema()),
@@ -79,12 +76,18 @@ impl Inner {
         &self,
         tree: &ast::Statement,
         given: &[Option<DataType>],
-        text: &str,
-    ) -> Result<(SchemaRef, Vec<DataType>), SqlError> {
-        let described = planner::describe(&self.service.describing, tree, given).await;
-        let (plan, parameters) = described.map_err(|error| self.failed(&error, text))?;
+        prepared: &mut Prepared,
+    ) -> Result<SchemaRef, SqlError> {
+        // The arguments of table functions are computed here.
+        let mut describing = self.service.describing.clone();
+        Evaluation::new(self.service.memory.clone()).attach(describing.config_mut().options_mut());
+        let (given, oids) = parameter_types::told(&describing, tree, given).await;
+        let described = planner::describe(&describing, tree, &given).await;
+        let (plan, parameters) = described.map_err(|error| self.failed(&error, &prepared.text))?;
         refuse_writes(&plan)?;
-        Ok((column_names::rename(tree, &columns_of(&plan)), parameters))
+        prepared.parameters = Arc::from(parameters);
+        prepared.oids = Arc::from(oids);
+        Ok(column_names::rename(tree, &columns_of(&plan)))
     }
 }
 

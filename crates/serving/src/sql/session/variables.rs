@@ -10,9 +10,9 @@ use streaming::SqlError;
 
 use super::Inner;
 use crate::sql::{
-    Effect, Outcome,
+    Effect, Outcome, Unread,
     error::sqlstate,
-    transaction::{Isolation, Transaction},
+    transaction::{Isolation, Transaction, assign},
     variables::{Assignment, Variables},
 };
 
@@ -46,16 +46,12 @@ impl Inner {
                 }
                 continue;
             }
-            let value = assignment.value.as_deref();
             if assignment.local && transaction.is_none() {
                 notices.push("SET LOCAL can only be used in transaction blocks, it has no effect here".to_owned());
                 continue;
             }
-            let changed = self.variables.lock().set(&assignment.name, value, &self.service.settings)?;
-            if let (true, Some(transaction)) = (assignment.local, &mut *transaction) {
-                let (name, _) = self.variables.lock().show(&assignment.name, &self.service.settings)?;
-                transaction.local.push(name);
-            }
+            let mut variables = self.variables.lock();
+            let changed = assign(&mut variables, transaction.as_mut(), assignment, &self.service.settings)?;
             notices.extend(changed.notice);
             if let Some((name, value)) = changed.reported {
                 effect = Effect::Reported { name, value };
@@ -136,6 +132,7 @@ impl Inner {
         }
         *self.variables.lock() = Variables::default();
         self.cursors.lock().close_all();
+        self.locks.unlock_all();
         self.public.release();
         Outcome::with_effect("DISCARD ALL", Effect::Discarded)
     }
@@ -153,7 +150,7 @@ pub(super) fn text_rows(column: &str, lines: &[String]) -> Result<RecordBatch, S
 pub(super) fn rows_outcome(rows: RecordBatch, tag: &'static str) -> Result<Outcome, SqlError> {
     let schema = rows.schema();
     let stream = RecordBatchStreamAdapter::new(Arc::clone(&schema), stream::iter([Ok(rows)]));
-    Ok(Outcome::Rows { schema, stream: Box::pin(stream), positions: Positions::new(), tag })
+    Ok(Outcome::Rows { schema, stream: Box::pin(stream), positions: Positions::new(), tag, unread: Unread::default() })
 }
 
 fn internal(error: &dyn std::error::Error) -> SqlError {

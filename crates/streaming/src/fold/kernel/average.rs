@@ -1,123 +1,61 @@
-//! `avg(x)`: an exact sum and a count, divided when read; the result types are DataFusion's. An average of decimals
-//! that does not fit its type is NULL.
+//! Averages of exact totals: rounded once.
 
-use std::sync::Arc;
+use arrow::datatypes::{DataType, i256};
 
-use arrow::{
-    array::{ArrayRef, Decimal128Array, Float64Array},
-    datatypes::{DataType, i256},
-};
-
-use super::{
-    Input, Kernel, shape,
-    sum::{DecimalTotals, FloatTotals},
-};
+use super::shape;
 use crate::error::Result;
 
-/// An average of floats (integers arrive as floats).
-#[derive(Default)]
-pub(super) struct FloatAverage {
-    totals: FloatTotals,
+/// The float nearest to `total / count`; the count is not 0.
+pub(super) fn of_integers(total: i128, count: i64) -> f64 {
+    let (dividend, divisor) = (total.unsigned_abs(), u128::from(count.unsigned_abs()));
+    // As many digits as there is room for, so that the quotient has more than a float; the last one says whether more
+    // follow.
+    let shift = dividend.leading_zeros();
+    let dividend = dividend.checked_shl(shift).unwrap_or(0);
+    let quotient = (dividend / divisor) | u128::from(dividend % divisor != 0);
+    // Both are exact: the power of two, and a change of sign.
+    let magnitude = quotient as f64 * 2_f64.powi(-i32::try_from(shift).unwrap_or(0));
+    if (total < 0) == (count < 0) { magnitude } else { -magnitude }
 }
 
-impl Kernel for FloatAverage {
-    fn resize(&mut self, group_count: usize) {
-        self.totals.resize(group_count);
-    }
-
-    fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        self.totals.update(input)
-    }
-
-    fn reset(&mut self, group: usize) {
-        self.totals.reset(group);
-    }
-
-    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(self.totals.state(groups))
-    }
-
-    fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()> {
-        self.totals.merge(groups, state)
-    }
-
-    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let averages = groups.iter().map(|group| {
-            let (sum, count) = (&self.totals.sums[*group as usize], self.totals.counts[*group as usize]);
-            (count != 0).then(|| sum.value() / count as f64)
-        });
-        Ok(Arc::new(averages.collect::<Float64Array>()))
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.totals.memory_bytes()
-    }
+/// An average of decimals, with up to four more digits after the point, cut off as DataFusion does; `None` when it is
+/// larger than any decimal.
+pub(super) fn of_decimals(
+    scale: i8,
+    output: &DataType,
+) -> Result<impl Fn(&i256, i64) -> Option<i128> + Send + Sync + use<>> {
+    let DataType::Decimal128(_, output_scale) = output else {
+        return Err(shape(format!("an average of decimals is {output}")));
+    };
+    let digits = u32::try_from(i32::from(*output_scale) - i32::from(scale)).unwrap_or(0);
+    let factor = i256::from_i128(10_i128.pow(digits));
+    Ok(move |total: &i256, count: i64| {
+        let average = total.checked_mul(factor)?.checked_div(i256::from_i128(i128::from(count)))?;
+        average.to_i128()
+    })
 }
 
-/// An average of decimals, with up to four more digits after the point, cut off as DataFusion does.
-pub(super) struct DecimalAverage {
-    sum_scale: i8,
-    output: DataType,
-    /// 10^(output precision).
-    limit: u128,
-    /// 10^(output scale - sum scale).
-    factor: i256,
-    totals: DecimalTotals,
-}
+#[cfg(test)]
+mod tests {
+    //! Averages that floats alone would get wrong.
 
-impl DecimalAverage {
-    pub(super) fn new(sum_scale: i8, output: &DataType) -> Result<Self> {
-        let DataType::Decimal128(precision, scale) = output else {
-            return Err(shape(format!("an average of decimals is {output}")));
-        };
-        let digits = u32::try_from(i32::from(*scale) - i32::from(sum_scale)).unwrap_or(0);
-        Ok(Self {
-            sum_scale,
-            output: output.clone(),
-            limit: 10_u128.pow(u32::from(*precision)),
-            factor: i256::from_i128(10_i128.pow(digits)),
-            totals: DecimalTotals::default(),
-        })
-    }
+    use super::of_integers;
 
-    /// `None` when it does not fit the output's type.
-    fn average(&self, sum: i128, count: i64) -> Option<i128> {
-        let scaled = i256::from_i128(sum).checked_mul(self.factor)?;
-        let average = scaled.checked_div(i256::from_i128(i128::from(count)))?;
-        average.to_i128().filter(|average| average.unsigned_abs() < self.limit)
-    }
-}
-
-impl Kernel for DecimalAverage {
-    fn resize(&mut self, group_count: usize) {
-        self.totals.resize(group_count);
-    }
-
-    fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        self.totals.update(input)
-    }
-
-    fn reset(&mut self, group: usize) {
-        self.totals.reset(group);
-    }
-
-    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.totals.state(self.sum_scale, groups)
-    }
-
-    fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()> {
-        self.totals.merge(groups, state)
-    }
-
-    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let averages = groups.iter().map(|group| {
-            let (sum, count) = (self.totals.sums[*group as usize], self.totals.counts[*group as usize]);
-            if count == 0 { None } else { self.average(sum, count) }
-        });
-        Ok(Arc::new(averages.collect::<Decimal128Array>().with_data_type(self.output.clone())))
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.totals.memory_bytes()
+    #[test]
+    fn an_average_of_integers_is_the_nearest_float() {
+        let large = i128::from(i64::MAX);
+        for (total, count, expected) in [
+            (0, 3, 0.0),
+            (1, 3, 1.0 / 3.0),
+            (-7, 2, -3.5),
+            (-7, -2, 3.5),
+            (large * 2, 2, 9_223_372_036_854_775_807.0),
+            // Half-way between two floats, and a little more: rounding the sum first would lose it.
+            ((1 << 53) + 1, 1, 9_007_199_254_740_992.0),
+            (((1 << 53) + 1) * 3 + 1, 3, 9_007_199_254_740_994.0),
+            (i128::MAX, i64::MAX, i128::MAX as f64 / i64::MAX as f64),
+        ] {
+            assert_eq!(of_integers(total, count).to_bits(), f64::to_bits(expected), "{total} / {count}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `min(x)` and `max(x)` over rows that are never taken back: one value a group.
 //!
-//! Numbers, dates and times are compared as such (floats in their total order, NaN last); everything else by arrow's
-//! row format, which keeps the order.
+//! Numbers, dates and times are compared as such (floats in their total order, with one NaN, which is the greatest);
+//! everything else by arrow's row format, which keeps the order.
 
 use std::sync::Arc;
 
@@ -17,7 +17,10 @@ use arrow::{
 use super::{Input, Kernel, column, downcast, for_each};
 use crate::{
     error::{Error, Result},
-    fold::value_rows::{ValueRows, new_converter},
+    fold::{
+        groups::with_one_nan,
+        value_rows::{ValueRows, new_converter},
+    },
     plan::plain_text,
 };
 
@@ -88,8 +91,8 @@ impl<T: ArrowPrimitiveType> Kernel for PrimitiveExtreme<T> {
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        let values: &PrimitiveArray<T> = downcast(input.values()?)?;
-        self.take(input.groups, values, input.valid().as_ref());
+        let values = with_one_nan(input.values()?);
+        self.take(input.groups, downcast(&values)?, input.valid().as_ref());
         Ok(())
     }
 

@@ -1,275 +1,112 @@
-//! `sum(x)`: of integers (modulo 2^64, as DataFusion has it), of decimals (modulo 2^128), and of floats, exact.
+//! `sum(x)` and `avg(x)`: a total and a count, from which a value is made when it is read.
 //!
-//! All three are linear: any order, any split, and a row can be taken back. A sum over no value is NULL, so each keeps
-//! how many values there are.
+//! A sum of integers is a `BIGINT` or, of `BIGINT`s, a `NUMERIC` that holds any; what does not fit the result's type is
+//! NULL.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, BinaryArray, Decimal128Array, Float64Array, Int64Array, UInt64Array},
-    datatypes::DataType,
+    array::{ArrayRef, Decimal128Array, Float64Array, Int64Array},
+    datatypes::{DataType, i256},
 };
 
 use super::{
-    Input, Kernel, column,
-    count::{add_counts, counts_of},
-    downcast, for_each, shape,
+    Input, Kernel, average, shape,
+    total::{Total, Totals},
 };
-use crate::{
-    error::{Error, Result},
-    fold::exact_sum::ExactSum,
-};
+use crate::{error::Result, fold::exact_sum::ExactSum};
 
-/// A sum of 64-bit integers.
-pub(super) struct IntegerSum {
-    unsigned: bool,
-    sums: Vec<i64>,
-    counts: Vec<i64>,
+/// Makes a column of the totals of groups, each with its count.
+pub(super) type Finish<T> = Box<dyn Fn(&[Option<(&T, i64)>]) -> ArrayRef + Send + Sync>;
+
+/// An aggregate that is a function of a total and a count.
+pub(super) struct SumAndCount<T> {
+    totals: Totals<T>,
+    finish: Finish<T>,
 }
 
-impl IntegerSum {
-    pub(super) fn new(output: &DataType) -> Self {
-        Self { unsigned: *output == DataType::UInt64, sums: Vec::new(), counts: Vec::new() }
+impl<T: Total + 'static> SumAndCount<T> {
+    fn boxed(finish: Finish<T>) -> Box<dyn Kernel> {
+        Box::new(Self { totals: Totals::default(), finish })
     }
 }
 
-impl Kernel for IntegerSum {
+impl<T: Total> Kernel for SumAndCount<T> {
     fn resize(&mut self, group_count: usize) {
-        self.sums.resize(group_count, 0);
-        self.counts.resize(group_count, 0);
+        self.totals.resize(group_count);
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        let (sums, counts, valid) = (&mut self.sums, &mut self.counts, input.valid());
-        let mut add = |group: usize, value: i64, weight: i64| {
-            sums[group] = sums[group].wrapping_add(value.wrapping_mul(weight));
-            counts[group] += weight;
-        };
-        if self.unsigned {
-            // Modulo 2^64 the two are the same.
-            let values = downcast::<UInt64Array>(input.values()?)?.values();
-            for_each(input.groups, valid.as_ref(), input.weights, |row, group, weight| {
-                add(group, values[row].cast_signed(), weight);
-            });
-        } else {
-            let values = downcast::<Int64Array>(input.values()?)?.values();
-            for_each(input.groups, valid.as_ref(), input.weights, |row, group, weight| add(group, values[row], weight));
-        }
-        Ok(())
+        self.totals.update(input)
     }
 
     fn reset(&mut self, group: usize) {
-        self.sums[group] = 0;
-        self.counts[group] = 0;
+        self.totals.reset(group);
     }
 
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let sums = Int64Array::from_iter_values(groups.iter().map(|group| self.sums[*group as usize]));
-        Ok(vec![counts_of(&self.counts, groups), Arc::new(sums)])
+        self.totals.state(groups)
     }
 
     fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()> {
-        add_counts(&mut self.counts, groups, column(state, 0)?)?;
-        let (sums, added): (_, &Int64Array) = (&mut self.sums, downcast(column(state, 1)?)?);
-        for_each(groups, added.nulls(), None, |row, group, _| sums[group] = sums[group].wrapping_add(added.value(row)));
-        Ok(())
+        self.totals.merge(groups, state)
     }
 
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let sums = groups.iter().map(|g| (self.counts[*g as usize] != 0).then(|| self.sums[*g as usize]));
-        Ok(if self.unsigned {
-            Arc::new(sums.map(|sum| sum.map(i64::cast_unsigned)).collect::<UInt64Array>())
-        } else {
+        let totals: Vec<_> = groups.iter().map(|group| self.totals.of_group(*group)).collect();
+        Ok((self.finish)(&totals))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.totals.memory_bytes()
+    }
+}
+
+/// The kernel of `sum` over a type.
+pub(super) fn sum(argument: &DataType, output: &DataType) -> Result<Box<dyn Kernel>> {
+    Ok(match (argument, output) {
+        (DataType::Float64, _) => SumAndCount::boxed(floats(|total: &ExactSum, _| total.value())),
+        (DataType::Decimal128(_, _), _) => SumAndCount::boxed(decimals(output, |total: &i256, _| total.to_i128())?),
+        (_, DataType::Int64) => SumAndCount::boxed(Box::new(|totals: &[Option<(&i128, i64)>]| {
+            let sums = totals.iter().map(|total| i64::try_from(*(*total)?.0).ok());
             Arc::new(sums.collect::<Int64Array>())
-        })
-    }
-
-    fn memory_bytes(&self) -> usize {
-        (self.sums.capacity() + self.counts.capacity()) * size_of::<i64>()
-    }
+        })),
+        _ => SumAndCount::boxed(decimals(output, |total: &i128, _| Some(*total))?),
+    })
 }
 
-/// Sums of decimals, with their counts: what `sum` and `avg` share.
-#[derive(Default)]
-pub(super) struct DecimalTotals {
-    pub(super) sums: Vec<i128>,
-    pub(super) counts: Vec<i64>,
-}
-
-impl DecimalTotals {
-    pub(super) fn resize(&mut self, group_count: usize) {
-        self.sums.resize(group_count, 0);
-        self.counts.resize(group_count, 0);
-    }
-
-    pub(super) fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        let (sums, counts) = (&mut self.sums, &mut self.counts);
-        let values = downcast::<Decimal128Array>(input.values()?)?.values();
-        for_each(input.groups, input.valid().as_ref(), input.weights, |row, group, weight| {
-            sums[group] = sums[group].wrapping_add(values[row].wrapping_mul(i128::from(weight)));
-            counts[group] += weight;
-        });
-        Ok(())
-    }
-
-    pub(super) fn reset(&mut self, group: usize) {
-        self.sums[group] = 0;
-        self.counts[group] = 0;
-    }
-
-    pub(super) fn state(&self, scale: i8, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let sums = Decimal128Array::from_iter_values(groups.iter().map(|group| self.sums[*group as usize]));
-        let sums = sums.with_data_type(DataType::Decimal128(38, scale));
-        Ok(vec![counts_of(&self.counts, groups), Arc::new(sums)])
-    }
-
-    pub(super) fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()> {
-        add_counts(&mut self.counts, groups, column(state, 0)?)?;
-        let (sums, added): (_, &Decimal128Array) = (&mut self.sums, downcast(column(state, 1)?)?);
-        for_each(groups, added.nulls(), None, |row, group, _| sums[group] = sums[group].wrapping_add(added.value(row)));
-        Ok(())
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.sums.capacity() * size_of::<i128>() + self.counts.capacity() * size_of::<i64>()
-    }
-}
-
-/// A sum of decimals.
-pub(super) struct DecimalSum {
-    output: DataType,
-    totals: DecimalTotals,
-}
-
-impl DecimalSum {
-    pub(super) fn new(output: &DataType) -> Self {
-        Self { output: output.clone(), totals: DecimalTotals::default() }
-    }
-
-    fn scale(&self) -> i8 {
-        match self.output {
-            DataType::Decimal128(_, scale) => scale,
-            _ => 0,
+/// The kernel of `avg` over a type.
+pub(super) fn average(argument: &DataType, output: &DataType) -> Result<Box<dyn Kernel>> {
+    Ok(match argument {
+        DataType::Float64 => SumAndCount::boxed(floats(|total: &ExactSum, count| total.value() / count as f64)),
+        DataType::Decimal128(_, scale) => {
+            let average = average::of_decimals(*scale, output)?;
+            SumAndCount::boxed(decimals(output, average)?)
         }
-    }
+        _ => SumAndCount::boxed(floats(|total: &i128, count| average::of_integers(*total, count))),
+    })
 }
 
-impl Kernel for DecimalSum {
-    fn resize(&mut self, group_count: usize) {
-        self.totals.resize(group_count);
-    }
-
-    fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        self.totals.update(input)
-    }
-
-    fn reset(&mut self, group: usize) {
-        self.totals.reset(group);
-    }
-
-    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.totals.state(self.scale(), groups)
-    }
-
-    fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()> {
-        self.totals.merge(groups, state)
-    }
-
-    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let totals = &self.totals;
-        let sums = groups.iter().map(|g| (totals.counts[*g as usize] != 0).then(|| totals.sums[*g as usize]));
-        Ok(Arc::new(sums.collect::<Decimal128Array>().with_data_type(self.output.clone())))
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.totals.memory_bytes()
-    }
+/// Makes floats.
+fn floats<T>(value: impl Fn(&T, i64) -> f64 + Send + Sync + 'static) -> Finish<T> {
+    Box::new(move |totals| {
+        let values = totals.iter().map(|total| total.map(|(total, count)| value(total, count)));
+        Arc::new(values.collect::<Float64Array>())
+    })
 }
 
-/// Exact sums of floats, with their counts: what `sum` and `avg` share.
-#[derive(Default)]
-pub(super) struct FloatTotals {
-    pub(super) sums: Vec<ExactSum>,
-    pub(super) counts: Vec<i64>,
-}
-
-impl FloatTotals {
-    pub(super) fn resize(&mut self, group_count: usize) {
-        self.sums.resize_with(group_count, ExactSum::default);
-        self.counts.resize(group_count, 0);
-    }
-
-    pub(super) fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        let (sums, counts) = (&mut self.sums, &mut self.counts);
-        let values = downcast::<Float64Array>(input.values()?)?.values();
-        for_each(input.groups, input.valid().as_ref(), input.weights, |row, group, weight| {
-            sums[group].add(values[row], weight);
-            counts[group] += weight;
-        });
-        Ok(())
-    }
-
-    pub(super) fn reset(&mut self, group: usize) {
-        self.sums[group] = ExactSum::default();
-        self.counts[group] = 0;
-    }
-
-    pub(super) fn state(&self, groups: &[u32]) -> Vec<ArrayRef> {
-        let sums = BinaryArray::from_iter_values(groups.iter().map(|group| self.sums[*group as usize].to_bytes()));
-        vec![counts_of(&self.counts, groups), Arc::new(sums)]
-    }
-
-    pub(super) fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()> {
-        let added: &BinaryArray = downcast(column(state, 1)?)?;
-        let added = added.iter().map(|bytes| ExactSum::from_bytes(bytes.unwrap_or_default()).map_err(shape));
-        let added = added.collect::<Result<Vec<_>, Error>>()?;
-        add_counts(&mut self.counts, groups, column(state, 0)?)?;
-        for (group, added) in groups.iter().zip(&added) {
-            self.sums[*group as usize].merge(added);
-        }
-        Ok(())
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.sums.iter().map(|sum| size_of::<ExactSum>() + sum.heap_bytes()).sum::<usize>()
-            + self.counts.capacity() * size_of::<i64>()
-    }
-}
-
-/// An exact sum of floats.
-#[derive(Default)]
-pub(super) struct FloatSum {
-    totals: FloatTotals,
-}
-
-impl Kernel for FloatSum {
-    fn resize(&mut self, group_count: usize) {
-        self.totals.resize(group_count);
-    }
-
-    fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        self.totals.update(input)
-    }
-
-    fn reset(&mut self, group: usize) {
-        self.totals.reset(group);
-    }
-
-    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(self.totals.state(groups))
-    }
-
-    fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()> {
-        self.totals.merge(groups, state)
-    }
-
-    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let totals = &self.totals;
-        let sums = groups.iter().map(|g| (totals.counts[*g as usize] != 0).then(|| totals.sums[*g as usize].value()));
-        Ok(Arc::new(sums.collect::<Float64Array>()))
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.totals.memory_bytes()
-    }
+/// Makes decimals; one that does not fit the type is NULL.
+fn decimals<T>(
+    output: &DataType,
+    value: impl Fn(&T, i64) -> Option<i128> + Send + Sync + 'static,
+) -> Result<Finish<T>> {
+    let DataType::Decimal128(precision, _) = output else {
+        return Err(shape(format!("a sum or an average of decimals is {output}")));
+    };
+    let (limit, output) = (10_u128.pow(u32::from(*precision)), output.clone());
+    Ok(Box::new(move |totals| {
+        let fits = |value: &i128| value.unsigned_abs() < limit;
+        let values = totals.iter().map(|total| total.and_then(|(total, count)| value(total, count)).filter(fits));
+        Arc::new(values.collect::<Decimal128Array>().with_data_type(output.clone()))
+    }))
 }

@@ -11,7 +11,9 @@ use crate::{
     ReaderSettings, SourceDefinition, SourceReader,
     source::{
         RejectedRecord,
-        dead_letter::{Checked, Mark, Rejecter, encode, encode_without_value},
+        dead_letter::{Checked, Mark, Rejecter, class_of, encode, encode_without_value},
+        dead_letter_topic,
+        reason::{Reason, ReasonClass},
     },
     testing::{MemoryLog, batch, dead_letters, end_of, header, letters, record, source},
 };
@@ -222,6 +224,30 @@ async fn letters_are_cut_to_what_the_topic_takes() {
     assert!(cut.iter().all(|letter| letter["value"].is_empty()));
 }
 
+#[tokio::test]
+async fn a_topic_that_takes_no_letters_stops_nobody() {
+    let (_, log) = log_with_bad_records().await;
+    let settings = TopicSettings { message_bytes_max: 100, ..TopicSettings::default() };
+    let spec = TopicSpec { name: TopicName::new("s.dead-letter").unwrap(), partitions: 1, settings };
+    log.create_topic(spec).await.unwrap();
+    for _ in 0..2 {
+        read_all(open(&log, &dead_letters(&log), &source(SOURCE), [0, 0])).await;
+    }
+    check(&log, "s", [0, 0]).await;
+}
+
+#[test]
+fn every_topic_has_a_name_for_its_dead_letters() {
+    for length in [1, 236, 237, 238, 248, 249] {
+        let name = |last: char| TopicName::new(&format!("{}{last}", "t".repeat(length - 1))).unwrap();
+        let (a, b) = (dead_letter_topic(&name('a')).unwrap(), dead_letter_topic(&name('b')).unwrap());
+        assert!(a != b && a.as_str().ends_with(".dead-letter"), "{a}");
+        assert!(a.as_str().starts_with(&"t".repeat((length - 1).min(220))), "{a}");
+        assert_eq!(a, dead_letter_topic(&name('a')).unwrap());
+        assert_eq!(a.as_str().len(), (length + 12).min(249));
+    }
+}
+
 #[test]
 fn a_letter_says_what_it_was_given_and_nothing_else_is_a_letter() {
     let checked = |by| Checked { by, place: place(1), topic_id: uuid::Uuid::from_u128(7) };
@@ -232,7 +258,7 @@ fn a_letter_says_what_it_was_given_and_nothing_else_is_a_letter() {
         key: None,
         value: Some("{}".into()),
         headers: vec![header("ce_type", "x"), header("ff_view", "not ours")],
-        reason: "é".repeat(2_000),
+        reason: Reason::new(ReasonClass::Value, "é".repeat(2_000)),
     };
     let letter = encode(&by_source, 3, &rejected);
     assert_eq!(Mark::of(&letter), Some(Mark { checked: by_source.clone(), offsets: (3, 12) }));
@@ -243,8 +269,9 @@ fn a_letter_says_what_it_was_given_and_nothing_else_is_a_letter() {
     assert_eq!(Mark::of(&outer), Some(Mark { checked: by_view.clone(), offsets: (12, 12) }));
     let bare = encode_without_value(&by_view, 0, &rejected);
     assert_eq!(Mark::of(&bare), Some(Mark { checked: by_view, offsets: (0, 12) }));
-    assert_eq!((bare.value, bare.headers.len()), (None, 8));
-    for i in 2..letter.headers.len() {
+    assert_eq!((bare.value, bare.headers.len()), (None, 9));
+    assert_eq!(class_of(&letter), ReasonClass::Value);
+    for i in 3..letter.headers.len() {
         let mut missing = letter.clone();
         missing.headers.remove(i);
         assert_eq!(Mark::of(&missing), None);
@@ -254,8 +281,8 @@ fn a_letter_says_what_it_was_given_and_nothing_else_is_a_letter() {
     }
     for (first, last) in [("13", "12"), ("-1", "12"), ("a", "12"), ("0", "99999999999999999999")] {
         let mut wrong = letter.clone();
-        wrong.headers[6].value = Some(last.into());
-        wrong.headers[7].value = Some(first.into());
+        wrong.headers[7].value = Some(last.into());
+        wrong.headers[8].value = Some(first.into());
         assert_eq!(Mark::of(&wrong), None, "{first} to {last}");
     }
     assert_eq!(Mark::of(&record("k", "v")), None);

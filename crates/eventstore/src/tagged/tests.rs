@@ -1,8 +1,8 @@
-//! Tests of the JSON codec.
+//! Tags and contents that are values, and those that are none.
 
 use serde::{Deserialize, Serialize};
 
-use super::{from_tagged, to_tagged};
+use super::{Mismatch, from_tagged, to_tagged};
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
@@ -24,8 +24,8 @@ fn variants_of_every_shape_survive_the_round_trip() {
         (Event::Unit, "unit", "{}"),
     ];
     for (event, event_type, data) in cases {
-        let decided = to_tagged(&event).unwrap();
-        assert_eq!((decided.event_type.as_str(), &*decided.data), (event_type, data.as_bytes()));
+        let (tag, content) = to_tagged(&event).unwrap();
+        assert_eq!((tag.as_str(), &*content), (event_type, data.as_bytes()));
         assert_eq!(from_tagged::<Event>(event_type, data.as_bytes()).unwrap(), event);
     }
     assert_eq!(from_tagged::<Event>("unit", b"null").unwrap(), Event::Unit);
@@ -51,6 +51,21 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn what_is_wrong_is_told_without_places_in_a_text_that_nobody_wrote() {
+    let mismatch = |tag: &str, content: &str| from_tagged::<Event>(tag, content.as_bytes()).unwrap_err();
+    let tags: &'static [&'static str] = &["struct", "optional", "newtype", "tuple", "unit"];
+    assert_eq!(mismatch("strut", "{}"), Mismatch::UnknownTag(tags));
+    for (tag, content, reason) in [
+        ("struct", "{}", "missing field `a`"),
+        ("struct", r#"{"a": "x"}"#, "invalid type: string \"x\", expected u32"),
+        ("newtype", "", "EOF while parsing a value"),
+        ("unit", "1", "invalid type: integer `1`, expected unit variant Event::Unit"),
+    ] {
+        assert_eq!(mismatch(tag, content), Mismatch::Content(reason.to_owned()), "{tag} {content}");
+    }
+}
+
+#[test]
 fn an_event_that_is_not_tagged_is_refused() {
     #[derive(Serialize)]
     struct Extra {
@@ -58,9 +73,9 @@ fn an_event_that_is_not_tagged_is_refused() {
         more: u32,
     }
     for (refused, reason) in [
-        (to_tagged(&7), "must be an object"),
+        (to_tagged(&7), "invalid type: integer `7`"),
         (to_tagged(&serde_json::json!({"a": 1})), "serde(tag"),
-        (to_tagged(&Extra { r#type: "a", more: 1 }), "the field more"),
+        (to_tagged(&Extra { r#type: "a", more: 1 }), "unknown field `more`"),
     ] {
         let error = refused.unwrap_err();
         assert!(error.contains(reason), "{error}");

@@ -1,0 +1,156 @@
+//! What was folded or captured from records that the log no longer has, and what the catalogue was before it was lost.
+
+use std::path::Path;
+
+use eventlog::{EventLog as _, EventLogSettings, TopicSettings, TopicSpec};
+use model::{ErrorKind, Positions};
+
+use super::{COUNT, SOURCE, TENFOLD, both_patterns, create, expected, walk};
+use crate::{
+    Deployment, PatternSettings,
+    fixture::{Product, copy},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_beyond_the_end_of_the_log_is_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("first");
+    let (product, end) = both_patterns(&data).await;
+    product.stop().await;
+    copy(&data.join("log"), &directory.path().join("log")).unwrap();
+
+    // What comes now is folded, captured and in a batch, and then lost with the end of the log.
+    let product = Product::open(&data).await;
+    let lost = product.append("s", &["b"; 5]).await;
+    for view in ["k", "v"] {
+        assert_eq!(product.counts(view, &lost).await, expected(2, 6));
+    }
+    product.execute("REFRESH MATERIALIZED VIEW v").await.unwrap();
+    product.stop().await;
+    std::fs::remove_dir_all(data.join("log")).unwrap();
+    copy(&directory.path().join("log"), &data.join("log")).unwrap();
+
+    let product = Product::open(&data).await;
+    for view in ["k", "v"] {
+        assert_eq!(product.counts(view, &end).await, expected(2, 1), "{view}");
+    }
+    assert!(product.has("lake/sources/s.1/_delta_log"));
+    // The same offsets are used again, by other records.
+    let end = product.append("s", &["a"; 7]).await;
+    for view in ["k", "v"] {
+        assert_eq!(product.counts(view, &end).await, expected(9, 1), "{view}");
+    }
+    let report = product.execute("REFRESH MATERIALIZED VIEW v").await.unwrap();
+    assert!(report[0].ends_with("2 groups up to H = s/0:10, 0 merge conflicts"), "{report:?}");
+    assert_eq!(product.counts("v", &end).await, expected(9, 1));
+    product.stop().await;
+    let product = Product::open(&data).await;
+    assert_eq!(product.counts("v", &end).await, expected(9, 1));
+    assert!(!product.has("lake/sources/s.2"), "once is enough");
+    product.stop().await;
+}
+
+/// A product whose log deletes what is over a few kilobytes.
+async fn forgetful(directory: &Path) -> Product {
+    let log = EventLogSettings {
+        segment_bytes: 2_000,
+        wal_file_bytes: 1 << 16,
+        checkpoint_wal_bytes: 4_000,
+        retention_check_interval_ms: 5,
+        ..EventLogSettings::shipped()
+    };
+    Product::open_with(directory, log, PatternSettings::shipped().view_task).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lambda_view_that_is_replaced_or_created_has_what_only_the_lake_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let product = forgetful(directory.path()).await;
+    let settings = TopicSettings { retention_bytes: Some(4_000), ..TopicSettings::default() };
+    let topic = "s".parse().unwrap();
+    product.log.create_topic(TopicSpec { name: topic, partitions: 1, settings }).await.unwrap();
+    product.execute(SOURCE).await.unwrap();
+    product.execute(&create(COUNT)).await.unwrap();
+    let mut end = Positions::new();
+    for _ in 0..200 {
+        end = product.append("s", &["a", "b", "a"]).await;
+        // Each is captured before it can be deleted.
+        product.execute("REFRESH MATERIALIZED VIEW v").await.unwrap();
+    }
+    let partition = end.iter().next().unwrap().0.clone();
+    while product.log.bounds(&partition).unwrap().log_start_offset == 0 {
+        end = product.append("s", &["a", "b", "a"]).await;
+        product.execute("REFRESH MATERIALIZED VIEW v").await.unwrap();
+    }
+    let records = end.next_offset(&partition) / 3;
+    assert_eq!(product.counts("v", &end).await, expected(2 * records, records));
+
+    // Another plan has no batch to go on with, and a view of its own has none at all.
+    product.execute(&create(TENFOLD)).await.unwrap();
+    assert_eq!(product.counts("v", &end).await, expected(20 * records, 10 * records));
+    product.execute(&create(COUNT).replace(" v ", " w ")).await.unwrap();
+    assert_eq!(product.counts("w", &end).await, expected(2 * records, records));
+    for view in ["v", "w"] {
+        let report = product.execute(&format!("REFRESH MATERIALIZED VIEW {view}")).await.unwrap();
+        assert!(report[0].ends_with(", 0 merge conflicts"), "{report:?}");
+    }
+    // A view of the log alone has what the log has, and does not wait for what is gone.
+    product.execute(&format!("CREATE MATERIALIZED VIEW k AS {COUNT}")).await.unwrap();
+    let kept: i64 = product.counts("k", &end).await.values().sum();
+    assert!(kept < 3 * records, "{kept}");
+    product.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_batch_stops_its_view_alone_until_it_is_refreshed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (product, end) = both_patterns(&directory.path().join("first")).await;
+    for (number, damage) in
+        [|_: &mut u8| {}, |byte: &mut u8| *byte = 0, |byte: &mut u8| *byte ^= 0x55].iter().enumerate()
+    {
+        let copied = directory.path().join(format!("copy-{number}"));
+        product.copy_to(&copied);
+        for file in walk(&copied.join("lake/batch/v")) {
+            if file.extension().is_some_and(|extension| extension == "parquet") {
+                let mut bytes = std::fs::read(&file).unwrap();
+                bytes.iter_mut().skip(4).for_each(damage);
+                std::fs::write(file, bytes).unwrap();
+            }
+        }
+        let damaged = Product::open(&copied).await;
+        assert_eq!(damaged.counts("k", &end).await, expected(2, 1));
+        if number > 0 {
+            assert!(damaged.state("v").starts_with("failed: "), "{}", damaged.state("v"));
+        }
+        damaged.execute("REFRESH MATERIALIZED VIEW v").await.unwrap();
+        assert_eq!(damaged.counts("v", &end).await, expected(2, 1));
+        damaged.stop().await;
+    }
+    product.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_has_topics_is_not_opened_without_its_catalogue() {
+    let directory = tempfile::tempdir().unwrap();
+    let product = Product::open(directory.path()).await;
+    let file = directory.path().join("another.redb");
+    let require = |may_begin_empty| Deployment::require_catalogue(&file, product.log.as_ref(), may_begin_empty);
+    // A new log gets a new catalogue.
+    require(false).unwrap();
+    product.execute(SOURCE).await.unwrap();
+    require(false).unwrap();
+    for content in [None, Some("")] {
+        std::fs::remove_file(&file).unwrap();
+        if let Some(content) = content {
+            std::fs::write(&file, content).unwrap();
+        }
+        let refused = require(false).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        assert!(refused.message().contains("the log has 1 topics"), "{refused}");
+        assert!(refused.hint().unwrap().contains("begin_without_catalogue"), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(&file).ok().as_deref(), content, "nothing was changed");
+        require(true).unwrap();
+        require(false).unwrap();
+    }
+    product.stop().await;
+}

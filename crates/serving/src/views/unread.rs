@@ -1,0 +1,53 @@
+//! [`Unread`]: why a read of a relation got nothing, so that each door can say what to do about it.
+
+use std::time::Duration;
+
+use model::{Error, Positions};
+
+use super::{BuildProgress, Relation};
+
+/// Why a read got nothing.
+#[derive(Debug)]
+pub enum Unread {
+    /// The relation has not folded yet what was in the log when it began, so that rows would be a part of the truth.
+    Building {
+        /// The same as a sentence.
+        error: Error,
+        /// How far it is.
+        progress: BuildProgress,
+    },
+    /// It did not reach the demanded Positions in time.
+    Late(Error),
+    /// It cannot be read, and waiting does not help.
+    Refused(Error),
+}
+
+impl Unread {
+    /// The answer to a read that has waited for `timeout` in vain.
+    pub(super) fn after(relation: &dyn Relation, demanded: &Positions, timeout: Duration) -> Self {
+        let reach = relation.reach();
+        match reach.building() {
+            Some(progress) => Self::Building { error: building(relation.name(), &progress), progress },
+            None => Self::Late(reach.late(demanded, timeout)),
+        }
+    }
+}
+
+fn building(name: &str, progress: &BuildProgress) -> Error {
+    Error::unavailable(format!("view {name} is being built and does not answer yet: {progress}"))
+        .with_hint("try again later; SHOW VIEWS says how far it is")
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Building { error, .. } | Unread::Late(error) | Unread::Refused(error) => error,
+        }
+    }
+}
