@@ -153,8 +153,6 @@ pub(crate) struct SettingsArguments {
 /// `topic ...`
 #[derive(Debug, Args)]
 pub(crate) struct TopicArguments {
-    #[command(flatten)]
-    pub(crate) door: KafkaDoor,
     /// What to do
     #[command(subcommand)]
     pub(crate) command: TopicCommand,
@@ -171,19 +169,23 @@ pub(crate) enum TopicCommand {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
         #[arg(allow_negative_numbers = true)]
         partitions: i32,
+        #[command(flatten)]
+        door: KafkaDoor,
     },
     /// List all topics
-    List,
+    List(KafkaDoor),
     /// Show a topic's partitions and where they begin and end
     Describe {
         /// Its name
         name: String,
+        #[command(flatten)]
+        door: KafkaDoor,
     },
-    /// Delete a topic and its records, unless a source reads it
+    /// Delete a topic and its records, unless a source reads it or has its dead letters there
     Delete {
         /// Its name
         name: String,
-        /// Delete it even though a source reads it, without asking the server
+        /// Delete it even though sources use it
         #[arg(long)]
         force: bool,
         #[command(flatten)]

@@ -29,11 +29,6 @@ impl Http {
         Self { base: format!("http://{}", door.http), client: reqwest::Client::new() }
     }
 
-    /// Where it is.
-    pub(crate) fn base(&self) -> &str {
-        &self.base
-    }
-
     /// `GET path`
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value> {
         self.answer(self.client.get(format!("{}{path}", self.base)).query(query)).await
@@ -47,6 +42,11 @@ impl Http {
     /// `POST path` with a JSON body.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.answer(self.client.post(format!("{}{path}", self.base)).json(body)).await
+    }
+
+    /// `DELETE path`
+    pub(crate) async fn delete(&self, path: &str, query: &[(&str, String)]) -> Result<()> {
+        self.answer(self.client.delete(format!("{}{path}", self.base)).query(query)).await.map(drop)
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value> {

@@ -31,6 +31,7 @@ mod rows;
 mod sql;
 mod streams;
 mod times;
+mod topic_deletion;
 mod topics;
 mod unread;
 mod views;

@@ -1,12 +1,11 @@
-//! `fourfold topic`: topics through the Kafka door.
+//! `fourfold topic`: topics through the Kafka door, and their deletion through the HTTP door, which knows who uses them.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use broker::client::{Client, OffsetQuery, TopicDescription};
 use eventlog::TopicSettings;
 use model::{ErrorKind, TopicName, TopicPartition};
 use serde_json::json;
 
-use super::sql;
 use crate::cli::{TopicArguments, TopicCommand};
 use crate::door::{self, Http, path_segment};
 use crate::output::{print, say};
@@ -14,15 +13,13 @@ use crate::table::{count, table};
 
 /// Creates, lists, describes or deletes.
 pub(crate) async fn run(arguments: TopicArguments, as_json: bool) -> Result<()> {
-    let client = door::kafka(&arguments.door).await?;
     match arguments.command {
-        TopicCommand::Create { name, partitions } => create(&client, &name, partitions, as_json).await,
-        TopicCommand::List => list(&client.topics().await?, as_json),
-        TopicCommand::Describe { name } => describe(&client, &name, as_json).await,
-        TopicCommand::Delete { name, force, door } => {
-            let http = (!force).then(|| Http::new(&door));
-            delete(&client, http.as_ref(), &name, as_json).await
+        TopicCommand::Create { name, partitions, door } => {
+            create(&door::kafka(&door).await?, &name, partitions, as_json).await
         }
+        TopicCommand::List(door) => list(&door::kafka(&door).await?.topics().await?, as_json),
+        TopicCommand::Describe { name, door } => describe(&door::kafka(&door).await?, &name, as_json).await,
+        TopicCommand::Delete { name, force, door } => delete(&Http::new(&door), &name, force, as_json).await,
     }
 }
 
@@ -46,41 +43,15 @@ async fn create(client: &Client, name: &str, partitions: i32, as_json: bool) -> 
     Ok(())
 }
 
-async fn delete(client: &Client, http: Option<&Http>, name: &str, as_json: bool) -> Result<()> {
-    let topic = find(client, &TopicName::new(name)?).await?;
-    if let Some(http) = http {
-        let hint = "give its HTTP door with --http HOST:PORT, or delete it without asking with --force";
-        let asking = format!("cannot tell whether a source reads topic {name} (--force deletes it without asking)");
-        let described = http.get(&format!("/v1/topics/{}", path_segment(name)), &[]).await.context(asking)?;
-        if described["id"] != json!(topic.id.to_string()) {
-            let other = format!("topic {name} is of another server than the one at {}", http.base());
-            bail!(model::Error::conflict(other).with_hint(hint));
-        }
-        if let Some(owner) = described["owner"].as_str() {
-            let error =
-                model::Error::new(ErrorKind::Denied, format!("topic {name} is {owner}'s: it cannot be deleted"));
-            bail!(error.with_hint("it goes with the server's data folder"));
-        }
-        refuse_if_read(http, name).await?;
-    }
-    client.delete_topic(&topic.name).await?;
+async fn delete(http: &Http, name: &str, force: bool, as_json: bool) -> Result<()> {
+    let topic = TopicName::new(name)?;
+    // Which topics may go is the server's to say.
+    http.delete(&format!("/v1/topics/{}", path_segment(topic.as_str())), &[("force", force.to_string())]).await?;
     if as_json {
         return print(json!({ "topic": name, "deleted": true }).to_string());
     }
     say(format!("deleted topic {name}"));
     Ok(())
-}
-
-async fn refuse_if_read(http: &Http, topic: &str) -> Result<()> {
-    let answer = http.post("/v1/sql", &json!({ "sql": "SHOW SOURCES" })).await?;
-    let (sources, topics) = (sql::column(&answer, "source"), sql::column(&answer, "topic"));
-    let readers: Vec<String> = sources.into_iter().zip(topics).filter(|(_, of)| of == topic).map(|(s, _)| s).collect();
-    if readers.is_empty() {
-        return Ok(());
-    }
-    let noun = if readers.len() == 1 { "source" } else { "sources" };
-    let error = model::Error::conflict(format!("topic {topic} is read by {noun} {}", readers.join(", ")));
-    bail!(error.with_hint("drop what reads it first (DROP SOURCE), or delete it all the same with --force"))
 }
 
 fn list(topics: &[TopicDescription], as_json: bool) -> Result<()> {

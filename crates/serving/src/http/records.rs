@@ -21,7 +21,7 @@ use super::{
     parameters::{Caller, JsonBody, Parameters, Segments},
     problem::{Problem, Result},
     record_json::{NewRecord, ShownRecord},
-    topics::{authorise_change, existing_topic},
+    topics::{authorise_append, existing_topic},
     waiting,
 };
 
@@ -61,7 +61,7 @@ pub(super) async fn append(
     JsonBody(NewRecords(records)): JsonBody<NewRecords>,
 ) -> Result<Response> {
     parameters.finish()?;
-    authorise_change(&server, &caller, Access::Write, &name)?;
+    authorise_append(&server, &caller, &name)?;
     let log = server.doors.log.as_ref();
     let topic = existing_topic(log, &name)?;
     let (assigned, parts) = distribute(&server, &topic, records)?;

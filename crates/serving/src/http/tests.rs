@@ -10,7 +10,10 @@ mod streams;
 mod topics;
 mod views;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use arrow::{
     array::{Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
@@ -29,7 +32,7 @@ use self::client::{Answer, ask};
 use super::{Doors, HttpServer, HttpSettings, Part, Readiness, start};
 use crate::{
     sql::{Defined, Definitions, SqlService, SqlSettings},
-    views::{Snapshot, View, Views},
+    views::{Relation, Snapshot, View, Views},
 };
 
 const NOW_MS: i64 = 1_359_655_200_000;
@@ -73,9 +76,10 @@ impl Door {
         aggregates.register("gate", Gate).unwrap();
         let views = Views::new(metrics.clone());
         let view = Arc::new(board());
-        views.publish("board", Arc::clone(&view) as Arc<dyn crate::views::Relation>);
+        views.publish("board", Arc::clone(&view) as Arc<dyn Relation>);
         let sql =
-            SqlService::new(Arc::clone(&views), Arc::new(Nothing), SqlSettings::shipped(), metrics.clone()).unwrap();
+            SqlService::new(Arc::clone(&views), Arc::<Sources>::default(), SqlSettings::shipped(), metrics.clone())
+                .unwrap();
         let part = |name: &str| Part { name: name.to_owned(), ready: true, note: None };
         let doors = Doors {
             log: dynamic,
@@ -169,18 +173,19 @@ fn put(view: &View, rows: &[(&str, i64, Option<f64>)], positions: &str) {
     view.apply_rows(&batch, &weights, &positions).unwrap();
 }
 
-/// Definitions of which only `CREATE SOURCE` does anything: it says that it was carried out.
-#[derive(Debug)]
-struct Nothing;
+/// Definitions of which only `CREATE SOURCE` does anything: the source is listed from then on.
+#[derive(Debug, Default)]
+struct Sources(Mutex<Vec<SourceDefinition>>);
 
 #[async_trait]
-impl Definitions for Nothing {
+impl Definitions for Sources {
     async fn define(&self, _: &Principal, statement: Statement) -> Result<Defined, SqlError> {
         match statement {
-            Statement::CreateSource(source) => Ok(Defined {
-                tag: "CREATE SOURCE".to_owned(),
-                notices: vec![format!("source {} reads topic {}", source.name, source.topic)],
-            }),
+            Statement::CreateSource(source) => {
+                let notices = vec![format!("source {} reads topic {}", source.name, source.topic)];
+                self.0.lock().unwrap().push(source);
+                Ok(Defined { tag: "CREATE SOURCE".to_owned(), notices })
+            }
             _ => Err(SqlError::new("42710", "it exists already")),
         }
     }
@@ -194,7 +199,7 @@ impl Definitions for Nothing {
     }
 
     fn sources(&self) -> Vec<SourceDefinition> {
-        Vec::new()
+        self.0.lock().unwrap().clone()
     }
 
     async fn source_table(&self, _: &str) -> model::Result<Option<Snapshot>> {

@@ -15,7 +15,7 @@ use super::{
     Server, answer,
     parameters::{Caller, JsonBody, Parameters, Segments},
     problem::Result,
-    waiting,
+    topic_deletion, waiting,
 };
 
 /// A topic to create.
@@ -135,21 +135,26 @@ pub(super) async fn delete(
     State(server): State<Arc<Server>>,
     Caller(caller): Caller,
     Segments(name): Segments<String>,
-    parameters: Parameters,
+    mut parameters: Parameters,
 ) -> Result<Response> {
+    let force = parameters.take::<bool>("force")?.unwrap_or(false);
     parameters.finish()?;
-    authorise_change(&server, &caller, Access::Alter, &name)?;
+    authorise(&caller, Access::Alter, Resource::Topic(&name))?;
     let log = &server.doors.log;
     let topic = existing_topic(log.as_ref(), &name)?;
+    topic_deletion::refuse_if_owned(&topic.name, topic.owner)?;
+    if !force {
+        topic_deletion::refuse_if_used(&topic.name, &server.doors.sql.definitions().sources())?;
+    }
     log.delete_topic(&topic.name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Asks whether the caller may write or change a topic, of which it may know only the name.
-pub(super) fn authorise_change(server: &Server, caller: &Principal, access: Access, name: &str) -> Result<(), Error> {
+/// Asks whether the caller may append to a topic, of which it may know only the name.
+pub(super) fn authorise_append(server: &Server, caller: &Principal, name: &str) -> Result<(), Error> {
     let topic = server.doors.log.topic(name);
     let resource = topic.as_ref().map_or(Resource::Topic(name), |topic| topic.resource());
-    authorise(caller, access, resource).map_err(|error| match &server.doors.event_store {
+    authorise(caller, Access::Write, resource).map_err(|error| match &server.doors.event_store {
         Some(store) if store.partition().topic.as_str() == name => error.with_hint(
             "append events with POST /v1/streams/{stream}, or send a command with POST /v1/commands/{aggregate}/{id}",
         ),
@@ -160,7 +165,8 @@ pub(super) fn authorise_change(server: &Server, caller: &Principal, access: Acce
 /// Looks up a topic that has to exist.
 pub(super) fn existing_topic(log: &dyn EventLog, name: &str) -> Result<Arc<Topic>, Error> {
     log.topic(name).ok_or_else(|| {
-        Error::not_found(format!("topic {name:?} does not exist")).with_hint("create it with POST /v1/topics")
+        Error::not_found(format!("topic {name:?} does not exist"))
+            .with_hint("GET /v1/topics lists those that there are; POST /v1/topics makes one")
     })
 }
 

@@ -108,8 +108,12 @@ async fn the_event_stores_topic_is_read_and_not_written() {
         "append events with POST /v1/streams/{stream}, or send a command with POST /v1/commands/{aggregate}/{id}";
     let denied = json!({ "kind": "denied", "status": 403, "hint": hint,
         "detail": "topic events is the event store's: nobody else writes it" });
-    door.check("POST /v1/topics/events/records", Some(&forged), 403, denied.clone()).await;
-    door.check("DELETE /v1/topics/events", None, 403, denied).await;
+    door.check("POST /v1/topics/events/records", Some(&forged), 403, denied).await;
+    let kept = json!({ "kind": "denied", "detail": "topic events is the event store's: it cannot be deleted",
+        "hint": "it goes with the server's data folder" });
+    for path in ["DELETE /v1/topics/events", "DELETE /v1/topics/events?force=true"] {
+        door.check(path, None, 403, kept.clone()).await;
+    }
     door.check("POST /v1/topics", Some(r#"{"name": "events"}"#), 409, json!({ "kind": "conflict" })).await;
     let read = json!({ "records": [{ "key": "flight", "value": { "gate": 1 } }], "high_watermark": 1 });
     door.check("GET /v1/topics/events/partitions/0/records", None, 200, read).await;
@@ -164,5 +168,36 @@ async fn a_read_waits_for_the_position_that_it_demands() {
     let (answer, ()) = tokio::join!(waiting, writing);
     assert_eq!(answer.json()["records"][0]["value"], "late");
     door.check("GET /v1/topics?min_position=none/0:1", None, 404, json!({})).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_used_is_deleted_only_by_force() {
+    let door = Door::open().await;
+    for name in ["flights", "flights.dead-letter", "gates", "gates.dead-letter"] {
+        door.check("POST /v1/topics", Some(&json!({ "name": name }).to_string()), 201, json!({})).await;
+    }
+    for source in ["departures", "arrivals"] {
+        let sql = format!("CREATE SOURCE {source} (carrier TEXT) WITH (topic = 'flights', format = 'json')");
+        door.check("POST /v1/sql", Some(&json!({ "sql": sql }).to_string()), 200, json!({})).await;
+    }
+    let hint = "drop first what needs it (DROP SOURCE departures; DROP SOURCE arrivals), or delete it all the same: \
+        ?force=true, or fourfold topic delete --force";
+    for (topic, detail) in [
+        ("flights", "topic flights is read by sources departures, arrivals"),
+        ("flights.dead-letter", "topic flights.dead-letter has the dead letters of sources departures, arrivals"),
+    ] {
+        let used = json!({ "kind": "conflict", "detail": detail, "hint": hint, "sources": ["departures", "arrivals"] });
+        let path = format!("DELETE /v1/topics/{topic}");
+        for refused in [path.clone(), format!("{path}?force=false")] {
+            door.check(&refused, None, 409, used.clone()).await;
+        }
+        door.check(&format!("{path}?force=yes"), None, 400, json!({ "kind": "invalid" })).await;
+        door.check(&path.replace("DELETE", "GET"), None, 200, json!({})).await;
+        assert_eq!(door.ask(&format!("{path}?force=true"), None).await.status, 204);
+    }
+    for unused in ["gates", "gates.dead-letter"] {
+        assert_eq!(door.ask(&format!("DELETE /v1/topics/{unused}"), None).await.status, 204);
+    }
     door.close().await;
 }
