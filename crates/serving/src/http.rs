@@ -17,6 +17,7 @@
 mod answer;
 mod commands;
 mod connection;
+mod encoding;
 mod events;
 mod guard;
 mod health;

@@ -75,7 +75,7 @@ impl Format {
 }
 
 /// `text/csv;q=0.5` -> `("text/csv", 0.5)`.
-fn read_range(text: &str) -> Option<(String, f32)> {
+pub(super) fn read_range(text: &str) -> Option<(String, f32)> {
     let mut parts = text.split(';').map(str::trim);
     let range = parts.next().filter(|range| !range.is_empty())?.to_ascii_lowercase();
     let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse().ok());

@@ -12,7 +12,9 @@ use axum::{
 };
 use model::Error;
 
-use super::{Server, commands, guard, health, problem::Problem, records, sql, streams, topics, unread, views};
+use super::{
+    Server, commands, encoding, guard, health, problem::Problem, records, sql, streams, topics, unread, views,
+};
 
 /// One method of one path.
 pub(super) struct Route {
@@ -61,7 +63,9 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(body_limit)
+        .layer(middleware::from_fn(encoding::decode_request))
         .layer(middleware::from_fn_with_state(Arc::clone(&server), guard::guard))
+        .layer(middleware::from_fn(encoding::encode_answer))
         .with_state(server)
 }
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod encoding;
 mod limits;
 mod negotiation;
 mod routes;

@@ -59,9 +59,13 @@ async fn a_body_has_to_be_json_and_within_the_limit() {
 
 /// Asks for an answer that is larger than any buffer, and reads no more of it than shows that it has begun.
 async fn begin_large_answer(door: &Door, rows: usize) -> TcpStream {
+    begin_large_answer_in(door, rows, "identity").await
+}
+
+async fn begin_large_answer_in(door: &Door, rows: usize, encoding: &str) -> TcpStream {
     let body = json!({ "sql": format!("SELECT value AS n FROM generate_series(1, {rows})") }).to_string();
     let head = "POST /v1/sql HTTP/1.1\r\nhost: localhost\r\naccept: text/csv\r\ncontent-type: application/json";
-    let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let request = format!("{head}\r\naccept-encoding: {encoding}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let mut stream = TcpStream::connect(door.server.local_addr).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut first = [0; 9];
@@ -135,23 +139,27 @@ async fn a_connection_that_says_nothing_is_closed() {
 async fn a_client_that_takes_nothing_loses_its_connection_and_its_place() {
     let stalling = HttpSettings { write_stall_timeout: short(), requests_in_flight_max: 1, ..settings() };
     let door = Door::open_with(stalling).await;
-    let mut stream = begin_large_answer(&door, 100_000_000).await;
-    assert_eq!(door.ask("GET /v1/topics", None).await.status, 503);
-    until_there_is_a_place(&door).await;
-    // What had been sent is still there; the rest never comes.
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest).await;
-    assert!(!rest.ends_with(b"0\r\n\r\n"));
+    for encoding in ["identity", "gzip", "zstd"] {
+        let mut stream = begin_large_answer_in(&door, 1_000_000_000, encoding).await;
+        assert_eq!(door.ask("GET /v1/topics", None).await.status, 503, "{encoding}");
+        until_there_is_a_place(&door).await;
+        // What had been sent is still there; the rest never comes.
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{encoding}");
+    }
     door.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_when_its_time_is_over() {
     let door = Door::open_with(HttpSettings { stream_timeout: short(), ..settings() }).await;
-    let mut stream = begin_large_answer(&door, 1_000_000_000).await;
-    let mut rest = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.expect("it ends");
-    assert!(!rest.ends_with(b"0\r\n\r\n"));
+    for encoding in ["identity", "zstd"] {
+        let mut stream = begin_large_answer_in(&door, 1_000_000_000, encoding).await;
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.expect("it ends");
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{encoding}");
+    }
     door.close().await;
 }
 
