@@ -23,6 +23,7 @@ mod guard;
 mod health;
 mod instants;
 mod negotiation;
+mod numbers;
 mod parameters;
 mod problem;
 mod record_json;

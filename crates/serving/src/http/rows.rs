@@ -5,7 +5,7 @@
 //! why in its last line, `{"fourfold_problem": {...}}`).
 //!
 //! How values look in JSON: integers and floats as numbers (what is not finite as `null`), decimals as numbers with
-//! all their digits, times as ISO 8601 text, binary as hexadecimal text. CSV has neither lists nor structs.
+//! all their digits (all of these otherwise with [`Numbers::Text`]), times as ISO 8601 text, binary as hexadecimal text. CSV has neither lists nor structs.
 
 use std::{collections::BTreeSet, io, sync::Arc};
 
@@ -34,6 +34,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Server, answer,
     negotiation::Format,
+    numbers::Numbers,
     problem::{Problem, Result},
     times,
 };
@@ -51,6 +52,8 @@ pub(super) struct Rows {
     pub(super) positions: Positions,
     /// No more rows than this, where the client said so.
     pub(super) limit: Option<usize>,
+    /// How their numbers are written.
+    pub(super) numbers: Numbers,
     /// What to tell the client when the rows end with an error.
     pub(super) failed: Explain,
 }
@@ -149,7 +152,8 @@ pub(super) async fn json_array(server: &Server, rows: &mut Rows, shape: RowShape
             if count > rows_max {
                 return Err(too_large(&format!("{rows_max} rows")));
             }
-            times::check(&chunk).and_then(|()| writer.write(&chunk)).map_err(unwritten)?;
+            let written = times::check(&chunk).and_then(|()| rows.numbers.written(&chunk));
+            written.and_then(|chunk| writer.write(&chunk)).map_err(unwritten)?;
         }
     }
     writer.finish().map_err(unwritten)?;
@@ -200,6 +204,7 @@ pub(super) async fn streamed(server: &Server, mut rows: Rows, format: Format) ->
         bytes_left: server.settings.stream_bytes_max,
         deadline,
         format,
+        numbers: rows.numbers,
         header: format == Format::Csv,
         schema: Arc::clone(&rows.schema),
         failed: rows.failed,
@@ -249,6 +254,7 @@ struct Writing {
     bytes_left: u64,
     deadline: Instant,
     format: Format,
+    numbers: Numbers,
     header: bool,
     schema: SchemaRef,
     failed: Explain,
@@ -325,6 +331,7 @@ impl Writing {
 
     fn encode(&mut self, batch: &RecordBatch, text: &mut Vec<u8>) -> Result<()> {
         times::check(batch).map_err(unwritable)?;
+        let batch = &self.numbers.written(batch).map_err(unwritable)?;
         match self.format {
             Format::Json | Format::NdJson => {
                 let builder = WriterBuilder::new().with_explicit_nulls(true);

@@ -15,11 +15,15 @@ use serde_json::{Value, value::RawValue};
 use super::{
     Server, answer,
     negotiation::Format,
+    numbers::Numbers,
     parameters::{Caller, JsonBody, Parameters},
     problem::{Problem, Result},
     rows::{self, Column, RowShape, Rows},
 };
 use crate::sql::{Outcome, Session, SqlError, Unread, sqlstate};
+
+/// More items than a list is given by hand; what is planned with them takes memory many times over.
+const LIST_ITEMS_MAX: usize = 65_536;
 
 /// A statement with its parameters.
 #[derive(Debug, Deserialize)]
@@ -30,6 +34,7 @@ pub(super) struct NewStatement {
     params: Vec<Value>,
     min_position: Option<String>,
     timeout_ms: Option<u64>,
+    numbers: Option<Numbers>,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,6 +66,8 @@ pub(super) async fn execute(
     let timeout_in_query = parameters.take::<u64>("timeout_ms")?;
     let in_body = statement.min_position.as_deref().map(str::parse::<Positions>).transpose()?;
     let min_position = in_body.or(in_query).unwrap_or_default();
+    let numbers_in_query = parameters.take::<Numbers>("numbers")?;
+    let numbers = statement.numbers.or(numbers_in_query).unwrap_or_default();
     let demand = parameters.demand(min_position, statement.timeout_ms.or(timeout_in_query))?;
     parameters.finish()?;
 
@@ -70,7 +77,7 @@ pub(super) async fn execute(
     match outcome(&session, &statement).await? {
         Outcome::Rows { schema, stream, positions, unread, .. } => {
             let failed: rows::Explain = Arc::new(move |error: DataFusionError| problem(session.error(&error)));
-            table(&server, format, Rows { schema, stream, positions, limit: None, failed }, &unread).await
+            table(&server, format, Rows { schema, stream, positions, limit: None, numbers, failed }, &unread).await
         }
         Outcome::Copy { .. } => Err(not_here("COPY", "send the query itself, with the header accept: text/csv")),
         Outcome::Done { tag, notices, .. } => {
@@ -111,8 +118,33 @@ async fn table(server: &Server, format: Format, mut found: Rows, unread: &Unread
     Ok(answer::json(StatusCode::OK, &body, &found.positions))
 }
 
-/// A parameter as the type that the statement gives it; times and decimals come as text.
+/// A parameter as the type that the statement gives it; times and decimals come as text, what is a list as a list.
 fn scalar(json: &Value, data_type: &DataType) -> Result<ScalarValue> {
+    match (data_type, json) {
+        (DataType::List(item), Value::Array(items)) => list(items, item.data_type()),
+        (DataType::List(_), other) if !other.is_null() => {
+            let name = rows::type_name(data_type);
+            Err(Problem::invalid(format!("{other} is no {name}, which the parameter is"))
+                .with_hint("write it as a list: [1, 2, 3]"))
+        }
+        _ => one_value(json, data_type),
+    }
+}
+
+/// The values of a list, each as its items are; a list has one dimension.
+fn list(items: &[Value], item: &DataType) -> Result<ScalarValue> {
+    if items.len() > LIST_ITEMS_MAX {
+        let message = format!("a list of {} items is over the limit of {LIST_ITEMS_MAX} for a parameter", items.len());
+        return Err(Problem::invalid(message).with_hint("send it in several requests"));
+    }
+    if items.iter().any(Value::is_array) || item.is_nested() {
+        return Err(Problem::invalid("a list as a parameter has one dimension: its items are values and no lists"));
+    }
+    let values = items.iter().map(|json| one_value(json, item)).collect::<Result<Vec<_>>>()?;
+    Ok(ScalarValue::List(ScalarValue::new_list_nullable(&values, item)))
+}
+
+fn one_value(json: &Value, data_type: &DataType) -> Result<ScalarValue> {
     let name = rows::type_name(data_type);
     let text = match json {
         Value::Null => None,

@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use super::{
     Server, answer,
     negotiation::Format,
+    numbers::Numbers,
     parameters::{Caller, Demand, Parameters, Segments},
     problem::{Problem, Result},
     rows::{self, Column, RowShape, Rows},
@@ -109,6 +110,7 @@ pub(super) async fn rows(
 ) -> Result<Response> {
     authorise(&caller, Access::Read, Resource::View(&name))?;
     let limit = parameters.take::<usize>("limit")?;
+    let numbers = parameters.take::<Numbers>("numbers")?.unwrap_or_default();
     let demand = parameters.take_demand()?;
     parameters.finish()?;
     let relation = reached(&server, &name, &demand).await?;
@@ -117,7 +119,8 @@ pub(super) async fn rows(
     let schema = relation.schema();
     let positions = snapshot.positions().clone();
     let stream = stream_of(&snapshot).await?;
-    let mut found = Rows { schema: Arc::clone(&schema), stream, positions, limit, failed: rows::unreadable() };
+    let failed = rows::unreadable();
+    let mut found = Rows { schema: Arc::clone(&schema), stream, positions, limit, numbers, failed };
     if format != Format::Json {
         return rows::streamed(&server, found, format).await;
     }
@@ -146,6 +149,7 @@ pub(super) async fn row(
     mut parameters: Parameters,
 ) -> Result<Response> {
     authorise(&caller, Access::Read, Resource::View(&name))?;
+    let numbers = parameters.take::<Numbers>("numbers")?.unwrap_or_default();
     let demand = parameters.take_demand()?;
     parameters.finish()?;
     let relation = reached(&server, &name, &demand).await?;
@@ -156,7 +160,7 @@ pub(super) async fn row(
         let error = Error::not_found(format!("view {name} has no row with the key {}", key.join(", ")));
         return Err(Problem::from(error).at(positions));
     };
-    let row = one_object(&server, batch, &positions).await?;
+    let row = one_object(&server, batch, &positions, numbers).await?;
     Ok(answer::json(StatusCode::OK, &ShownRow { view: name, row }, &positions))
 }
 
@@ -175,10 +179,16 @@ async fn stream_of(snapshot: &Snapshot) -> Result<SendableRecordBatchStream> {
 }
 
 /// The row as an object, without the list around it.
-async fn one_object(server: &Server, batch: RecordBatch, positions: &Positions) -> Result<Box<RawValue>> {
+async fn one_object(
+    server: &Server,
+    batch: RecordBatch,
+    positions: &Positions,
+    numbers: Numbers,
+) -> Result<Box<RawValue>> {
     let schema = batch.schema();
     let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream::iter([Ok(batch)])));
-    let mut rows = Rows { schema, stream, positions: positions.clone(), limit: Some(1), failed: rows::unreadable() };
+    let (positions, failed) = (positions.clone(), rows::unreadable());
+    let mut rows = Rows { schema, stream, positions, limit: Some(1), numbers, failed };
     let list = rows::json_array(server, &mut rows, RowShape::Object).await?;
     let mut objects: Vec<Box<RawValue>> =
         serde_json::from_str(list.get()).map_err(|error| Error::internal("a row is not JSON").with_source(error))?;

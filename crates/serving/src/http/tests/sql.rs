@@ -25,6 +25,25 @@ async fn a_query_answers_columns_rows_and_positions() {
             json!([["UA"]]),
         ),
         (json!({ "sql": "SELECT carrier FROM board WHERE departures > 100" }), json!([])),
+        (
+            json!({ "sql": "SELECT carrier FROM board WHERE departures = ANY($1)", "params": [[3, 4, null]] }),
+            json!([["UA"]]),
+        ),
+        (
+            json!({ "sql": "SELECT carrier FROM board WHERE carrier = ANY($1)", "params": [["AA", "DL"]] }),
+            json!([["AA"]]),
+        ),
+        (json!({ "sql": "SELECT carrier FROM board WHERE departures = ANY($1)", "params": [[]] }), json!([])),
+        (json!({ "sql": "SELECT carrier FROM board WHERE departures = ANY($1)", "params": [null] }), json!([])),
+        (
+            json!({ "sql": "SELECT departures FROM board WHERE hour = ANY($1) AND departures < 5",
+            "params": [["2013-01-01 05:00:00"]] }),
+            json!([[3]]),
+        ),
+        (
+            json!({ "sql": "SELECT $1::numeric(10,2)[] FROM board LIMIT 1", "params": [["1.5", 2]] }),
+            json!([[[1.50, 2.00]]]),
+        ),
     ];
     for (body, rows) in cases {
         let expected = json!({ "rows": rows, "positions": "flights/0:10" });
@@ -79,6 +98,67 @@ async fn definitions_answer_a_tag_and_what_only_changes_a_session_is_refused() {
         let body = json!({ "sql": statement }).to_string();
         door.check("POST /v1/sql", Some(&body), 501, json!({ "kind": "unsupported" })).await;
     }
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_no_parameter_is_said() {
+    let door = Door::open().await;
+    let many = vec![1; 65_537];
+    let any = "SELECT carrier FROM board WHERE departures = ANY($1)";
+    let cases = [
+        (any, json!([1, "x"]), "\"x\" is no bigint, which the parameter is"),
+        (any, json!([[1]]), "a list as a parameter has one dimension: its items are values and no lists"),
+        (any, json!([{}]), "a parameter of type bigint is a list or an object, not one value"),
+        (any, json!(1), "1 is no bigint[], which the parameter is"),
+        (any, json!(many), "a list of 65537 items is over the limit of 65536 for a parameter"),
+        (
+            "SELECT carrier FROM board WHERE departures = $1",
+            json!([1]),
+            "a parameter of type bigint is a list or an object, not one value",
+        ),
+    ];
+    for (sql, parameter, detail) in cases {
+        let body = json!({ "sql": sql, "params": [parameter] }).to_string();
+        door.check("POST /v1/sql", Some(&body), 400, json!({ "kind": "invalid", "detail": detail, "parameter": 1 }))
+            .await;
+    }
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_come_as_texts_in_whatever_holds_them() {
+    let door = Door::open().await;
+    let cases = [
+        ("1::bigint", json!("1")),
+        ("1::int", json!(1)),
+        ("'12345678901234567890.123'::numeric(38,3)", json!("12345678901234567890.123")),
+        ("'NaN'::double precision", json!("NaN")),
+        ("'Infinity'::double precision", json!("Infinity")),
+        ("'-Infinity'::real", json!("-Infinity")),
+        ("1e300::double precision", json!("1e300")),
+        ("0.1::real", json!("0.1")),
+        ("NULL::bigint", json!(null)),
+        ("make_array(9007199254740993, NULL)", json!(["9007199254740993", null])),
+        ("make_array(make_array(1::bigint))", json!([["1"]])),
+        ("map(['k'], [3::bigint])", json!({ "k": "3" })),
+        ("make_array(named_struct('a', 2::bigint, 'b', true))", json!([{ "a": "2", "b": true }])),
+    ];
+    for (value, expected) in cases {
+        let sql = format!("SELECT {value} AS v");
+        let in_body = json!({ "sql": sql, "numbers": "text" }).to_string();
+        // Where a row is a list, a struct is one too.
+        let listed = if value.contains("named_struct") { json!([["2", true]]) } else { expected.clone() };
+        door.check("POST /v1/sql", Some(&in_body), 200, json!({ "rows": [[listed]] })).await;
+        let body = json!({ "sql": sql }).to_string();
+        let headers = [("content-type", "application/json"), ("accept", "application/x-ndjson")];
+        let lines = ask(door.server.local_addr, "POST", "/v1/sql?numbers=text", &headers, body.as_bytes()).await;
+        assert_eq!(lines.json(), json!({ "v": expected }), "{value}");
+    }
+    let nothing = r#"{"sql": "SELECT count(*) FROM board", "numbers": "text"}"#;
+    door.check("POST /v1/sql", Some(nothing), 200, json!({ "rows": [["0"]] })).await;
+    let wrong = r#"{"sql": "SELECT 1", "numbers": "big"}"#;
+    door.check("POST /v1/sql", Some(wrong), 400, json!({ "kind": "invalid" })).await;
     door.close().await;
 }
 

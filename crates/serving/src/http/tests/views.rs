@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Door, put};
+use super::{Door, client::ask, put};
 use crate::views::{Building, Relation as _, View};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,6 +52,29 @@ async fn a_read_of_a_view_waits_until_it_has_folded_the_write() {
         tokio::join!(door.ask(path, None), async { put(&door.view, &[("AA", 2, None)], "flights/0:11") });
     assert_eq!(answer.json()["row"]["departures"], 2);
     assert_eq!(answer.positions(), "flights/0:11");
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_come_as_texts_where_that_is_asked_for() {
+    let door = Door::open().await;
+    put(&door.view, &[("AA", i64::MAX, Some(f64::NEG_INFINITY)), ("UA", 3, None)], "flights/0:10");
+    let to = door.server.local_addr;
+    let aa = json!({ "carrier": "AA", "departures": "9223372036854775807", "delay": "-Infinity" });
+    let ua = json!({ "carrier": "UA", "departures": "3", "delay": null });
+    let rows = json!({ "rows": [aa, ua], "columns": [{}, {}, { "type": "bigint" }, { "type": "double precision" }] });
+    door.check("GET /v1/views/board?numbers=text", None, 200, rows).await;
+    let row = "GET /v1/views/board/AA/2013-01-01T05:00:00";
+    door.check(&format!("{row}?numbers=text"), None, 200, json!({ "row": aa })).await;
+    let number = json!({ "row": { "departures": i64::MAX, "delay": null } });
+    door.check(&format!("{row}?numbers=number"), None, 200, number.clone()).await;
+    door.check(row, None, 200, number).await;
+    let wrong = json!({ "detail": "parameter numbers=\"big\": write number or text" });
+    door.check("GET /v1/views/board?numbers=big", None, 400, wrong).await;
+    let lines = ask(to, "GET", "/v1/views/board?numbers=text", &[("accept", "application/x-ndjson")], b"").await;
+    let expected =
+        r#"{"carrier":"AA","hour":"2013-01-01T05:00:00","departures":"9223372036854775807","delay":"-Infinity"}"#;
+    assert_eq!(lines.text().lines().next(), Some(expected));
     door.close().await;
 }
 
