@@ -82,7 +82,9 @@ pub(super) async fn execute(
         Outcome::Copy { .. } => Err(not_here("COPY", "send the query itself, with the header accept: text/csv")),
         Outcome::Done { tag, notices, .. } => {
             if !["CREATE", "DROP", "ALTER", "REFRESH"].iter().any(|word| tag.starts_with(word)) {
-                return Err(not_here(&tag, "use the PostgreSQL wire for statements that belong to a session"));
+                let hint = "use the PostgreSQL wire for statements that belong to a session; a request has min_position \
+                    and timeout_ms of its own";
+                return Err(not_here(&tag, hint));
             }
             Ok(answer::bare_json(StatusCode::OK, &ShownOutcome { tag, notices }))
         }
@@ -94,6 +96,9 @@ async fn outcome(session: &Session, statement: &NewStatement) -> Result<Outcome>
     let (Some(text), None) = (texts.next(), texts.next()) else {
         return Err(Problem::invalid("a request takes exactly one statement"));
     };
+    if shows_positions(&statement.sql) {
+        return Err(not_here("SHOW fourfold.positions", "each answer says what it reflected, in positions"));
+    }
     let prepared = session.prepare(&text, &[]).await.map_err(problem)?;
     let types = prepared.parameters();
     if types.len() != statement.params.len() {
@@ -105,6 +110,12 @@ async fn outcome(session: &Session, statement: &NewStatement) -> Result<Outcome>
     });
     let values: Vec<ScalarValue> = values.collect::<Result<_>>()?;
     session.execute(&prepared, &values).await.map_err(problem)
+}
+
+/// Of the answer before it, which no request has.
+fn shows_positions(sql: &str) -> bool {
+    let words = sql.trim_end_matches([';', ' ', '\n']).split_whitespace();
+    words.map(str::to_lowercase).eq(["show", "fourfold.positions"].map(str::to_owned))
 }
 
 async fn table(server: &Server, format: Format, mut found: Rows, unread: &Unread) -> Result<Response> {

@@ -7,6 +7,7 @@ mod limits;
 mod negotiation;
 mod routes;
 mod sql;
+mod statuses;
 mod streams;
 mod topics;
 mod views;
@@ -81,7 +82,8 @@ impl Door {
         let sql =
             SqlService::new(Arc::clone(&views), Arc::<Sources>::default(), SqlSettings::shipped(), metrics.clone())
                 .unwrap();
-        let part = |name: &str| Part { name: name.to_owned(), ready: true, note: None };
+        let reader = Arc::clone(&view);
+        let part = move || Part { name: "log".to_owned(), ready: reader.reach().failure().is_none(), note: None };
         let doors = Doors {
             log: dynamic,
             sql,
@@ -91,7 +93,7 @@ impl Door {
             clock,
             entropy: Arc::new(model::SystemEntropy),
             metrics,
-            readiness: Readiness::new(move || vec![part("log")]),
+            readiness: Readiness::new(move || vec![part()]),
         };
         let server = start(settings, doors).await.unwrap();
         Self { server, log, view, views, _directory: directory }

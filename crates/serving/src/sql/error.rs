@@ -113,11 +113,17 @@ pub fn sql_error(error: &model::Error) -> SqlError {
     }
 }
 
-/// Why a view was not read, in PostgreSQL's terms: one that is being built is refused as one that was not populated.
+/// Why a view was not read, in PostgreSQL's terms: one that is being built, and one that has failed, is refused as one
+/// that was not populated.
 pub(super) fn unread(unread: Unread) -> SqlError {
-    let is_building = matches!(unread, Unread::Building { .. });
+    let may_come = matches!(unread, Unread::Late(_));
     let mapped = sql_error(&unread.into());
-    if is_building { SqlError { sqlstate: sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, ..mapped } } else { mapped }
+    match mapped.sqlstate {
+        sqlstate::NOT_AVAILABLE if !may_come => {
+            SqlError { sqlstate: sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, ..mapped }
+        }
+        _ => mapped,
+    }
 }
 
 /// A refusal of memory in PostgreSQL's terms.

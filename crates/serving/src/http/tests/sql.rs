@@ -94,7 +94,13 @@ async fn definitions_answer_a_tag_and_what_only_changes_a_session_is_refused() {
     door.check("POST /v1/sql", Some(source), 200, done).await;
     let view = r#"{"sql": "DROP MATERIALIZED VIEW board"}"#;
     door.check("POST /v1/sql", Some(view), 409, json!({ "kind": "conflict", "sqlstate": "42710" })).await;
-    for statement in ["SET statement_timeout = '1s'", "BEGIN", "COPY (SELECT 1) TO STDOUT"] {
+    for statement in [
+        "SET statement_timeout = '1s'",
+        "SET fourfold.min_position = 'flights/0:1'",
+        "show  fourfold.positions ;",
+        "BEGIN",
+        "COPY (SELECT 1) TO STDOUT",
+    ] {
         let body = json!({ "sql": statement }).to_string();
         door.check("POST /v1/sql", Some(&body), 501, json!({ "kind": "unsupported" })).await;
     }
@@ -159,6 +165,17 @@ async fn numbers_come_as_texts_in_whatever_holds_them() {
     door.check("POST /v1/sql", Some(nothing), 200, json!({ "rows": [["0"]] })).await;
     let wrong = r#"{"sql": "SELECT 1", "numbers": "big"}"#;
     door.check("POST /v1/sql", Some(wrong), 400, json!({ "kind": "invalid" })).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_function_refuses_is_the_callers_error() {
+    let door = Door::open().await;
+    for wrong in ["chr(-1)", "ntile(0) OVER ()", "get_field(1, 'a')", "date_trunc('x', now())"] {
+        let body = json!({ "sql": format!("SELECT {wrong}") }).to_string();
+        let answer = door.ask("POST /v1/sql", Some(&body)).await;
+        assert_eq!(answer.status, 400, "{wrong}: {}", answer.text());
+    }
     door.close().await;
 }
 

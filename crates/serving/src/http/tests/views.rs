@@ -56,6 +56,35 @@ async fn a_read_of_a_view_waits_until_it_has_folded_the_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_demand_that_concerns_no_topic_of_the_view_is_refused() {
+    let door = Door::open().await;
+    put(&door.view, &[("AA", 1, None)], "flights/0:10");
+    let refused = json!({ "kind": "invalid",
+        "detail": "view board reads flights and cannot wait for a position in events, gates" });
+    for path in ["GET /v1/views/board", "GET /v1/views/board/AA/2013-01-01T05:00:00"] {
+        door.check(&format!("{path}?min_position=gates/0:1,events/0:2"), None, 400, refused.clone()).await;
+        // What was gathered from several answers.
+        door.check(&format!("{path}?min_position=flights/0:10,events/0:2"), None, 200, json!({})).await;
+    }
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_has_failed_is_not_said_to_be_late() {
+    let door = Door::open().await;
+    put(&door.view, &[("AA", 1, None)], "flights/0:10");
+    door.view.reach().fail("the disk is gone".to_owned());
+    let failed = json!({ "kind": "unavailable", "hint": "REFRESH MATERIALIZED VIEW builds it anew",
+        "detail": "view board has failed and will not reach flights/0:11: the disk is gone" });
+    door.check("GET /v1/views/board?min_position=flights/0:11", None, 503, failed.clone()).await;
+    let query = r#"{"sql": "SELECT * FROM board", "min_position": "flights/0:11"}"#;
+    door.check("POST /v1/sql", Some(query), 503, failed).await;
+    // What it had folded is still there.
+    door.check("GET /v1/views/board", None, 200, json!({ "row_count": 1 })).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_come_as_texts_where_that_is_asked_for() {
     let door = Door::open().await;
     put(&door.view, &[("AA", i64::MAX, Some(f64::NEG_INFINITY)), ("UA", 3, None)], "flights/0:10");
