@@ -63,8 +63,9 @@ fn a_disk_that_takes_nothing_more_loses_nothing() {
     for fault in [Fault::NoSpace, Fault::ReadOnly, Fault::NoFiles] {
         let operations = operations_of_a_run();
         let failed = (0..operations).filter(|operation| check_a_run(*operation, fault)).count() as u64;
-        // The last operations of a run may only be removals, which need no space, and a close leaves the rest undone.
-        assert!(failed > operations * 8 / 10, "{fault:?}: {failed} of {operations} runs were told");
+        // Nobody asks any more when the mover does the last of it, and a close leaves the rest undone. How much that is
+        // depends on how far the mover is behind, so on the machine.
+        assert!(failed > operations / 2, "{fault:?}: {failed} of {operations} runs were told");
     }
 }
 
