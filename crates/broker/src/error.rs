@@ -40,6 +40,8 @@ pub(crate) fn error_code(error: &eventlog::Error) -> ErrorCode {
         Log::UnknownPartition(_) => ErrorCode::UnknownTopicOrPartition,
         Log::TopicExists(_) => ErrorCode::TopicAlreadyExists,
         Log::PartitionCount(_) => ErrorCode::InvalidPartitions,
+        // As Kafka refuses too many partitions at once: it is not tried again, and its message is shown.
+        Log::TooManyPartitions { .. } => ErrorCode::PolicyViolation,
         Log::TopicSettings { .. } => ErrorCode::InvalidConfig,
         Log::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         // Kafka's code for a checksum or framing that does not hold; a producer sends the batch again.

@@ -9,7 +9,7 @@ mod wire;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventlog::{Acks, Compression, EventLog, RecordBatchBuilder, TopicSettings};
+use eventlog::{Acks, Compression, EventLog, EventLogSettings, RecordBatchBuilder, TopicSettings};
 use kafka_wire::messages as m;
 use kafka_wire::{Api, ErrorCode, Text};
 use support::{Served, partition, record, topic};
@@ -110,6 +110,31 @@ async fn a_topic_that_is_to_be_created_twice_is_not_created() {
     let response: m::DeleteTopicsResponse = wire.ask(Api::DeleteTopics, 6, &request).await;
     let codes: Vec<i16> = response.responses.iter().map(|topic| topic.error_code).collect();
     assert_eq!(codes, [0]);
+}
+
+#[tokio::test]
+async fn a_topic_for_whose_partitions_there_is_no_room_is_refused() {
+    let log_settings = EventLogSettings { partitions_max: 3, ..EventLogSettings::shipped() };
+    let served = Served::start_over(log_settings, |log| log).await;
+    let mut wire = Wire::connect(&served.address()).await;
+    let asked = m::create_topics_request::CreatableTopic::default().with_replication_factor(1).with_num_partitions(2);
+    let topics = ["a", "b"].map(|topic| asked.clone().with_name(name(topic))).to_vec();
+    for validate_only in [false, true] {
+        let request = m::CreateTopicsRequest::default().with_topics(topics.clone()).with_validate_only(validate_only);
+        let response: m::CreateTopicsResponse = wire.ask(Api::CreateTopics, 7, &request).await;
+        let refused = &response.topics[1];
+        assert_eq!(refused.error_code, ErrorCode::PolicyViolation.code());
+        let message = refused.error_message.as_deref().unwrap();
+        assert!(message.contains("log.partitions_max"), "{message}");
+    }
+    assert!(served.log.topic("a").is_some() && served.log.topic("b").is_none());
+    // One more partition fits, by being asked for; then none does.
+    for (topic, code) in [("c", 0), ("d", ErrorCode::PolicyViolation.code())] {
+        let query = m::metadata_request::MetadataRequestTopic::default().with_name(Some(name(topic)));
+        let request = m::MetadataRequest::default().with_topics(Some(vec![query])).with_allow_auto_topic_creation(true);
+        let found: m::MetadataResponse = wire.ask(Api::Metadata, 12, &request).await;
+        assert_eq!(found.topics[0].error_code, code, "{topic}");
+    }
 }
 
 /// Clients of Java send the id together with an empty name.

@@ -18,13 +18,18 @@ pub(crate) struct Admission {
     unfolded_bytes_max: usize,
 }
 
-/// Whether a log of these settings can keep what a topic promises.
+/// Whether a log of these settings, which has so many `partitions`, has room for a topic and can keep what it promises.
 ///
 /// # Errors
-/// [`Error::PartitionCount`] or [`Error::TopicSettings`].
-pub(crate) fn check_topic(spec: &TopicSpec, settings: &EventLogSettings) -> Result<()> {
-    if !(1..=settings.partitions_max).contains(&spec.partitions) {
+/// [`Error::PartitionCount`], [`Error::TooManyPartitions`] or [`Error::TopicSettings`].
+pub(crate) fn check_topic(spec: &TopicSpec, settings: &EventLogSettings, partitions: usize) -> Result<()> {
+    if !(1..=settings.topic_partitions_max).contains(&spec.partitions) {
         return Err(Error::PartitionCount(spec.partitions));
+    }
+    let asked = usize::try_from(spec.partitions).unwrap_or(usize::MAX);
+    if partitions.saturating_add(asked) > settings.partitions_max {
+        let (name, partitions_max) = (spec.name.clone(), settings.partitions_max);
+        return Err(Error::TooManyPartitions { name, asked, partitions, partitions_max });
     }
     let (asked, kept) = (spec.settings.message_bytes_max, settings.append_bytes_max);
     // What nobody asked for is refused to nobody, in a log that takes less.

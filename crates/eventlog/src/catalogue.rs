@@ -2,7 +2,13 @@
 //!
 //! What must hold: only the writer (and recovery before it) changes what is stored, and only after a change is durable.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use model::{TopicName, TopicPartition};
 use parking_lot::RwLock;
@@ -16,6 +22,8 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Catalogue {
     topics: RwLock<BTreeMap<TopicName, Entry>>,
+    /// How many partitions they have; changed while they are held.
+    partition_count: AtomicUsize,
     groups: RwLock<Groups>,
 }
 
@@ -31,6 +39,11 @@ impl Catalogue {
 
     pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
         self.topics.read().values().map(|entry| Arc::clone(&entry.topic)).collect()
+    }
+
+    /// How many partitions all topics have.
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partition_count.load(Ordering::Relaxed)
     }
 
     /// The partition and its topic.
@@ -54,7 +67,9 @@ impl Catalogue {
     }
 
     pub(crate) fn add_topic(&self, topic: Arc<Topic>, partitions: Vec<Arc<Partition>>) {
-        self.topics.write().insert(topic.name.clone(), Entry { topic, partitions });
+        let mut topics = self.topics.write();
+        self.partition_count.fetch_add(partitions.len(), Ordering::Relaxed);
+        topics.insert(topic.name.clone(), Entry { topic, partitions });
     }
 
     /// Notes who alone writes a topic; see [`EventLog::claim_topic`](crate::EventLog::claim_topic).
@@ -67,7 +82,13 @@ impl Catalogue {
 
     /// Takes a topic away, with the offsets committed for it.
     pub(crate) fn remove_topic(&self, name: &TopicName) {
-        if let Some(entry) = self.topics.write().remove(name) {
+        let mut topics = self.topics.write();
+        let removed = topics.remove(name);
+        if let Some(entry) = &removed {
+            self.partition_count.fetch_sub(entry.partitions.len(), Ordering::Relaxed);
+        }
+        drop(topics);
+        if let Some(entry) = removed {
             entry.partitions.iter().for_each(|partition| partition.delete());
         }
         self.groups.write().retain(|_, offsets| {

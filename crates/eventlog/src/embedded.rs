@@ -215,7 +215,7 @@ impl EventLog for EmbeddedLog {
         if self.topic(spec.name.as_str()).is_some() {
             return Err(Error::TopicExists(spec.name.clone()));
         }
-        check_topic(spec, &self.shared.settings)
+        check_topic(spec, &self.shared.settings, self.shared.catalogue.partition_count())
     }
 
     async fn delete_topic(&self, name: &TopicName) -> Result<()> {

@@ -277,8 +277,23 @@ pub enum Error {
     #[error("topic {0} exists already")]
     TopicExists(TopicName),
     /// A topic needs between 1 and the limit of partitions.
-    #[error("a topic cannot have {0} partitions")]
+    #[error("a topic cannot have {0} partitions: it has at least 1, and at most log.topic_partitions_max")]
     PartitionCount(i32),
+    /// All topics together would have more partitions than the log takes.
+    #[error(
+        "there is no room for topic {name} of {asked} partitions: the log has {partitions}, of at most {partitions_max} \
+         (log.partitions_max)"
+    )]
+    TooManyPartitions {
+        /// The topic.
+        name: TopicName,
+        /// How many partitions it would have.
+        asked: usize,
+        /// How many there are.
+        partitions: usize,
+        /// The limit.
+        partitions_max: usize,
+    },
     /// The log cannot keep what a topic's settings promise.
     #[error("topic {name} cannot have these settings: {reason}")]
     TopicSettings {
@@ -468,6 +483,9 @@ impl From<Error> for model::Error {
             Error::TopicExists(_) => (Kind::Conflict, Some("choose another name, or delete the topic first")),
             Error::ProducerFenced { .. } | Error::OutOfOrderSequence { .. } => (Kind::Conflict, None),
             Error::PartitionCount(_) | Error::OffsetOutOfRange { .. } => (Kind::Invalid, None),
+            Error::TooManyPartitions { .. } => {
+                (Kind::Invalid, Some("delete topics that nobody needs, or raise log.partitions_max"))
+            }
             Error::TopicSettings { .. } => (Kind::Invalid, Some("ask for less, or raise log.append_bytes_max")),
             Error::DamagedBatch { .. } | Error::InvalidBatch { .. } => (Kind::Invalid, None),
             Error::BatchTooLarge { .. } => (Kind::Invalid, None),

@@ -36,7 +36,10 @@ pub struct EventLogSettings {
     /// The most that one read returns, in bytes, unless one batch alone is larger.
     pub read_bytes_max: usize,
     /// How many partitions a topic may have.
-    pub partitions_max: i32,
+    pub topic_partitions_max: i32,
+    /// How many partitions all topics may have together: each takes memory, and time when the log is opened. A log that
+    /// has more is opened all the same.
+    pub partitions_max: usize,
     /// How many idempotent producers a partition remembers; the one idle for longest is forgotten first.
     pub producers_max: usize,
     /// After how long without a batch a producer is forgotten, in milliseconds.

@@ -24,6 +24,8 @@ use crate::{
 pub(crate) struct State {
     topics: HashMap<Uuid, TopicState>,
     ids: HashMap<TopicName, Uuid>,
+    /// How many partitions all topics have.
+    partitions: usize,
     /// The next producer id to give out.
     pub(crate) next_producer_id: i64,
     /// Ids below this are reserved in the write-ahead log.
@@ -73,6 +75,7 @@ impl State {
         Self {
             topics: HashMap::new(),
             ids: HashMap::new(),
+            partitions: 0,
             next_producer_id,
             reserved_producer_ids: next_producer_id,
             producers_max,
@@ -91,7 +94,13 @@ impl State {
         self.topics.get(&id)
     }
 
+    /// How many partitions all topics have.
+    pub(crate) fn partitions(&self) -> usize {
+        self.partitions
+    }
+
     pub(crate) fn add_topic(&mut self, topic: Arc<Topic>, partitions: Vec<PartitionState>) {
+        self.partitions += partitions.len();
         self.ids.insert(topic.name.clone(), topic.id);
         self.topics.insert(topic.id, TopicState { topic, partitions });
     }
@@ -99,6 +108,7 @@ impl State {
     pub(crate) fn remove_topic(&mut self, id: Uuid) -> Option<TopicState> {
         let removed = self.topics.remove(&id)?;
         self.ids.remove(&removed.topic.name);
+        self.partitions -= removed.partitions.len();
         Some(removed)
     }
 

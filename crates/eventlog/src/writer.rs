@@ -255,7 +255,7 @@ impl Writer {
     }
 
     fn stage_create_topic(&mut self, spec: TopicSpec, reply: Reply<Arc<Topic>>, commit: &mut Commit) {
-        if let Err(error) = check_topic(&spec, &self.shared.settings) {
+        if let Err(error) = check_topic(&spec, &self.shared.settings, self.state.partitions()) {
             return reply.send(Err(error));
         }
         let TopicSpec { name, partitions: count, settings } = spec;

@@ -138,6 +138,8 @@ pub fn table_markdown() -> String {
          | transactions | `UNSUPPORTED_VERSION` (35); to FindCoordinator up to version 2, which librdkafka asks, \
          `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` (53), the only code with which it shows the reason |\n\
          | a topic setting that would change what the topic does, or is none | `INVALID_CONFIG` (40), naming it |\n\
+         | a topic with which the log would have more partitions than `log.partitions_max` | `POLICY_VIOLATION` (44), naming \
+         the setting |\n\
          | an item that would make the answer too large | `POLICY_VIOLATION` (44): ask for less at once |\n\
          | a consumer group, or its members' metadata, over its limit | `GROUP_MAX_SIZE_REACHED` (81) |\n\
          | all groups together over their limit | `COORDINATOR_NOT_AVAILABLE` (15): clients try again |\n",
