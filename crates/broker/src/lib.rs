@@ -15,14 +15,16 @@
 //! What must hold:
 //! - answers leave in the order of their requests; produce requests of one connection overlap, nothing else does;
 //! - with `acks=all` an answer leaves after the log made the records durable;
-//! - connections, requests in flight, their bytes, the bytes of answers that wait to be read, groups and members are
-//!   bounded by [`BrokerSettings`].
+//! - connections, requests in flight, their bytes, the bytes of answers that wait to be read, groups, members and
+//!   committed offsets are bounded by [`BrokerSettings`].
 
 mod answer_budget;
 pub mod client;
 mod connection;
 mod coordinator;
 mod error;
+mod offset_expiry;
+mod offset_room;
 mod request_reader;
 mod requests;
 mod server;

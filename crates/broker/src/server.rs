@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::connection::Connection;
 use crate::coordinator::Coordinator;
 use crate::error::ConnectionError;
+use crate::offset_expiry;
 use crate::services::Services;
 use crate::settings::BrokerSettings;
 use crate::stop::stopped;
@@ -23,6 +24,7 @@ pub struct Broker {
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     coordinating: JoinHandle<()>,
+    expiring: JoinHandle<()>,
 }
 
 impl Broker {
@@ -57,8 +59,9 @@ impl Broker {
         let (coordinator, coordinating) =
             Coordinator::start(settings.groups, Arc::new(SystemEntropy), stopping.clone());
         let services = Arc::new(Services::new(settings, local_addr, log, clock, metrics, coordinator, stopping));
+        let expiring = tokio::spawn(offset_expiry::run(Arc::clone(&services)));
         let accepting = tokio::spawn(accept(listener, services));
-        Ok(Broker { local_addr, stop, accepting, coordinating })
+        Ok(Broker { local_addr, stop, accepting, coordinating, expiring })
     }
 
     /// The address listened on.
@@ -72,6 +75,7 @@ impl Broker {
         let _ = self.stop.send(true);
         let _ = self.accepting.await;
         let _ = self.coordinating.await;
+        let _ = self.expiring.await;
     }
 }
 

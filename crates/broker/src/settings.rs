@@ -101,6 +101,15 @@ pub struct GroupSettings {
     pub groups_bytes_max: usize,
     /// The longest note that a consumer may commit with an offset, in bytes.
     pub offset_metadata_bytes_max: usize,
+    /// How many offsets all groups may have committed, one for each group and partition.
+    pub offsets_max: usize,
+    /// How much the notes with them may take together, in bytes.
+    pub offset_notes_bytes_max: usize,
+    /// How long the offsets of a group are kept after its last member has left, and without any, after their commit, in
+    /// milliseconds; -1 for ever.
+    pub offsets_retention_ms: i64,
+    /// How often that is looked at, in milliseconds.
+    pub offsets_check_interval_ms: u64,
 }
 
 impl GroupSettings {

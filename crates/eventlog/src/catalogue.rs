@@ -3,7 +3,7 @@
 //! What must hold: only the writer (and recovery before it) changes what is stored, and only after a change is durable.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,8 +14,8 @@ use model::{TopicName, TopicPartition};
 use parking_lot::RwLock;
 
 use crate::{
-    checkpoint::Groups,
-    log::{CommittedOffset, Error, Result, Topic},
+    groups::{GroupChange, Groups},
+    log::{CommittedOffset, Error, OffsetTotals, Result, Topic},
     partition::Partition,
 };
 
@@ -91,10 +91,7 @@ impl Catalogue {
         if let Some(entry) = removed {
             entry.partitions.iter().for_each(|partition| partition.delete());
         }
-        self.groups.write().retain(|_, offsets| {
-            offsets.retain(|partition, _| partition.topic != *name);
-            !offsets.is_empty()
-        });
+        self.groups.write().forget_topic(name);
     }
 
     pub(crate) fn set_groups(&self, groups: Groups) {
@@ -106,21 +103,45 @@ impl Catalogue {
     }
 
     pub(crate) fn groups(&self) -> Vec<String> {
-        self.groups.read().keys().cloned().collect()
+        self.groups.read().iter().map(|(name, _)| name.clone()).collect()
     }
 
     pub(crate) fn committed_offsets(&self, group: &str) -> BTreeMap<TopicPartition, CommittedOffset> {
-        self.groups.read().get(group).cloned().unwrap_or_default()
+        let groups = self.groups.read();
+        let offsets = groups.get(group).into_iter().flat_map(|group| &group.offsets);
+        offsets.map(|(partition, commit)| (partition.clone(), commit.offset.clone())).collect()
     }
 
-    pub(crate) fn commit_offsets(&self, group: &str, offsets: impl Iterator<Item = (TopicPartition, CommittedOffset)>) {
-        let mut offsets = offsets.peekable();
-        if offsets.peek().is_some() {
-            self.groups.write().entry(group.to_owned()).or_default().extend(offsets);
-        }
+    pub(crate) fn offset_totals(&self) -> OffsetTotals {
+        self.groups.read().totals()
+    }
+
+    /// See [`Groups::review`].
+    pub(crate) fn review_groups(
+        &self,
+        with_members: &BTreeSet<String>,
+        now_ms: i64,
+        retention_ms: i64,
+    ) -> Vec<GroupChange> {
+        self.groups.read().review(with_members, now_ms, retention_ms)
+    }
+
+    pub(crate) fn commit_offsets(
+        &self,
+        group: &str,
+        committed_ms: Option<i64>,
+        offsets: impl Iterator<Item = (TopicPartition, CommittedOffset)>,
+    ) {
+        self.groups.write().commit(group, committed_ms, offsets);
+    }
+
+    /// Returns how many offsets went.
+    pub(crate) fn change_groups(&self, changes: &[GroupChange]) -> usize {
+        let mut groups = self.groups.write();
+        changes.iter().map(|change| groups.apply(change)).sum()
     }
 
     pub(crate) fn delete_group(&self, group: &str) {
-        self.groups.write().remove(group);
+        self.groups.write().delete(group);
     }
 }

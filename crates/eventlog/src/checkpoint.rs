@@ -7,7 +7,7 @@
 //! What must hold: the file is replaced in one step (written beside, synced, renamed, directory synced), so there is
 //! always a whole one; everything it names was durable before it was written.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use bytes::BufMut;
 use model::{Offset, TopicName, TopicPartition};
@@ -16,22 +16,23 @@ use crate::{
     disk::Disk,
     fields::{Fields, put_text},
     frame::{
-        put_committed_offset, put_other_settings, put_topic, read_committed_offset, read_other_settings, read_topic,
+        put_committed_offset, put_idle_since, put_other_settings, put_topic, read_committed_offset, read_idle_since,
+        read_other_settings, read_topic,
     },
-    log::{CommittedOffset, Error, Result, Topic, io_error, sync_error},
+    groups::{Group, Groups, TimedCommit},
+    log::{Error, Result, Topic, io_error, sync_error},
     producer_state::ProducerStates,
     segment::SegmentExtent,
 };
 
 const MAGIC: [u8; 6] = *b"FF-CKP";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// Before a topic had other settings.
 const VERSION_WITHOUT_OTHERS: u16 = 1;
+/// Before offsets had the time of their commit.
+const VERSION_WITHOUT_TIMES: u16 = 2;
 const FILE_NAME: &str = "checkpoint";
 const SEGMENT_BYTES: usize = 80;
-
-/// What consumer groups committed.
-pub(crate) type Groups = BTreeMap<String, BTreeMap<TopicPartition, CommittedOffset>>;
 
 /// The state of the log after one frame.
 #[derive(Clone, Debug, Default)]
@@ -98,13 +99,15 @@ impl Checkpoint {
             }
         }
         put_count(&mut out, self.groups.len());
-        for (group, offsets) in &self.groups {
-            put_text(&mut out, group);
-            put_count(&mut out, offsets.len());
-            for (partition, committed) in offsets {
+        for (name, group) in self.groups.iter() {
+            put_text(&mut out, name);
+            put_idle_since(&mut out, group.idle_since_ms);
+            put_count(&mut out, group.offsets.len());
+            for (partition, commit) in &group.offsets {
                 put_text(&mut out, partition.topic.as_str());
                 out.put_i32(partition.partition);
-                put_committed_offset(&mut out, committed);
+                out.put_i64(commit.committed_ms);
+                put_committed_offset(&mut out, &commit.offset);
             }
         }
         out.put_u32(crc32c::crc32c(&out));
@@ -127,7 +130,11 @@ impl Checkpoint {
         let (sequence, next_producer_id) = (fields.u64()?, fields.i64()?);
         let topics =
             (0..fields.count(1)?).map(|_| read_topic_checkpoint(&mut fields, version)).collect::<Result<_, _>>()?;
-        let groups = (0..fields.count(8)?).map(|_| read_group(&mut fields)).collect::<Result<_, _>>()?;
+        let mut groups = Groups::default();
+        for _ in 0..fields.count(8)? {
+            let (name, group) = read_group(&mut fields, version)?;
+            groups.insert(name, group);
+        }
         fields.end()?;
         Ok(Self { sequence, next_producer_id, topics, groups })
     }
@@ -142,14 +149,21 @@ fn read_topic_checkpoint(fields: &mut Fields<'_>, version: u16) -> Result<TopicC
     Ok(TopicCheckpoint { topic, partitions })
 }
 
-fn read_group(fields: &mut Fields<'_>) -> Result<(String, BTreeMap<TopicPartition, CommittedOffset>), String> {
-    let group = fields.text()?;
-    let mut offsets = BTreeMap::new();
+fn read_group(fields: &mut Fields<'_>, version: u16) -> Result<(String, Group), String> {
+    let has_times = version > VERSION_WITHOUT_TIMES;
+    let name = fields.text()?;
+    let mut group = Group::default();
+    if has_times {
+        group.idle_since_ms = read_idle_since(fields)?;
+    }
     for _ in 0..fields.count(24)? {
         let topic = TopicName::new(&fields.text()?).map_err(|error| error.to_string())?;
-        offsets.insert(TopicPartition::new(topic, fields.i32()?), read_committed_offset(fields)?);
+        let partition = TopicPartition::new(topic, fields.i32()?);
+        let committed_ms = if has_times { fields.i64()? } else { 0 };
+        let offset = read_committed_offset(fields)?;
+        group.offsets.insert(partition, TimedCommit { offset, committed_ms });
     }
-    Ok((group, offsets))
+    Ok((name, group))
 }
 
 fn put_partition(out: &mut Vec<u8>, partition: &PartitionCheckpoint) {

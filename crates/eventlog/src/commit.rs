@@ -6,6 +6,7 @@ use model::TopicName;
 
 use crate::{
     frame::FrameBuffer,
+    groups::GroupChange,
     log::{Appended, CommittedOffset, Error, Topic},
     open_log::OpenLog,
     partition::Partition,
@@ -48,12 +49,17 @@ pub(crate) enum Effect {
     },
     CommitOffsets {
         group: String,
+        committed_ms: i64,
         offsets: Vec<(model::TopicPartition, CommittedOffset)>,
         reply: Reply<()>,
     },
     DeleteGroup {
         group: String,
         reply: Reply<()>,
+    },
+    ChangeGroups {
+        changes: Vec<GroupChange>,
+        reply: Reply<usize>,
     },
 }
 
@@ -92,14 +98,15 @@ impl Effect {
                 reply.send(Ok(()));
             }
             Self::NewProducerId { id, reply } => reply.send(Ok(id)),
-            Self::CommitOffsets { group, offsets, reply } => {
-                catalogue.commit_offsets(&group, offsets.into_iter());
+            Self::CommitOffsets { group, committed_ms, offsets, reply } => {
+                catalogue.commit_offsets(&group, Some(committed_ms), offsets.into_iter());
                 reply.send(Ok(()));
             }
             Self::DeleteGroup { group, reply } => {
                 catalogue.delete_group(&group);
                 reply.send(Ok(()));
             }
+            Self::ChangeGroups { changes, reply } => reply.send(Ok(catalogue.change_groups(&changes))),
         }
     }
 
@@ -109,6 +116,7 @@ impl Effect {
             Self::Append { reply, .. } | Self::Repeat { reply, .. } => reply.send(Err(error)),
             Self::CreateTopic { reply, .. } | Self::RefuseTopic { reply, .. } => reply.send(Err(error)),
             Self::NewProducerId { reply, .. } => reply.send(Err(error)),
+            Self::ChangeGroups { reply, .. } => reply.send(Err(error)),
             Self::DeleteTopic { reply, .. } | Self::CommitOffsets { reply, .. } | Self::DeleteGroup { reply, .. } => {
                 reply.send(Err(error));
             }

@@ -79,6 +79,8 @@ struct Ledger {
     seen: BTreeMap<i32, Offset>,
     committed: Offset,
     commit_in_flight: Offset,
+    /// Whether group "h" has an offset, when that is known.
+    kept: Option<bool>,
     /// How often topic "u" was created and deleted again; each life has one record of its number.
     lives: (u32, bool),
 }
@@ -113,6 +115,15 @@ async fn work(log: &EmbeddedLog, ledger: &mut Ledger) -> Result<()> {
         let committed = CommittedOffset { offset: ledger.commit_in_flight, leader_epoch: -1, metadata: String::new() };
         log.commit_offsets("g", vec![(partition(0), committed)]).await?;
         ledger.committed = ledger.commit_in_flight;
+        ledger.kept = None;
+        let committed = CommittedOffset { offset: 1, leader_epoch: -1, metadata: "note".to_owned() };
+        log.commit_offsets("h", vec![(partition(1), committed)]).await?;
+        ledger.kept = Some(true);
+        if round % 2 == 0 {
+            ledger.kept = None;
+            log.expire_offsets(&BTreeSet::from(["g".to_owned()]), 0).await?;
+            ledger.kept = Some(false);
+        }
         ledger.lives = (round.unsigned_abs(), false);
         log.delete_topic(&topic("u")).await?;
     }
@@ -157,6 +168,9 @@ async fn check(log: &EmbeddedLog, ledger: &Ledger) {
     }
     let committed = log.committed_offsets("g").get(&partition(0)).map_or(0, |committed| committed.offset);
     assert!((ledger.committed..=ledger.commit_in_flight).contains(&committed), "committed {committed}");
+    if let Some(kept) = ledger.kept {
+        assert_eq!(!log.committed_offsets("h").is_empty(), kept, "an offset that expired");
+    }
     let u = TopicPartition::new(topic("u"), 0);
     if let Ok(bounds) = log.bounds(&u) {
         assert!(bounds.high_watermark <= 1, "records of an earlier topic of the same name came back");

@@ -11,7 +11,7 @@
 //! the page cache and a thread's switch would cost more; large ones on a blocking thread.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     path::Path,
     sync::{Arc, mpsc::sync_channel},
@@ -31,8 +31,8 @@ use crate::{
     directory_lock::DirectoryLock,
     disk::{Disk, FileSystem},
     log::{
-        Acks, Appended, Bounds, CommittedOffset, Error, EventLog, Pending, ReadResult, Result, TimedOffset, Topic,
-        TopicSpec, io_error,
+        Acks, Appended, Bounds, CommittedOffset, Error, EventLog, OffsetTotals, Pending, ReadResult, Result,
+        TimedOffset, Topic, TopicSpec, io_error,
     },
     mover::{Mover, TailBudget},
     open_log::OpenLog,
@@ -47,6 +47,8 @@ use crate::{
 const DIRECT_READ_BYTES_MAX: usize = 64 * 1024;
 /// How many commits may wait for the mover; the bytes in them are bounded separately.
 const MOVER_MESSAGES_MAX: usize = 1024;
+/// How many groups one commit takes note of, so that appends need not wait for all of them.
+const GROUP_CHANGES_AT_ONCE: usize = 1000;
 
 /// The log on local disk.
 ///
@@ -313,6 +315,20 @@ impl EventLog for EmbeddedLog {
 
     async fn delete_group(&self, group: &str) -> Result<()> {
         self.ask(|reply| Request::DeleteGroup { group: group.to_owned(), reply }).await
+    }
+
+    fn offset_totals(&self) -> OffsetTotals {
+        self.shared.catalogue.offset_totals()
+    }
+
+    async fn expire_offsets(&self, with_members: &BTreeSet<String>, retention_ms: i64) -> Result<usize> {
+        let changes = self.shared.catalogue.review_groups(with_members, self.shared.clock.now_ms(), retention_ms);
+        let mut expired = 0;
+        for changes in changes.chunks(GROUP_CHANGES_AT_ONCE) {
+            let changes = changes.to_vec();
+            expired += self.ask(|reply| Request::ChangeGroups { changes, reply }).await?;
+        }
+        Ok(expired)
     }
 }
 

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     fields::{Fields, put_text},
+    groups::GroupChange,
     log::{CommittedOffset, Topic, TopicSettings},
     record::{BatchHeader, place},
 };
@@ -45,6 +46,10 @@ const KIND_DELETE_GROUP: u8 = 5;
 const KIND_PRODUCER_IDS: u8 = 6;
 /// As [`KIND_CREATE_TOPIC`], with other settings behind it.
 const KIND_CREATE_TOPIC_WITH_OTHERS: u8 = 7;
+/// As [`KIND_COMMIT_OFFSETS`], with the time behind the group.
+const KIND_COMMIT_OFFSETS_AT: u8 = 8;
+const KIND_GROUP_MEMBERS: u8 = 9;
+const KIND_EXPIRE_OFFSETS: u8 = 10;
 
 /// One change to the log's state.
 #[derive(Clone, Debug)]
@@ -55,10 +60,12 @@ pub(crate) enum Change {
     CreateTopic(Topic),
     /// A topic was deleted.
     DeleteTopic(Uuid),
-    /// A group committed offsets.
-    CommitOffsets { group: String, offsets: Vec<(Uuid, i32, CommittedOffset)> },
+    /// A group committed offsets; in formats before the time was stored, nobody knows when.
+    CommitOffsets { group: String, committed_ms: Option<i64>, offsets: Vec<(Uuid, i32, CommittedOffset)> },
     /// A group was forgotten.
     DeleteGroup(String),
+    /// Something else became of a group.
+    Group(GroupChange),
     /// Producer ids below this may have been given out.
     ProducerIds(i64),
 }
@@ -80,7 +87,10 @@ impl Change {
             Self::CreateTopic(topic) if topic.settings.others.is_empty() => KIND_CREATE_TOPIC,
             Self::CreateTopic(_) => KIND_CREATE_TOPIC_WITH_OTHERS,
             Self::DeleteTopic(_) => KIND_DELETE_TOPIC,
-            Self::CommitOffsets { .. } => KIND_COMMIT_OFFSETS,
+            Self::CommitOffsets { committed_ms: None, .. } => KIND_COMMIT_OFFSETS,
+            Self::CommitOffsets { committed_ms: Some(_), .. } => KIND_COMMIT_OFFSETS_AT,
+            Self::Group(GroupChange::Members { .. }) => KIND_GROUP_MEMBERS,
+            Self::Group(GroupChange::Expire { .. }) => KIND_EXPIRE_OFFSETS,
             Self::DeleteGroup(_) => KIND_DELETE_GROUP,
             Self::ProducerIds(_) => KIND_PRODUCER_IDS,
         }
@@ -107,9 +117,7 @@ impl Frame {
             return false;
         };
         let kind = bytes.get(24).copied().unwrap_or(0);
-        sequences.contains(&sequence)
-            && durable < sequence
-            && (KIND_APPEND..=KIND_CREATE_TOPIC_WITH_OTHERS).contains(&kind)
+        sequences.contains(&sequence) && durable < sequence && (KIND_APPEND..=KIND_EXPIRE_OFFSETS).contains(&kind)
     }
 
     /// How many bytes a frame takes that begins with `bytes`, without the zeros behind it; `None` when none can.
@@ -151,12 +159,23 @@ impl Frame {
                 Change::CreateTopic(topic)
             }
             KIND_DELETE_TOPIC => Change::DeleteTopic(fields.uuid()?),
-            KIND_COMMIT_OFFSETS => {
-                let group = fields.text()?;
-                let count = fields.count(36)?;
-                let mut offset = || Ok((fields.uuid()?, fields.i32()?, read_committed_offset(&mut fields)?));
-                let offsets = (0..count).map(|_| offset()).collect::<Result<_, String>>()?;
-                Change::CommitOffsets { group, offsets }
+            KIND_COMMIT_OFFSETS => Change::CommitOffsets {
+                group: fields.text()?,
+                committed_ms: None,
+                offsets: read_committed_offsets(&mut fields)?,
+            },
+            KIND_COMMIT_OFFSETS_AT => Change::CommitOffsets {
+                group: fields.text()?,
+                committed_ms: Some(fields.i64()?),
+                offsets: read_committed_offsets(&mut fields)?,
+            },
+            KIND_GROUP_MEMBERS => {
+                let (group, idle_since_ms) = (fields.text()?, read_idle_since(&mut fields)?);
+                Change::Group(GroupChange::Members { group, idle_since_ms })
+            }
+            KIND_EXPIRE_OFFSETS => {
+                let (group, until_ms) = (fields.text()?, fields.i64()?);
+                Change::Group(GroupChange::Expire { group, until_ms })
             }
             KIND_DELETE_GROUP => Change::DeleteGroup(fields.text()?),
             KIND_PRODUCER_IDS => Change::ProducerIds(fields.i64()?),
@@ -228,8 +247,11 @@ impl FrameBuffer {
                 }
             }
             Change::DeleteTopic(id) => out.put_slice(id.as_bytes()),
-            Change::CommitOffsets { group, offsets } => {
+            Change::CommitOffsets { group, committed_ms, offsets } => {
                 put_text(out, group);
+                if let Some(committed_ms) = committed_ms {
+                    out.put_i64(*committed_ms);
+                }
                 out.put_u32(u32::try_from(offsets.len()).unwrap_or(u32::MAX));
                 for (topic, partition, committed) in offsets {
                     out.put_slice(topic.as_bytes());
@@ -238,6 +260,14 @@ impl FrameBuffer {
                 }
             }
             Change::DeleteGroup(group) => put_text(out, group),
+            Change::Group(GroupChange::Members { group, idle_since_ms }) => {
+                put_text(out, group);
+                put_idle_since(out, *idle_since_ms);
+            }
+            Change::Group(GroupChange::Expire { group, until_ms }) => {
+                put_text(out, group);
+                out.put_i64(*until_ms);
+            }
             Change::ProducerIds(next) => out.put_i64(*next),
         }
         self.close_frame(start);
@@ -320,6 +350,23 @@ pub(crate) fn put_committed_offset(out: &mut impl BufMut, committed: &CommittedO
 /// Reads what [`put_committed_offset`] wrote.
 pub(crate) fn read_committed_offset(fields: &mut Fields<'_>) -> Result<CommittedOffset, String> {
     Ok(CommittedOffset { offset: fields.i64()?, leader_epoch: fields.i32()?, metadata: fields.text()? })
+}
+
+fn read_committed_offsets(fields: &mut Fields<'_>) -> Result<Vec<(Uuid, i32, CommittedOffset)>, String> {
+    let count = fields.count(36)?;
+    (0..count).map(|_| Ok((fields.uuid()?, fields.i32()?, read_committed_offset(fields)?))).collect()
+}
+
+/// Writes since when a group has no members.
+pub(crate) fn put_idle_since(out: &mut impl BufMut, idle_since_ms: Option<i64>) {
+    out.put_u8(u8::from(idle_since_ms.is_none()));
+    out.put_i64(idle_since_ms.unwrap_or(0));
+}
+
+/// Reads what [`put_idle_since`] wrote.
+pub(crate) fn read_idle_since(fields: &mut Fields<'_>) -> Result<Option<i64>, String> {
+    let (has_members, since_ms) = (fields.u8()? != 0, fields.i64()?);
+    Ok((!has_members).then_some(since_ms))
 }
 
 #[cfg(test)]

@@ -21,8 +21,10 @@ mod damage;
 mod directory_lock;
 mod disk;
 mod embedded;
+mod error;
 mod fields;
 mod frame;
+mod groups;
 mod log;
 mod mover;
 mod open_log;
@@ -51,8 +53,8 @@ pub use damage::{Damage, DamagedPart};
 pub use embedded::EmbeddedLog;
 
 pub use log::{
-    Acks, Appended, Bounds, CommittedOffset, Error, EventLog, Pending, ReadResult, Result, StoredBatch, TimedOffset,
-    Topic, TopicSettings, TopicSpec,
+    Acks, Appended, Bounds, CommittedOffset, Error, EventLog, OffsetTotals, Pending, ReadResult, Result, StoredBatch,
+    TimedOffset, Topic, TopicSettings, TopicSpec,
 };
 pub use record::{Compression, Header, Record, RecordBatchBuilder};
 pub use settings::EventLogSettings;

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use std::sync::Arc;
 
 use crate::{
+    groups::GroupChange,
     log::{Acks, Appended, CommittedOffset, Error, Result, Topic, TopicSpec},
     record::BatchHeader,
 };
@@ -56,6 +57,11 @@ pub(crate) enum Request {
         group: String,
         reply: Reply<()>,
     },
+    /// Answered with how many offsets went.
+    ChangeGroups {
+        changes: Vec<GroupChange>,
+        reply: Reply<usize>,
+    },
     /// The mover found something to do that needs a checkpoint.
     Checkpoint,
     /// The writer lacked something; it may look whether it is there.
@@ -86,6 +92,9 @@ impl Request {
             }
             Self::CreateTopic { .. } => 4 * FRAME_BYTES,
             Self::DeleteGroup { group, .. } => group.len() + FRAME_BYTES,
+            Self::ChangeGroups { changes, .. } => {
+                changes.iter().map(|change| change.group().len() + FRAME_BYTES).sum::<usize>()
+            }
             Self::DeleteTopic { .. } | Self::NewProducerId { .. } => FRAME_BYTES,
             Self::Checkpoint | Self::Retry | Self::Close => 0,
         }
@@ -97,6 +106,7 @@ impl Request {
             Self::Append(append) => append.reply.send(Err(error)),
             Self::CreateTopic { reply, .. } => reply.send(Err(error)),
             Self::NewProducerId { reply } => reply.send(Err(error)),
+            Self::ChangeGroups { reply, .. } => reply.send(Err(error)),
             Self::DeleteTopic { reply, .. } | Self::CommitOffsets { reply, .. } | Self::DeleteGroup { reply, .. } => {
                 reply.send(Err(error));
             }

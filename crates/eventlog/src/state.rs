@@ -13,7 +13,8 @@ use model::{Offset, TopicName, TopicPartition};
 use uuid::Uuid;
 
 use crate::{
-    checkpoint::{Checkpoint, Groups, PartitionCheckpoint, TopicCheckpoint},
+    checkpoint::{Checkpoint, PartitionCheckpoint, TopicCheckpoint},
+    groups::Groups,
     log::{Appended, Error, Result, Topic},
     partition::Partition,
     producer_state::{ProducerBefore, ProducerStates, Verdict},

@@ -201,14 +201,21 @@ impl Writer {
             }
             Request::CommitOffsets { group, offsets, reply } => match self.offsets_by_id(&offsets) {
                 Ok(by_id) => {
-                    commit.frames.push(&Change::CommitOffsets { group: group.clone(), offsets: by_id });
-                    commit.effects.push(Effect::CommitOffsets { group, offsets, reply });
+                    let committed_ms = self.shared.clock.now_ms();
+                    let (group_name, time) = (group.clone(), Some(committed_ms));
+                    let change = Change::CommitOffsets { group: group_name, committed_ms: time, offsets: by_id };
+                    commit.frames.push(&change);
+                    commit.effects.push(Effect::CommitOffsets { group, committed_ms, offsets, reply });
                 }
                 Err(error) => reply.send(Err(error)),
             },
             Request::DeleteGroup { group, reply } => {
                 commit.frames.push(&Change::DeleteGroup(group.clone()));
                 commit.effects.push(Effect::DeleteGroup { group, reply });
+            }
+            Request::ChangeGroups { changes, reply } => {
+                changes.iter().for_each(|change| commit.frames.push(&Change::Group(change.clone())));
+                commit.effects.push(Effect::ChangeGroups { changes, reply });
             }
             Request::Checkpoint => commit.checkpoint = true,
             Request::Retry => {}

@@ -140,9 +140,17 @@ pub fn table_markdown() -> String {
          | a topic setting that would change what the topic does, or is none | `INVALID_CONFIG` (40), naming it |\n\
          | a topic with which the log would have more partitions than `log.partitions_max` | `POLICY_VIOLATION` (44), naming \
          the setting |\n\
+         | an offset with which groups would have committed more than `kafka.offsets_max` or, in notes, \
+         `kafka.offset_notes_bytes_max` | `POLICY_VIOLATION` (44): consumers report it; the server's log names the setting |\n\
          | an item that would make the answer too large | `POLICY_VIOLATION` (44): ask for less at once |\n\
          | a consumer group, or its members' metadata, over its limit | `GROUP_MAX_SIZE_REACHED` (81) |\n\
-         | all groups together over their limit | `COORDINATOR_NOT_AVAILABLE` (15): clients try again |\n",
+         | all groups together over their limit | `COORDINATOR_NOT_AVAILABLE` (15): clients try again |\n\
+         \n## How long committed offsets are kept\n\n\
+         As in Kafka (KIP-211): `kafka.offsets_retention_ms` (a week) after the last member of a group has left, and those \
+         of a\nconsumer that is in no group so long after they were committed. It is looked at every \
+         `kafka.offsets_check_interval_ms`; time\ngoes on while the server is down, but the first look comes one interval \
+         after its start. Unlike Kafka, a group with members keeps\nthe offsets of topics that it no longer reads, and a \
+         retention time in OffsetCommit 2-4 is not heeded.\n",
     );
     text
 }

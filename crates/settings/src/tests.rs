@@ -46,6 +46,7 @@ const UNITS: &[&str] = &[
     "files",
     "members",
     "groups",
+    "offsets",
     "statements",
     "id",
     "in",

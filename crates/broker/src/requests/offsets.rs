@@ -19,7 +19,7 @@ use super::groups::check_group;
 use super::{Call, text, wire_code};
 use crate::answer_budget::Answer;
 use crate::coordinator::Identity;
-use crate::error::{ConnectionError, error_code};
+use crate::error::ConnectionError;
 
 pub(super) async fn commit(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let request: OffsetCommitRequest = call.decode()?;
@@ -41,7 +41,7 @@ pub(super) async fn commit(call: &Call<'_>) -> Result<Frame, ConnectionError> {
     let stored = if accepted.is_empty() {
         Ok(())
     } else {
-        call.services.log.commit_offsets(&request.group_id, accepted).await.map_err(|error| error_code(&error))
+        call.services.offset_room.commit(&*call.services.log, &request.group_id, accepted).await
     };
     let topics = request.topics.iter().zip(verdicts).map(|(topic, verdicts)| {
         let partitions = topic.partitions.iter().zip(verdicts).map(|(partition, verdict)| {

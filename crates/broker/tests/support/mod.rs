@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker::client::Client;
 use broker::{Broker, BrokerSettings, GroupSettings};
 use eventlog::{EmbeddedLog, EventLog, EventLogSettings, Record};
-use model::{Metrics, SystemClock, TopicName, TopicPartition};
+use model::{Clock, Metrics, SystemClock, TopicName, TopicPartition};
 
 pub(crate) struct Served {
     pub(crate) broker: Broker,
@@ -22,7 +22,12 @@ impl Served {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
-        Self::start_all(change, EventLogSettings::shipped(), |log| log).await
+        Self::start_all(change, EventLogSettings::shipped(), Arc::new(SystemClock), |log| log).await
+    }
+
+    /// With another clock.
+    pub(crate) async fn start_at(clock: Arc<dyn Clock>, change: impl FnOnce(&mut BrokerSettings)) -> Self {
+        Self::start_all(change, EventLogSettings::shipped(), clock, |log| log).await
     }
 
     /// With a log of these settings, which the broker sees through `wrap`.
@@ -30,12 +35,13 @@ impl Served {
         log_settings: EventLogSettings,
         wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
     ) -> Self {
-        Self::start_all(|_| {}, log_settings, wrap).await
+        Self::start_all(|_| {}, log_settings, Arc::new(SystemClock), wrap).await
     }
 
     async fn start_all(
         change: impl FnOnce(&mut BrokerSettings),
         log_settings: EventLogSettings,
+        clock: Arc<dyn Clock>,
         wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
     ) -> Self {
         let mut settings = BrokerSettings {
@@ -47,10 +53,10 @@ impl Served {
         change(&mut settings);
         let directory = tempfile::tempdir().unwrap();
         let metrics = Metrics::default();
-        let log = EmbeddedLog::open(directory.path(), log_settings, Arc::new(SystemClock), metrics.clone());
+        let log = EmbeddedLog::open(directory.path(), log_settings, Arc::clone(&clock), metrics.clone());
         let log = log.await.unwrap();
         let shared: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);
-        let broker = Broker::start(settings, wrap(shared), Arc::new(SystemClock), metrics.clone()).await.unwrap();
+        let broker = Broker::start(settings, wrap(shared), clock, metrics.clone()).await.unwrap();
         Self { broker, log, metrics, _directory: directory }
     }
 

@@ -81,14 +81,15 @@ impl<'a> Replay<'a> {
                     self.deleted.extend(removed.partitions.into_iter().map(|partition| partition.shared));
                 }
             }
-            Change::CommitOffsets { group, offsets } => {
+            Change::CommitOffsets { group, committed_ms, offsets } => {
                 let name = |topic: Uuid| self.state.topic(topic).map(|state| state.topic.name.clone());
                 let named = offsets.into_iter().filter_map(|(topic, partition, committed)| {
                     Some((TopicPartition::new(name(topic)?, partition), committed))
                 });
-                catalogue.commit_offsets(&group, named);
+                catalogue.commit_offsets(&group, committed_ms, named);
             }
             Change::DeleteGroup(group) => catalogue.delete_group(&group),
+            Change::Group(change) => drop(catalogue.change_groups(&[change])),
             Change::ProducerIds(next) => {
                 self.state.next_producer_id = self.state.next_producer_id.max(next);
                 self.state.reserved_producer_ids = self.state.next_producer_id;
