@@ -25,6 +25,7 @@ mod instants;
 mod negotiation;
 mod numbers;
 mod parameters;
+mod places;
 mod problem;
 mod record_json;
 mod records;
@@ -77,6 +78,8 @@ pub struct HttpSettings {
     pub connections_max: usize,
     /// Requests in work at a time, until the last byte of the answer; further ones are answered 503.
     pub requests_in_flight_max: usize,
+    /// Requests that wait for a Position at a time; further ones are answered 503.
+    pub requests_waiting_max: usize,
     /// The largest request body, in bytes.
     #[serde(rename = "body_bytes_max")]
     pub request_bytes_max: usize,
@@ -193,7 +196,9 @@ struct Server {
     doors: Doors,
     registry: Registry,
     hosts: guard::Hosts,
-    requests: Arc<tokio::sync::Semaphore>,
+    places: places::Places,
+    /// Who unfolds compressed records, which takes a thread and memory for a while.
+    unfolding: tokio::sync::Semaphore,
     next_partition: std::sync::atomic::AtomicUsize,
 }
 
@@ -202,7 +207,8 @@ impl Server {
         Self {
             registry: doors.metrics.registry(),
             hosts: guard::Hosts::new(local_addr, &settings.hosts_allowed),
-            requests: Arc::new(tokio::sync::Semaphore::new(settings.requests_in_flight_max)),
+            places: places::Places::new(&settings),
+            unfolding: tokio::sync::Semaphore::new(records::UNFOLDING_MAX),
             next_partition: std::sync::atomic::AtomicUsize::new(0),
             settings,
             doors,

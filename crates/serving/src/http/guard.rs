@@ -1,9 +1,9 @@
 //! What happens to every request before and after its handler: the `Host` check, the bound on requests in work, the
 //! arrival of the body, the timeout, counting.
 //!
-//! Order, outermost first: count, check the host, take a place, let the body arrive, start the clock. Health and metrics
-//! need no place, so that an overloaded server can still be asked how it is. A body has a time of its own: a statement
-//! may work for hours, but nobody holds a place by sending slowly.
+//! Order, outermost first: count, check the host, let the body arrive, take a [place](Place), start the clock. Health
+//! and metrics need no place, so that an overloaded server can still be asked how it is. A body has a time and a place
+//! of its own: a statement may work for hours, but nobody holds a place to work by sending slowly.
 
 use std::{
     net::SocketAddr,
@@ -21,9 +21,9 @@ use axum::{
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use model::{Error, ErrorKind};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
-use super::{Server, problem::Problem};
+use super::{Server, places::Place, problem::Problem};
 
 const WITHOUT_PLACE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 const SQL: &str = "/v1/sql";
@@ -43,8 +43,9 @@ async fn admit(server: &Server, request: Request, next: Next) -> Result<Response
     if WITHOUT_PLACE.contains(&request.uri().path()) {
         return Ok(next.run(request).await);
     }
-    let place = Arc::clone(&server.requests).try_acquire_owned().map_err(|_| overloaded(server))?;
-    let request = arrived(server, request).await?;
+    let mut request = arrived(server, request).await?;
+    let place = server.places.work()?;
+    request.extensions_mut().insert(place.clone());
     let settings = &server.settings;
     let limit = if request.uri().path() == SQL { settings.statement_timeout } else { settings.request_timeout };
     let response = tokio::time::timeout(limit, next.run(request)).await.map_err(|_| {
@@ -58,6 +59,10 @@ async fn admit(server: &Server, request: Request, next: Next) -> Result<Response
 /// The request with its whole body.
 async fn arrived(server: &Server, request: Request) -> Result<Request, Problem> {
     let (limit, bytes_max) = (server.settings.body_timeout, server.settings.request_bytes_max);
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let _arriving = server.places.arrive()?;
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(limit, axum::body::to_bytes(body, bytes_max)).await.map_err(|_| {
         let error = Error::unavailable(format!("the request's body did not arrive within {} ms", limit.as_millis()))
@@ -79,17 +84,10 @@ fn unreadable(error: &axum::Error, bytes_max: usize) -> Problem {
     Problem::invalid(format!("cannot read the request's body: {error}"))
 }
 
-fn overloaded(server: &Server) -> Problem {
-    let count = server.settings.requests_in_flight_max;
-    Error::unavailable(format!("{count} requests are in work already, which is this server's limit"))
-        .with_hint("try again in a moment, with fewer requests at a time")
-        .into()
-}
-
 /// A body that keeps its request's place until it is sent or given up.
 struct InPlace {
     body: Body,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl HttpBody for InPlace {

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Server,
+    places::Place,
     problem::{Problem, Result},
 };
 
@@ -53,6 +54,8 @@ pub(super) struct Parameters {
     left: Vec<(String, String)>,
     timeout_default: Duration,
     timeout_max: Duration,
+    /// The request's place, where it needs one.
+    place: Option<Place>,
 }
 
 /// How far an answer must have read, and how long the caller waits for that.
@@ -72,7 +75,8 @@ impl FromRequestParts<Arc<Server>> for Parameters {
             .await
             .map_err(|error| Problem::invalid(format!("cannot read the query parameters: {error}")))?;
         let settings = &server.settings;
-        Ok(Self { left, timeout_default: settings.wait_timeout, timeout_max: settings.request_timeout })
+        let place = parts.extensions.get().cloned();
+        Ok(Self { left, timeout_default: settings.wait_timeout, timeout_max: settings.request_timeout, place })
     }
 }
 
@@ -112,6 +116,9 @@ impl Parameters {
         if timeout > self.timeout_max {
             let max_ms = self.timeout_max.as_millis();
             return Err(Problem::invalid(format!("timeout_ms {} is over the limit of {max_ms}", timeout.as_millis())));
+        }
+        if let (Some(place), false) = (&self.place, min_position.is_empty()) {
+            place.wait()?;
         }
         Ok(Demand { min_position, timeout })
     }

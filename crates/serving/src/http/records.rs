@@ -9,10 +9,10 @@ use std::{
 use axum::{extract::State, http::StatusCode, response::Response};
 use bytes::{Bytes, BytesMut};
 use eventlog::{
-    Acks, Bounds, Compression, EventLog, ReadResult, Record, RecordBatchBuilder, Topic, record::partition_of_key,
+    Acks, Bounds, Compression, ReadResult, Record, RecordBatchBuilder, StoredBatch, Topic, record::partition_of_key,
 };
 use futures::future::join_all;
-use model::{Access, Offset, Positions, Resource, TopicPartition, principal::authorise};
+use model::{Access, Error, Offset, Positions, Resource, TopicPartition, principal::authorise};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -27,6 +27,9 @@ use super::{
 
 /// How many records a read returns when it does not say.
 const LIMIT_DEFAULT: usize = 100;
+
+/// How many requests unfold records at a time, each on a thread of its own: compressed ones can take seconds.
+pub(super) const UNFOLDING_MAX: usize = 2;
 
 /// How much is read from the log at a time, in bytes.
 const READ_BYTES: usize = 1 << 20;
@@ -210,7 +213,7 @@ pub(super) async fn read(
         From::Latest => bounds.high_watermark,
         From::Offset(offset) => offset,
     };
-    let read = read_records(log, &partition, from, limit, server.settings.answer_bytes_max).await?;
+    let read = read_records(&server, &partition, from, limit).await?;
     let positions = Positions::from([(partition.clone(), read.next_offset)]);
     let Bounds { log_start_offset, high_watermark } = bounds;
     let ReadRecords { records, next_offset } = read;
@@ -234,40 +237,62 @@ struct ReadRecords {
     next_offset: Offset,
 }
 
-/// Reads up to `limit` records, and stops early (at a record, with a `next_offset` to go on from) at `bytes_max`.
-async fn read_records(
-    log: &dyn EventLog,
-    partition: &TopicPartition,
+/// A read on its way: what was taken, and how much more may be.
+struct Reading {
     from: Offset,
     limit: usize,
-    bytes_max: usize,
-) -> Result<ReadRecords> {
-    let mut read = ReadRecords { records: Vec::new(), next_offset: from };
-    let mut bytes_left = bytes_max;
+    bytes_left: usize,
+    read: ReadRecords,
+}
+
+/// Reads up to `limit` records, and stops early (at a record, with a `next_offset` to go on from) at `bytes_max`.
+async fn read_records(server: &Server, partition: &TopicPartition, from: Offset, limit: usize) -> Result<ReadRecords> {
+    let read = ReadRecords { records: Vec::new(), next_offset: from };
+    let mut reading = Reading { from, limit, bytes_left: server.settings.answer_bytes_max, read };
     loop {
-        let ReadResult { batches, .. } = log.read(partition, read.next_offset, READ_BYTES).await?;
+        let next_offset = reading.read.next_offset;
+        let ReadResult { batches, .. } = server.doors.log.read(partition, next_offset, READ_BYTES).await?;
         if batches.is_empty() {
-            return Ok(read);
+            return Ok(reading.read);
         }
+        // Nobody closes it, so there is a permit in the end.
+        let _place = server.unfolding.acquire().await;
+        let unfolding = tokio::task::spawn_blocking(move || {
+            let goes_on = reading.take_all(&batches)?;
+            Ok::<_, Problem>((reading, goes_on))
+        });
+        let unfolded = unfolding.await.map_err(|error| Error::internal("records cannot be read").with_source(error))?;
+        let goes_on;
+        (reading, goes_on) = unfolded?;
+        if !goes_on {
+            return Ok(reading.read);
+        }
+    }
+}
+
+impl Reading {
+    /// Takes what it may of some batches; whether it may take more.
+    fn take_all(&mut self, batches: &[StoredBatch]) -> Result<bool> {
         for batch in batches {
             // The log does not look inside a producer's batch, so there can be one that no reader can open.
             let records = match batch.records() {
                 Ok(records) => records,
-                Err(_) if !read.records.is_empty() => return Ok(read),
+                Err(_) if !self.read.records.is_empty() => return Ok(false),
                 Err(error) => return Err(unreadable(error, batch.next_offset())),
             };
-            for record in records.into_iter().filter(|record| record.offset >= from) {
+            for record in records.into_iter().filter(|record| record.offset >= self.from) {
                 let bytes = [&record.key, &record.value].into_iter().flatten().map(Bytes::len).sum::<usize>();
-                if read.records.len() == limit || (bytes > bytes_left && !read.records.is_empty()) {
-                    return Ok(read);
+                if self.read.records.len() == self.limit || (bytes > self.bytes_left && !self.read.records.is_empty()) {
+                    return Ok(false);
                 }
-                bytes_left = bytes_left.saturating_sub(bytes);
-                read.next_offset = record.offset + 1;
-                read.records.push(record.into());
+                self.bytes_left = self.bytes_left.saturating_sub(bytes);
+                self.read.next_offset = record.offset + 1;
+                self.read.records.push(record.into());
             }
             // Past the records that compaction took out of the end of a batch.
-            read.next_offset = read.next_offset.max(batch.next_offset());
+            self.read.next_offset = self.read.next_offset.max(batch.next_offset());
         }
+        Ok(true)
     }
 }
 

@@ -1,10 +1,13 @@
 //! What belongs to one connection: its session, its place among the connections, and what its client was told.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::datatypes::Schema;
 use arrow_pg::datatypes::arrow_schema_to_pg_fields;
-use model::Principal;
+use model::{MemoryReservation, Principal};
 use parking_lot::Mutex;
 use pgwire::{
     api::{portal::Format, results::FieldInfo},
@@ -34,6 +37,8 @@ pub(super) struct Connection {
     pub(super) prepared_statements_max: usize,
     /// The named prepared statements, to hold them to their limit.
     pub(super) statement_names: Mutex<BTreeSet<String>>,
+    /// What the parameters of each portal take, for as long as it is open.
+    pub(super) portals: Mutex<BTreeMap<String, MemoryReservation>>,
     /// What the client was last told about Positions.
     positions_told: Mutex<String>,
     /// Under which a cancel request finds the session, from the moment that the client is told its key.
@@ -58,6 +63,7 @@ impl Connection {
             place: Mutex::default(),
             prepared_statements_max: settings.prepared_statements_max,
             statement_names: Mutex::default(),
+            portals: Mutex::default(),
             positions_told: Mutex::default(),
             registration: Mutex::default(),
         }

@@ -35,6 +35,9 @@ use super::{
 };
 use crate::sql::{Outcome, Prepared, Session, sqlstate};
 
+/// What a portal takes besides its name and its parameters.
+const PORTAL_BYTES: usize = 1024;
+
 /// Prepares statements for one connection.
 pub(super) struct StatementParser(pub(super) Arc<Session>);
 
@@ -108,6 +111,7 @@ impl ExtendedQueryHandler for Connection {
         match client.portal_store().get_statement(statement_name) {
             Some(Entry::Value(statement)) => {
                 check_bind(&message, &statement.statement).map_err(wire_error)?;
+                self.reserve_portal(&message)?;
                 client.portal_store().put_portal(Arc::new(Portal::try_new(&message, statement)?));
             }
             Some(Entry::Empty) if message.parameters.is_empty() => {
@@ -174,8 +178,10 @@ impl ExtendedQueryHandler for Connection {
         // Without a transaction block, what belongs together ends here, and its portals with it.
         if status == TransactionStatus::Idle {
             client.portal_store().clear_portals();
+            self.portals.lock().clear();
         } else {
             client.portal_store().rm_portal(DEFAULT_NAME);
+            self.portals.lock().remove(DEFAULT_NAME);
         }
         client.send(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status))).await?;
         Ok(())
@@ -194,7 +200,10 @@ impl ExtendedQueryHandler for Connection {
                 self.statement_names.lock().remove(name);
                 client.portal_store().rm_statement(name);
             }
-            TARGET_TYPE_BYTE_PORTAL => client.portal_store().rm_portal(name),
+            TARGET_TYPE_BYTE_PORTAL => {
+                client.portal_store().rm_portal(name);
+                self.portals.lock().remove(name);
+            }
             other => return Err(PgWireError::InvalidTargetType(other)),
         }
         client.feed_message(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await
@@ -244,6 +253,18 @@ impl Connection {
             }
             _ => client.feed_complete(Tag::new("SELECT").with_rows(0)).await,
         }
+    }
+
+    /// Takes what the parameters of a portal need from the budget of memory, until it is closed.
+    fn reserve_portal(&self, message: &Bind) -> PgWireResult<()> {
+        let name = message.portal_name.as_deref().unwrap_or(DEFAULT_NAME);
+        let bytes: usize = message.parameters.iter().flatten().map(|value| value.len()).sum();
+        let mut portals = self.portals.lock();
+        // The one that had the name goes first.
+        portals.remove(name);
+        let reservation = self.session.reserve("portals", bytes + name.len() + PORTAL_BYTES).map_err(wire_error)?;
+        portals.insert(name.to_owned(), reservation);
+        Ok(())
     }
 
     /// Holds the named statements to their limit.

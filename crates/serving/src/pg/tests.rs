@@ -1,5 +1,7 @@
 //! The door as clients see it: byte by byte, and through the unmodified psql where it is installed.
 
+mod portals;
+
 use std::{process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{

@@ -22,7 +22,7 @@ use datafusion::{
     error::DataFusionError,
     execution::{FunctionRegistry, SessionStateBuilder, session_state::SessionState},
 };
-use model::{Positions, Principal};
+use model::{MemoryReservation, Positions, Principal};
 use parking_lot::Mutex;
 use streaming::SqlError;
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ use super::{
     advisory_locks::SessionLocks,
     catalog::PinnedSchema,
     cursor::Cursors,
-    error::{datafusion_error, sqlstate},
+    error::{datafusion_error, exhausted, sqlstate},
     guard::Guard,
     parser,
     pg_catalog::SessionPgCatalog,
@@ -167,6 +167,14 @@ impl Session {
     pub fn variable(&self, name: &str) -> String {
         let shown = self.inner.variables.lock().show(name, &self.inner.service.settings);
         shown.map_or_else(|_| String::new(), |(_, value)| value)
+    }
+
+    /// Takes memory for what is kept for the client; `name` says what that is.
+    ///
+    /// # Errors
+    /// 53200 when the budget has not as much.
+    pub fn reserve(&self, name: &'static str, bytes: usize) -> Result<MemoryReservation, SqlError> {
+        self.inner.service.memory.reserve(name, bytes as u64).map_err(|error| exhausted(&error))
     }
 
     /// Notes the number by which the client knows the session, as `pg_backend_pid()` has it.

@@ -406,6 +406,8 @@ async fn variables_follow_the_transaction() {
         ("SET application_name = 'other'", "SET"),
         ("ROLLBACK", "ROLLBACK"),
         ("SHOW application_name", "psql"),
+        ("SET application_name = 'nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn'", "SET"),
+        ("SHOW application_name", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"),
         ("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SET"),
         ("BEGIN", "BEGIN"),
         ("SHOW transaction_isolation", "repeatable read"),

@@ -71,6 +71,12 @@ const fn reported(name: &'static str, default: &'static str, kind: Kind) -> Defi
 
 const BOOLEAN: Kind = Kind::OneOf(&["on", "off", "true", "false", "1", "0", "yes", "no"]);
 
+/// The longest name of a client, in bytes.
+const NAME_BYTES_MAX: usize = 63;
+
+/// The longest value of any other variable that is a text.
+const TEXT_BYTES_MAX: usize = 8 * 1024;
+
 #[rustfmt::skip]
 const DEFINITIONS: &[Definition] = &[
     variable(MIN_POSITION, "", Kind::Positions),
@@ -259,12 +265,24 @@ fn find(name: &str) -> Result<&'static Definition, SqlError> {
 fn check(definition: &Definition, value: &str) -> Result<(String, Option<String>), SqlError> {
     let name = definition.name;
     let invalid = |hint: String| {
-        let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
+        let shown: String = value.chars().take(100).collect();
+        let message = format!("invalid value for parameter \"{name}\": \"{shown}\"");
         SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(hint)
     };
     let (trimmed, mut notice) = (value.trim(), None);
     let mut kept = trimmed.to_owned();
     match definition.kind {
+        // Longer names are cut, as PostgreSQL does.
+        Kind::Text if name == "application_name" => {
+            let end = (0..=NAME_BYTES_MAX.min(kept.len())).rev().find(|end| kept.is_char_boundary(*end));
+            kept.truncate(end.unwrap_or_default());
+        }
+        Kind::Text if kept.len() > TEXT_BYTES_MAX => {
+            return Err(SqlError::new(
+                sqlstate::INVALID_PARAMETER_VALUE,
+                format!("the value of parameter \"{name}\" has more than {TEXT_BYTES_MAX} bytes"),
+            ));
+        }
         Kind::Text => {}
         Kind::OneOf(values) => match values.iter().find(|allowed| allowed.eq_ignore_ascii_case(trimmed)) {
             // A switch is on or off, however it was said.

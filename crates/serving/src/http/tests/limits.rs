@@ -98,6 +98,34 @@ async fn requests_over_the_limit_are_refused_but_health_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_and_who_sends_slowly_keeps_nobody_from_an_answer() {
+    let narrow = HttpSettings { requests_in_flight_max: 1, requests_waiting_max: 1, ..settings() };
+    let door = Door::open_with(narrow).await;
+    door.ask("POST /v1/topics", Some(r#"{"name": "t"}"#)).await;
+    let wait =
+        "GET /v1/topics/t/partitions/0/records?min_position=t/0:9&timeout_ms=20000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let send =
+        "POST /v1/topics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let mut open = Vec::new();
+    for begun in [wait, send] {
+        let mut stream = TcpStream::connect(door.server.local_addr).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    let third = "GET /v1/topics/t/partitions/0/records?min_position=t/0:9&timeout_ms=0";
+    let refused = async {
+        // Until the two that were begun have their places.
+        while door.ask(third, None).await.status != 503 || door.ask("POST /v1/topics", Some("{}")).await.status != 503 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("those places are taken");
+    door.check("GET /v1/topics/t", None, 200, json!({ "name": "t" })).await;
+    drop(open);
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_takes_too_long_is_answered_408_and_gives_its_place_back() {
     let impatient = HttpSettings { body_timeout: short(), requests_in_flight_max: 1, ..settings() };
     let door = Door::open_with(impatient).await;
