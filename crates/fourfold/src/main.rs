@@ -4,6 +4,8 @@ mod cli;
 mod command;
 mod demo;
 mod door;
+#[cfg(test)]
+mod hints;
 mod machine_memory;
 mod open_files;
 mod output;

@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for NewRecords {
         use serde::de::Error as _;
         // Not serde's `untagged`: that would answer a misspelt member with "did not match any variant".
         let members = BTreeMap::<String, Box<RawValue>>::deserialize(deserializer)?;
-        let whole = |error: serde_json::Error| D::Error::custom(error);
+        let whole = |error: serde_json::Error| D::Error::custom(without_place(&error));
         if let Some(records) = members.get("records") {
             if members.len() > 1 {
                 return Err(D::Error::custom("beside \"records\" there can be nothing else"));
@@ -53,6 +53,13 @@ impl<'de> Deserialize<'de> for NewRecords {
         let text = serde_json::to_string(&members).map_err(whole)?;
         serde_json::from_str(&text).map(|record| Self(vec![record])).map_err(whole)
     }
+}
+
+/// The place is one in a part of the body, which nobody sent as a text of its own.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 /// `POST /v1/topics/{topic}/records`: on disk before the answer.
