@@ -53,8 +53,8 @@ pub(crate) fn error_code(error: &eventlog::Error) -> ErrorCode {
         Log::ProducerFenced { .. } => ErrorCode::InvalidProducerEpoch,
         // A producer tries again, which is right where the disk is full for a while.
         Log::DiskFull { .. } | Log::TooManyOpenFiles { .. } => ErrorCode::KafkaStorageError,
-        // Of all codes the one that a consumer of Java, librdkafka or Python ends with; KAFKA_STORAGE_ERROR is repeated
-        // in silence.
+        // Of all codes the one that reaches the application: in Java `poll` throws, librdkafka hands it on as an error of
+        // the partition. KAFKA_STORAGE_ERROR is repeated in silence by both.
         Log::Corrupt { .. } => ErrorCode::CorruptMessage,
         // The producer's data is safe with it until the records are put back.
         Log::Quarantined { .. } => ErrorCode::KafkaStorageError,

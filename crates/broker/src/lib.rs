@@ -22,6 +22,7 @@ mod answer_budget;
 pub mod client;
 mod connection;
 mod coordinator;
+mod damage_reports;
 mod error;
 mod offset_expiry;
 mod offset_room;

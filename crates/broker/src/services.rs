@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::answer_budget::AnswerBudget;
 use crate::coordinator::Coordinator;
+use crate::damage_reports::DamageReports;
 use crate::offset_room::OffsetRoom;
 use crate::settings::BrokerSettings;
 
@@ -25,6 +26,7 @@ pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) coordinator: Coordinator,
     pub(crate) offset_room: OffsetRoom,
+    pub(crate) damage_reports: DamageReports,
     pub(crate) cluster_id: Text,
     pub(crate) request_counters: BTreeMap<Api, Counter>,
     listening: SocketAddr,
@@ -55,6 +57,7 @@ impl Services {
             cluster_id: Text::from_string(settings.cluster_id.clone()),
             in_flight_bytes: Arc::new(Semaphore::new(settings.in_flight_bytes_max)),
             answers: AnswerBudget::new(settings.answer_bytes_max, settings.transfer_timeout),
+            damage_reports: DamageReports::default(),
             offset_room: OffsetRoom::new(&settings.groups),
             request_counters: Api::ALL.iter().map(counter).collect(),
             settings,

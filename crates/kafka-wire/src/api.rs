@@ -132,8 +132,9 @@ pub fn table_markdown() -> String {
          \n## Errors that say why\n\n\
          | When | Code |\n|---|---|\n\
          | a batch whose checksum is wrong | `CORRUPT_MESSAGE` (2): the producer sends it again |\n\
-         | a record that cannot be read back because its segment is damaged | `CORRUPT_MESSAGE` (2): consumers of Java, \
-         librdkafka and Python report it; the server's log names the file |\n\
+         | a record that cannot be read back because its segment is damaged | `CORRUPT_MESSAGE` (2): in Java `poll` \
+         throws, librdkafka reports an error of the partition, and the application decides whether to seek behind it; the server's \
+         log says once where it is, with topic, partition, offset and file |\n\
          | the disk is full, or the log has stopped | `KAFKA_STORAGE_ERROR` (56): clients try again |\n\
          | transactions | `UNSUPPORTED_VERSION` (35); to FindCoordinator up to version 2, which librdkafka asks, \
          `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` (53), the only code with which it shows the reason |\n\

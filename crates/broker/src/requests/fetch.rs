@@ -162,9 +162,7 @@ async fn read(call: &Call<'_>, query: &Query, room: usize, found_any: bool) -> R
         return Ok(found(bounds, Vec::new()));
     }
     let read = log.read(partition, query.offset, bytes_max).await.map_err(|error| {
-        if matches!(error, eventlog::Error::Corrupt { .. } | eventlog::Error::Io { .. }) {
-            tracing::error!(%partition, offset = query.offset, %error, "cannot read what a consumer asked for");
-        }
+        call.services.damage_reports.report(partition, query.offset, &error);
         error_code(&error)
     })?;
     let mut batches: Vec<_> = read.batches.into_iter().map(|batch| batch.bytes).collect();
