@@ -13,11 +13,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use eventlog::{Acks, Compression, EmbeddedLog, EventLog, EventLogSettings, Record, RecordBatchBuilder, TopicSpec};
-use model::{Metrics, SystemClock, TopicName};
+use model::{Clock as _, Metrics, SystemClock, TopicName};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Writes and syncs a second, as one client without a log would have to.
 fn probe(directory: &std::path::Path, duration: Duration, bytes: usize) -> std::io::Result<f64> {
     let mut file = File::create(directory.join("probe"))?;
-    let (block, begun, mut count) = (vec![7; bytes], Instant::now(), 0_u32);
+    let (block, begun, mut count) = (vec![7; bytes], SystemClock.instant(), 0_u32);
     while begun.elapsed() < duration {
         file.write_all(&block)?;
         file.sync_data()?;
@@ -73,7 +73,7 @@ async fn append(
         builder.push(Record { value: Some(vec![7; bytes.min(1000)].into()), ..Record::default() });
     }
     let batch = builder.build();
-    let (count, stop, begun) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)), Instant::now());
+    let (count, stop, begun) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)), SystemClock.instant());
     let mut tasks = Vec::new();
     for writer in 0..writers {
         let (log, batch, partitions) = (Arc::clone(&log), batch.clone(), Arc::clone(&partitions));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::{ManualClock, Metrics, Offset, TopicName, TopicPartition};
+use model::{ManualClock, Metrics, Offset, SystemEntropy, TopicName, TopicPartition};
 
 use crate::{
     Acks, CommittedOffset, EmbeddedLog, Error, EventLog, EventLogSettings, Record, RecordBatchBuilder, Result,
@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod failing_writes;
+mod seeds;
 
 const PARTITIONS: i32 = 3;
 
@@ -47,7 +48,15 @@ fn open(disk: &SimulatedDisk) -> Result<Arc<EmbeddedLog>> {
 
 fn open_counting(disk: &SimulatedDisk, metrics: &Metrics) -> Result<Arc<EmbeddedLog>> {
     let clock = Arc::new(ManualClock::at(1_000));
-    EmbeddedLog::open_on(Arc::new(disk.clone()), &root(), settings(), clock, metrics.clone(), None)
+    EmbeddedLog::open_on(
+        Arc::new(disk.clone()),
+        &root(),
+        settings(),
+        clock,
+        Arc::new(SystemEntropy),
+        metrics.clone(),
+        None,
+    )
 }
 
 fn topic(name: &str) -> TopicName {
@@ -350,7 +359,16 @@ fn a_long_write_ahead_log_is_replayed_a_window_at_a_time() {
     let large = EventLogSettings { wal_file_bytes: 8 << 20, ..EventLogSettings::shipped() };
     let open = |disk: &SimulatedDisk| {
         let clock = Arc::new(ManualClock::at(0));
-        EmbeddedLog::open_on(Arc::new(disk.clone()), &root(), large.clone(), clock, Metrics::default(), None).unwrap()
+        EmbeddedLog::open_on(
+            Arc::new(disk.clone()),
+            &root(),
+            large.clone(),
+            clock,
+            Arc::new(SystemEntropy),
+            Metrics::default(),
+            None,
+        )
+        .unwrap()
     };
     let log = open(&disk);
     let written: Vec<_> = (0..40).map(|i| format!("{i}:{}", "x".repeat(500_000))).collect();
@@ -469,8 +487,16 @@ fn a_power_cut_during_a_repair_costs_no_arrival_time_that_was_left() {
     let disk = SimulatedDisk::new(&root());
     let clock = Arc::new(ManualClock::at(0));
     let timed: Arc<dyn model::Clock> = Arc::<ManualClock>::clone(&clock);
-    let log =
-        EmbeddedLog::open_on(Arc::new(disk.clone()), &root(), settings(), timed, Metrics::default(), None).unwrap();
+    let log = EmbeddedLog::open_on(
+        Arc::new(disk.clone()),
+        &root(),
+        settings(),
+        timed,
+        Arc::new(SystemEntropy),
+        Metrics::default(),
+        None,
+    )
+    .unwrap();
     run(async {
         log.create_topic(TopicSpec::new(topic("t"), 1)).await.unwrap();
         for i in 0..6 {

@@ -20,7 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{Clock, Metrics, Offset, TopicName, TopicPartition};
+use model::{Clock, Entropy, Metrics, Offset, SystemEntropy, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -84,23 +84,25 @@ impl EmbeddedLog {
         blocking(move || {
             std::fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
             let lock = DirectoryLock::take(&directory)?;
-            let log = Self::open_on(Arc::new(FileSystem), &directory, settings, clock, metrics, Some(lock))?;
+            let (disk, entropy) = (Arc::new(FileSystem), Arc::new(SystemEntropy));
+            let log = Self::open_on(disk, &directory, settings, clock, entropy, metrics, Some(lock))?;
             log.lock.lock().as_mut().map_or(Ok(()), DirectoryLock::complete)?;
             Ok(log)
         })
         .await
     }
 
-    /// Opens a log on any disk.
+    /// Opens a log on any disk. `entropy` must not repeat what it gave to those who had it open before.
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
         directory: &Path,
         settings: EventLogSettings,
         clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
         metrics: Metrics,
         lock: Option<DirectoryLock>,
     ) -> Result<Arc<Self>> {
-        let shared = Arc::new(OpenLog::new(directory.to_owned(), settings, disk, clock, metrics));
+        let shared = Arc::new(OpenLog::new(directory.to_owned(), settings, disk, clock, entropy, metrics));
         let Recovered { state, wal, wal_bytes, open, deleted, damage } = recover(&shared)?;
         let (requests, receiver) = mpsc::channel(shared.settings.queue_requests_max.max(1));
         let (messages, mover_messages) = sync_channel(MOVER_MESSAGES_MAX);

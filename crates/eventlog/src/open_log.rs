@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{Clock, Metrics};
+use model::{Clock, Entropy, Metrics};
 
 use crate::{
     catalogue::Catalogue,
@@ -24,6 +24,7 @@ pub(crate) struct OpenLog {
     pub(crate) settings: EventLogSettings,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: Metrics,
     pub(crate) catalogue: Catalogue,
     /// What it lacks for a while.
@@ -40,11 +41,12 @@ impl OpenLog {
         settings: EventLogSettings,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
         metrics: Metrics,
     ) -> Self {
         let (catalogue, shortage) = (Catalogue::default(), Shortage::default());
         let (end_by, stopped) = (OnceLock::new(), OnceLock::new());
-        Self { directory, settings, disk, clock, metrics, catalogue, shortage, end_by, stopped }
+        Self { directory, settings, disk, clock, entropy, metrics, catalogue, shortage, end_by, stopped }
     }
 
     pub(crate) fn wal_directory(&self) -> PathBuf {

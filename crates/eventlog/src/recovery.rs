@@ -80,7 +80,8 @@ pub(crate) fn recover(shared: &OpenLog) -> Result<Recovered> {
         repaired |= partition.shared.was_repaired();
     }
     let (directory, next_sequence) = (shared.wal_directory(), plan.wal.next_sequence.max(covered + 1));
-    let wal = Wal::create(Arc::clone(&shared.disk), &directory, shared.settings.wal_file_bytes, next_sequence)?;
+    let (disk, entropy) = (Arc::clone(&shared.disk), Arc::clone(&shared.entropy));
+    let wal = Wal::create(disk, entropy, &directory, shared.settings.wal_file_bytes, next_sequence)?;
     // After damage the next checkpoint comes at once, so that it is not reported again at every start.
     let urgent = plan.frames_lost > 0 || repaired;
     let wal_bytes = if urgent { shared.settings.checkpoint_wal_bytes } else { replay.wal_bytes };

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes};
-use uuid::Uuid;
+use model::Entropy;
 
 use crate::{
     disk::{Disk, DiskFile},
@@ -79,6 +79,7 @@ impl WalHeader {
 /// The end of the write-ahead log, where frames are added.
 pub(crate) struct Wal {
     disk: Arc<dyn Disk>,
+    entropy: Arc<dyn Entropy>,
     directory: PathBuf,
     file: Arc<dyn DiskFile>,
     path: PathBuf,
@@ -96,17 +97,25 @@ pub(crate) struct Wal {
 
 impl Wal {
     /// Begins a new file at `next_sequence`. Everything before it must be durable.
-    pub(crate) fn create(disk: Arc<dyn Disk>, directory: &Path, file_bytes: u64, next_sequence: u64) -> Result<Self> {
-        let (file, path, salt) = create_file(&*disk, directory, file_bytes, next_sequence)?;
+    pub(crate) fn create(
+        disk: Arc<dyn Disk>,
+        entropy: Arc<dyn Entropy>,
+        directory: &Path,
+        file_bytes: u64,
+        next_sequence: u64,
+    ) -> Result<Self> {
+        let header = WalHeader { first_sequence: next_sequence, salt: entropy.bits() };
+        let (file, path) = create_file(&*disk, directory, file_bytes, header)?;
         let directory = directory.to_owned();
         let (position, is_cut, is_unnamed) = (WAL_HEADER_BYTES as u64, false, false);
         disk.sync_directory(&directory).map_err(sync_error(&directory))?;
         Ok(Self {
             disk,
+            entropy,
             directory,
             file,
             path,
-            salt,
+            salt: header.salt,
             position,
             capacity: file_bytes,
             file_bytes,
@@ -182,8 +191,9 @@ impl Wal {
         if self.position == WAL_HEADER_BYTES as u64 {
             return self.reserve(capacity); // Nothing is in it: it serves as the new one.
         }
-        let (file, path, salt) = create_file(&*self.disk, &self.directory, capacity, self.next_sequence)?;
-        (self.file, self.path, self.salt) = (file, path, salt);
+        let header = WalHeader { first_sequence: self.next_sequence, salt: self.entropy.bits() };
+        let (file, path) = create_file(&*self.disk, &self.directory, capacity, header)?;
+        (self.file, self.path, self.salt) = (file, path, header.salt);
         (self.position, self.capacity, self.is_cut) = (WAL_HEADER_BYTES as u64, capacity, false);
         self.is_unnamed = true;
         Ok(())
@@ -206,22 +216,22 @@ pub(crate) fn file_name(first_sequence: u64) -> String {
     format!("{first_sequence:020}.wal")
 }
 
-type NewFile = (Arc<dyn DiskFile>, PathBuf, u32);
+type NewFile = (Arc<dyn DiskFile>, PathBuf);
 
 /// Makes a file; its name is not durable yet. When there is no room for it, no file of its name is left.
-fn create_file(disk: &dyn Disk, directory: &Path, capacity: u64, first_sequence: u64) -> Result<NewFile> {
+fn create_file(disk: &dyn Disk, directory: &Path, capacity: u64, header: WalHeader) -> Result<NewFile> {
     let new = directory.join(NEW_FILE_NAME);
-    let salt = Uuid::new_v4().as_fields().0;
     let file = disk.create(&new).map_err(io_error("create", &new))?;
-    let header = WalHeader { first_sequence, salt }.to_bytes();
     let reserved = file.preallocate(capacity).map_err(io_error("reserve space for", &new));
-    if let Err(error) = reserved.and_then(|()| file.write_all_at(&header, 0).map_err(io_error("write", &new))) {
+    if let Err(error) =
+        reserved.and_then(|()| file.write_all_at(&header.to_bytes(), 0).map_err(io_error("write", &new)))
+    {
         // What could be reserved is of more use to others. If it cannot be removed, the next attempt takes it over.
         let _ = disk.remove_file(&new);
         return Err(error);
     }
     file.sync().map_err(sync_error(&new))?;
-    let path = directory.join(file_name(first_sequence));
+    let path = directory.join(file_name(header.first_sequence));
     disk.rename(&new, &path).map_err(io_error("rename", &new))?;
-    Ok((file, path, salt))
+    Ok((file, path))
 }

@@ -269,7 +269,8 @@ impl Writer {
         if self.state.topic_id(name.as_str()).is_some() {
             return commit.effects.push(Effect::RefuseTopic { name, reply });
         }
-        let topic = Arc::new(Topic { name, id: Uuid::new_v4(), partitions: count, settings, owner: None });
+        let id = self.shared.entropy.uuid();
+        let topic = Arc::new(Topic { name, id, partitions: count, settings, owner: None });
         let directory = self.shared.topics_directory();
         let partition = |name| Arc::new(Partition::new(Arc::clone(&self.shared.disk), &directory, name, topic.id));
         let partitions: Vec<_> = topic.topic_partitions().map(partition).collect();

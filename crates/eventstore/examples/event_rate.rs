@@ -17,7 +17,7 @@ use std::{
 
 use eventlog::{EmbeddedLog, EventLogSettings};
 use eventstore::{EventStore, EventStoreSettings, ExpectedVersion, NewEvent, StreamName};
-use model::{Entropy as _, Metrics, SystemClock, SystemEntropy};
+use model::{Clock as _, Entropy as _, Metrics, SystemClock, SystemEntropy};
 
 const DATA_BYTES: usize = 256;
 
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let log = EmbeddedLog::open(&directory.join("log"), settings, Arc::clone(&clock) as _, metrics.clone()).await?;
     let store = EventStore::open(Arc::clone(&log) as _, EventStoreSettings::shipped(), clock, metrics).await?;
 
-    let started = Instant::now();
+    let started = SystemClock.instant();
     let end = started + Duration::from_secs(seconds);
     let tasks: Vec<_> =
         (0..appenders).map(|n| tokio::spawn(append_until(end, Arc::clone(&store), n, events_per_append))).collect();
@@ -66,10 +66,10 @@ async fn append_until(
     let data = format!("\"{}\"", "x".repeat(DATA_BYTES - 2));
     let mut latencies = Vec::new();
     let mut expected = ExpectedVersion::Any;
-    while Instant::now() < end {
+    while SystemClock.instant() < end {
         let events =
             (0..events_per_append).map(|_| NewEvent::new(SystemEntropy.uuid(), "measured", data.clone())).collect();
-        let started = Instant::now();
+        let started = SystemClock.instant();
         let appended = store.append(&stream, expected, events).await?;
         latencies.push(started.elapsed());
         expected = ExpectedVersion::Exact(appended.last_version);
@@ -83,9 +83,9 @@ fn probe(directory: &Path, duration: Duration) -> std::io::Result<Vec<Duration>>
     let path = directory.join("probe");
     let mut file = File::create(&path)?;
     let mut latencies = Vec::new();
-    let started = Instant::now();
+    let started = SystemClock.instant();
     while started.elapsed() < duration {
-        let one = Instant::now();
+        let one = SystemClock.instant();
         file.write_all(&[7; 4096])?;
         file.sync_data()?;
         latencies.push(one.elapsed());

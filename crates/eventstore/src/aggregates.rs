@@ -8,7 +8,7 @@
 //!
 //! What must hold: cached states are only ever an abbreviation of a replay.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use model::Positions;
@@ -158,10 +158,11 @@ impl Aggregates {
         id: &str,
         request: CommandRequest,
     ) -> Result<CommandOutcome, CommandError> {
-        let started = Instant::now();
+        let started = self.store.clock().instant();
         let result = self.handle_unmeasured(aggregate, id, &request).await;
         let metrics = self.store.metrics();
-        metrics.command.observe(started.elapsed().as_secs_f64());
+        let took = self.store.clock().instant().saturating_duration_since(started);
+        metrics.command.observe(took.as_secs_f64());
         if let Err(CommandError::Rejected(rejection)) = &result {
             metrics.command_rejections.get_or_create(&[("rule", rejection.rule.to_string())]).inc();
         }

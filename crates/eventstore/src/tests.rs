@@ -13,7 +13,7 @@ mod states;
 use std::sync::Arc;
 
 use eventlog::EventLog;
-use model::{ManualClock, Metrics};
+use model::{Entropy, ManualClock, Metrics, SystemEntropy};
 use uuid::Uuid;
 
 use crate::{Error, EventStore, EventStoreSettings, ExpectedVersion, NewEvent, StreamName};
@@ -58,6 +58,10 @@ async fn open(
 
 fn stream(name: &str) -> StreamName {
     StreamName::new(name).unwrap()
+}
+
+fn new_id() -> Uuid {
+    SystemEntropy.uuid()
 }
 
 /// An event whose id follows from its number.

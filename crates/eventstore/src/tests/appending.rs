@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use uuid::Uuid;
-
-use super::{Scene, event, memory_log::Fault, stream, wrong_version};
+use super::{Scene, event, memory_log::Fault, new_id, stream, wrong_version};
 use crate::{
     Direction, Error, EventStoreSettings,
     ExpectedVersion::{self, Any, Exact, NoStream, StreamExists},
@@ -218,10 +216,10 @@ async fn concurrent_appends_share_commits() {
 async fn a_batch_has_a_limit() {
     let settings = EventStoreSettings { batch_bytes: 4096, ..EventStoreSettings::shipped() };
     let scene = Arc::new(Scene::with(settings).await);
-    let large = NewEvent::new(Uuid::new_v4(), "large", format!("\"{}\"", "x".repeat(3000)));
+    let large = NewEvent::new(new_id(), "large", format!("\"{}\"", "x".repeat(3000)));
     let tasks: Vec<_> = (0..10)
         .map(|_| {
-            let (scene, large) = (Arc::clone(&scene), NewEvent { event_id: Uuid::new_v4(), ..large.clone() });
+            let (scene, large) = (Arc::clone(&scene), NewEvent { event_id: new_id(), ..large.clone() });
             tokio::spawn(async move { scene.store.append(&stream("s"), Any, vec![large]).await.unwrap() })
         })
         .collect();
@@ -241,27 +239,27 @@ async fn bad_events_are_refused_at_the_door() {
         ..EventStoreSettings::shipped()
     };
     let scene = Scene::with(settings).await;
-    let good = || NewEvent::new(Uuid::new_v4(), "good", "{}");
+    let good = || NewEvent::new(new_id(), "good", "{}");
     let bad: Vec<(Vec<NewEvent>, &str)> = vec![
         (vec![], "at least one event"),
         (vec![good(), good(), good(), good()], "4 events, over the limit of 3"),
         (
-            vec![good(), NewEvent::new(Uuid::new_v4(), "large", format!("\"{}\"", "x".repeat(99)))],
+            vec![good(), NewEvent::new(new_id(), "large", format!("\"{}\"", "x".repeat(99)))],
             "101 bytes, over the limit of 100",
         ),
         (
             vec![NewEvent {
                 metadata: Some("\"abc\"".into()),
-                ..NewEvent::new(Uuid::new_v4(), "large", format!("\"{}\"", "x".repeat(94)))
+                ..NewEvent::new(new_id(), "large", format!("\"{}\"", "x".repeat(94)))
             }],
             "101 bytes, over",
         ),
         (vec![NewEvent { correlation_id: Some(String::new()), ..good() }], "the correlation id must be"),
         (vec![NewEvent { causation_id: Some("a\nb".to_owned()), ..good() }], "the causation id must be"),
-        (vec![NewEvent::new(Uuid::new_v4(), "", "{}")], "the event type must be"),
-        (vec![NewEvent::new(Uuid::new_v4(), "x".repeat(257), "{}")], "the event type must be"),
-        (vec![NewEvent::new(Uuid::new_v4(), "text", "hello")], "is not JSON"),
-        (vec![NewEvent::new(Uuid::new_v4(), "deep", "[".repeat(90))], "is not JSON"),
+        (vec![NewEvent::new(new_id(), "", "{}")], "the event type must be"),
+        (vec![NewEvent::new(new_id(), "x".repeat(257), "{}")], "the event type must be"),
+        (vec![NewEvent::new(new_id(), "text", "hello")], "is not JSON"),
+        (vec![NewEvent::new(new_id(), "deep", "[".repeat(90))], "is not JSON"),
         (vec![NewEvent { metadata: Some("{".into()), ..good() }], "the metadata of event"),
         (vec![NewEvent { effective_time_ms: Some(i64::MAX), ..good() }], "outside the years 0 to 9999"),
         (vec![event(1), event(1)], "twice"),

@@ -4,9 +4,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use model::ErrorKind;
 use serde_json::{Value, json, value::to_raw_value};
-use uuid::Uuid;
 
-use super::{Scene, event, flight::Flights, memory_log::Fault, stream};
+use super::{Scene, event, flight::Flights, memory_log::Fault, new_id, stream};
 use crate::{
     Aggregates, AggregatesSettings, CommandError, CommandId, CommandOutcome, CommandRequest,
     Direction::Forward,
@@ -217,7 +216,7 @@ async fn a_command_is_decided_again_when_an_append_comes_between() {
         let gate = scene.log.gate.write().await;
         let append = {
             let scene = Arc::clone(&scene);
-            let changed = NewEvent::new(Uuid::new_v4(), "boarded", "5");
+            let changed = NewEvent::new(new_id(), "boarded", "5");
             tokio::spawn(async move { scene.store.append(&stream("flight-1"), Any, vec![changed]).await.unwrap() })
         };
         while scene.log.appends.load(Ordering::SeqCst) < 2 {
@@ -280,7 +279,7 @@ async fn aggregates_have_names_of_their_own() {
 async fn a_stream_of_an_aggregate_takes_only_events_that_it_can_fold() {
     let scene = Scene::new().await;
     let aggregates = aggregates(&scene);
-    let event = |event_type: &str, data: &str| NewEvent::new(Uuid::new_v4(), event_type, data.to_owned());
+    let event = |event_type: &str, data: &str| NewEvent::new(new_id(), event_type, data.to_owned());
     let cases = [
         ("flight-DL7", "scheduled", r#"{"gate":7}"#, None),
         ("flight-DL7", "rescheduled", r#"{"gate":7}"#, Some("rescheduled")),

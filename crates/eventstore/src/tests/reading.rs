@@ -4,9 +4,8 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use uuid::Uuid;
 
-use super::{Scene, event, stream};
+use super::{Scene, event, new_id, stream};
 use crate::{
     Delivery,
     Direction::{self, Backward, Forward},
@@ -160,7 +159,7 @@ async fn streams_are_listed_by_prefix() {
     for name in ["a-1", "a-2", "a-2", "a-3", "b-1", "a"] {
         scene
             .store
-            .append(&stream(name), ExpectedVersion::Any, vec![NewEvent::new(Uuid::new_v4(), "made", "{}")])
+            .append(&stream(name), ExpectedVersion::Any, vec![NewEvent::new(new_id(), "made", "{}")])
             .await
             .unwrap();
     }

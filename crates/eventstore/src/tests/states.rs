@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     Scene,
     commands::{aggregates, command},
     flight::{Flight, FlightEvent, Flights},
-    stream,
+    new_id, stream,
 };
 use crate::{Aggregates, AggregatesSettings, AsOf, CommandRequest, Decider, ExpectedVersion::Any, NewEvent};
 
@@ -67,7 +66,7 @@ async fn a_long_stream_is_folded_in_pages() {
     for first in (0..3000).step_by(500) {
         let events = (first..first + 500).map(|n| NewEvent {
             effective_time_ms: Some(10_000 - n),
-            ..NewEvent::new(Uuid::new_v4(), "boarded", n.to_string())
+            ..NewEvent::new(new_id(), "boarded", n.to_string())
         });
         scene.store.append(&stream("flight-1"), Any, events.collect()).await.unwrap();
     }
@@ -110,7 +109,7 @@ async fn compare_with_plain_fold(steps: Vec<(usize, u32, bool, u64)>) {
             aggregates.handle("flight", &id.to_string(), request).await.unwrap();
             events[id].extend((1..=passengers).map(|n| FlightEvent::Boarded(before.passengers + n)));
         } else {
-            let changed = NewEvent::new(Uuid::new_v4(), "gate_changed", json!({"gate": passengers}).to_string());
+            let changed = NewEvent::new(new_id(), "gate_changed", json!({"gate": passengers}).to_string());
             scene.store.append(&stream(&format!("flight-{id}")), Any, vec![changed]).await.unwrap();
             events[id].push(FlightEvent::GateChanged { gate: passengers });
         }
