@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::abuse::AbuseSettings;
 use crate::crash::CrashSettings;
 
 /// What can be said.
@@ -20,6 +21,13 @@ usage: cargo xtask COMMAND
       --profile dev        take the dev build (default: release)
       --planted NAME       plant the bug tests/crash/planted/NAME.patch first, or `all` one after the other; a bug
                            that is not found is a failure (default: 10 kills each)
+  abuse [OPTIONS]          attack every door and every file of the server, with users beside who must not notice
+      --sample             the bounded part that `test` runs
+      --self-check         in place of attacks, what is planted for the harness to find
+      --only TEXT          only the attacks whose name contains TEXT
+      --latency-ms N       what 99 of 100 answers to users beside may take (default 100)
+      --profile release    take the release build (default: dev)
+      --binary FILE        take this program
   help                     this text";
 
 // A planted bug shows itself soon, or not at all.
@@ -44,6 +52,8 @@ pub(crate) enum Command {
     Scenarios(Vec<String>),
     /// The crash harness.
     Crash(CrashSettings),
+    /// The abuse harness.
+    Abuse(AbuseSettings),
 }
 
 /// Reads the arguments after `cargo xtask`.
@@ -58,6 +68,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command> {
         "clients" => return Ok(Command::Clients(rest.to_vec())),
         "scenarios" => return Ok(Command::Scenarios(rest.to_vec())),
         "crash" => return Ok(Command::Crash(crash_settings(rest)?)),
+        "abuse" => return Ok(Command::Abuse(abuse_settings(rest)?)),
         other => bail!("there is no command {other:?}"),
     };
     if let Some(extra) = rest.first() {
@@ -75,8 +86,7 @@ fn crash_settings(arguments: &[String]) -> Result<CrashSettings> {
         match option.as_str() {
             "--kills" => kills = Some(value.parse().with_context(|| format!("--kills {value}"))?),
             "--seed" => settings.seed = value.parse().with_context(|| format!("--seed {value}"))?,
-            "--profile" if matches!(value.as_str(), "dev" | "release") => settings.profile.clone_from(value),
-            "--profile" => bail!("--profile is dev or release, not {value:?}"),
+            "--profile" => settings.profile = profile(value)?,
             "--planted" => settings.planted = Some(value.clone()),
             other => bail!("crash has no option {other:?}"),
         }
@@ -84,6 +94,34 @@ fn crash_settings(arguments: &[String]) -> Result<CrashSettings> {
     let kills_default = if settings.planted.is_some() { KILLS_PLANTED } else { settings.kills };
     settings.kills = kills.unwrap_or(kills_default);
     Ok(settings)
+}
+
+fn abuse_settings(arguments: &[String]) -> Result<AbuseSettings> {
+    let mut settings = AbuseSettings::default();
+    let mut arguments = arguments.iter();
+    while let Some(option) = arguments.next() {
+        let mut value = || arguments.next().with_context(|| format!("{option} needs a value"));
+        match option.as_str() {
+            "--sample" => settings.sample = true,
+            "--self-check" => settings.self_check = true,
+            "--only" => settings.only.clone_from(value()?),
+            "--latency-ms" => {
+                let value = value()?;
+                settings.latency_ms = value.parse().with_context(|| format!("--latency-ms {value}"))?;
+            }
+            "--profile" => settings.profile = profile(value()?)?,
+            "--binary" => settings.binary = Some(value()?.into()),
+            other => bail!("abuse has no option {other:?}"),
+        }
+    }
+    Ok(settings)
+}
+
+fn profile(value: &str) -> Result<String> {
+    if !matches!(value, "dev" | "release") {
+        bail!("--profile is dev or release, not {value:?}");
+    }
+    Ok(value.to_owned())
 }
 
 #[cfg(test)]

@@ -168,25 +168,13 @@ impl Harness {
         self.restart_with(server, None, &mut 0)
     }
 
-    // Each line `ok NAME` or `FAIL NAME: why` is one comparison; the others are figures.
     fn verify(&self, report: &mut Report, server: &Server, when: &str) -> Result<()> {
         let log = self.folder.join("verify.log");
         remove(&log)?;
         let outcome = self.script("verify", server, &[])?.wait(VERIFY_LIMIT);
         let said = std::fs::read_to_string(&log).unwrap_or_default();
-        let mut compared = 0;
-        for line in said.lines() {
-            if let Some(name) = line.strip_prefix("ok ") {
-                compared += 1;
-                report.pass(&format!("{name}, {when}"));
-            } else if let Some(failure) = line.strip_prefix("FAIL ") {
-                compared += 1;
-                let (name, why) = failure.split_once(": ").unwrap_or((failure, ""));
-                report.fail(&format!("{name}, {when}"), why);
-            } else {
-                println!("     {line}");
-            }
-        }
+        let when = format!(", {when}");
+        let compared = said.lines().filter(|line| report.told(line, &when)).count();
         outcome?;
         anyhow::ensure!(compared > 0, "verify.py compared nothing");
         print_memory(server);

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::abuse::AbuseSettings;
 use crate::crash::CrashSettings;
 use crate::paths::Paths;
 use crate::process::{self, Running};
 use crate::report::Report;
 use crate::{
-    cargo_tests, clients as real_clients, crash as crash_harness, scenarios as documents, settings_page as settings,
-    setup, tidy as rules,
+    abuse as abuse_harness, cargo_tests, clients as real_clients, crash as crash_harness, scenarios as documents,
+    settings_page as settings, setup, tidy as rules,
 };
 
 /// The crates that build without DataFusion: the quick inner loop.
@@ -32,6 +33,8 @@ pub(crate) fn test(report: &mut Report) -> Result<()> {
     });
     report.step("real clients", |report| real_clients::run(report, &paths, &[]));
     report.step("scenarios", |report| documents::run(report, &paths, &[]));
+    let sample = AbuseSettings { sample: true, ..AbuseSettings::default() };
+    report.step("abuse, the sample", |report| abuse_harness::run(report, &paths, &sample));
     report.step("the README's demo", |report| demo(report, &paths));
     Ok(())
 }
@@ -88,6 +91,14 @@ pub(crate) fn crash(report: &mut Report, settings: &CrashSettings) -> Result<()>
     let paths = Paths::find()?;
     set_up(report, &paths, &["Debian packages", "Python packages"]);
     report.step("crash", |report| crash_harness::run(report, &paths, settings));
+    Ok(())
+}
+
+/// The abuse harness.
+pub(crate) fn abuse(report: &mut Report, settings: &AbuseSettings) -> Result<()> {
+    let paths = Paths::find()?;
+    set_up(report, &paths, &["Debian packages", "Python packages"]);
+    report.step("abuse", |report| abuse_harness::run(report, &paths, settings));
     Ok(())
 }
 

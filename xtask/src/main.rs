@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its two outputs")]
 
+mod abuse;
 mod arguments;
 mod cargo_tests;
 mod clients;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Clients(names) => lanes::clients(&mut report, &names),
         Command::Scenarios(names) => lanes::scenarios(&mut report, &names),
         Command::Crash(settings) => lanes::crash(&mut report, &settings),
+        Command::Abuse(settings) => lanes::abuse(&mut report, &settings),
     };
     if let Err(error) = outcome {
         report.fail("xtask", &format!("{error:#}"));

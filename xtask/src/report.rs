@@ -48,6 +48,20 @@ impl Report {
         self.failures.push(format!("{name}: {}", why.lines().next().unwrap_or_default()));
     }
 
+    /// Takes a line of a program that compares: `ok NAME`, `FAIL NAME: why`, or a figure. Whether it was one of the first two.
+    pub(crate) fn told(&mut self, line: &str, when: &str) -> bool {
+        if let Some(name) = line.strip_prefix("ok ") {
+            self.pass(&format!("{name}{when}"));
+        } else if let Some(failure) = line.strip_prefix("FAIL ") {
+            let (name, why) = failure.split_once(": ").unwrap_or((failure, ""));
+            self.fail(&format!("{name}{when}"), why);
+        } else {
+            println!("     {line}");
+            return false;
+        }
+        true
+    }
+
     /// Whether anything did not hold.
     pub(crate) fn has_failures(&self) -> bool {
         self.failed > 0

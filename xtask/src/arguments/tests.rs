@@ -34,3 +34,30 @@ fn crash_options_are_read() {
     check("crash --profile fast", &None);
     check("crash --speed 3", &None);
 }
+
+#[test]
+fn abuse_options_are_read() {
+    let settings = |change: fn(&mut AbuseSettings)| {
+        let mut settings = AbuseSettings::default();
+        change(&mut settings);
+        Some(Command::Abuse(settings))
+    };
+    check("abuse", &settings(|_| ()));
+    check("abuse --sample", &settings(|settings| settings.sample = true));
+    check(
+        "abuse --self-check --only kafka --latency-ms 300",
+        &settings(|settings| {
+            (settings.self_check, settings.only, settings.latency_ms) = (true, "kafka".to_owned(), 300);
+        }),
+    );
+    check(
+        "abuse --profile release --binary x",
+        &settings(|settings| {
+            (settings.profile, settings.binary) = ("release".to_owned(), Some("x".into()));
+        }),
+    );
+    check("abuse --latency-ms soon", &None);
+    check("abuse --profile fast", &None);
+    check("abuse --only", &None);
+    check("abuse --harder", &None);
+}
