@@ -23,7 +23,7 @@ class Attack:
 
     def __init__(self, action, door, sample, settings, may_be_told):
         self.action, self.door, self.sample, self.settings, self.may_be_told = action, door, sample, settings, may_be_told
-        self.name = f"{door}: {action.__name__.replace('_', ' ')}"
+        self.name = f"{door}, {action.__name__.replace('_', ' ')}"
 
 
 def attack(door, sample=False, settings=None, may_be_told=None):
@@ -31,9 +31,11 @@ def attack(door, sample=False, settings=None, may_be_told=None):
 
     With `settings` it has a server of its own. `may_be_told` is in the refusals that users beside have to expect.
     """
+
     def mark(action):
         ATTACKS.append(Attack(action, door, sample, settings, may_be_told))
         return action
+
     return mark
 
 
@@ -48,7 +50,7 @@ class Outcome:
 
     def fail(self, name, why):
         self.failed += 1
-        print(f"FAIL {name}: {' / '.join(str(why).strip().splitlines())[:1500]}", flush=True)
+        print(f"FAIL {name}: {' / '.join(str(why).strip().splitlines())[:600]}", flush=True)
 
     def note(self, text):
         print(text, flush=True)
@@ -97,7 +99,9 @@ class Field:
         worst = {kind: max(taken) for kind, taken in samples.items()}
         wrongs += [f"a user beside waited: {kind} {took:.0f} ms" for kind, took in worst.items() if took > STALL_LIMIT_MS]
         late = {kind: users.percentile(taken, 99) for kind, taken in samples.items() if len(taken) >= SAMPLES_MIN}
-        wrongs += [f"users beside: p99 of {kind} is {took:.0f} ms, over {self.latency_ms}" for kind, took in late.items() if took > self.latency_ms]
+        wrongs += [
+            f"users beside: p99 of {kind} is {took:.0f} ms, over {self.latency_ms}" for kind, took in late.items() if took > self.latency_ms
+        ]
         return wrongs, f"{peak >> 20} MiB, {max(worst.values(), default=0):.0f} ms, "
 
     def end(self):
@@ -139,9 +143,11 @@ def end_field(outcome, field, name="after all of it SIGTERM ends the server with
         outcome.fail(name, error)
     for kind, taken in sorted(field.all.items()):
         late = users.percentile(taken, 99)
-        told = f"users beside: p99 of {kind} under {field.latency_ms} ms"
+        told = f"users beside, p99 of {kind} under {field.latency_ms} ms"
         if late < field.latency_ms:
-            outcome.ok(told, f" ({len(taken)} samples, median {users.percentile(taken, 50):.0f}, p99 {late:.0f}, worst {max(taken):.0f} ms)")
+            outcome.ok(
+                told, f" ({len(taken)} samples, median {users.percentile(taken, 50):.0f}, p99 {late:.0f}, worst {max(taken):.0f} ms)"
+            )
         else:
             outcome.fail(told, f"{late:.0f} ms (median {users.percentile(taken, 50):.0f}, worst {max(taken):.0f}, {len(taken)} samples)")
 
@@ -153,7 +159,10 @@ def run(outcome, folder, latency_ms, chosen):
         field = Field(folder / "shared", latency_ms)
         time.sleep(1)
         samples, _ = field.users.since()
-        outcome.note("users before anything is done: " + ", ".join(f"{kind} p99 {users.percentile(taken, 99):.0f} ms" for kind, taken in samples.items()))
+        outcome.note(
+            "users before anything is done: "
+            + ", ".join(f"{kind} p99 {users.percentile(taken, 99):.0f} ms" for kind, taken in samples.items())
+        )
         for one in shared:
             run_one(outcome, field, one)
         end_field(outcome, field)

@@ -60,7 +60,11 @@ def forever(kind, connect, once):
         time.sleep(PAUSE_S)
 
 
-for user in [("http", http_connection, over_http), ("pg", lambda: pg_door.Pg(server, TIMEOUT_S), over_pg), ("produce", http_connection, produce)]:
+for user in [
+    ("http", http_connection, over_http),
+    ("pg", lambda: pg_door.Pg(server, TIMEOUT_S), over_pg),
+    ("produce", http_connection, produce),
+]:
     threading.Thread(target=forever, args=user, daemon=True).start()
 # Ends with the one who started it.
 sys.stdin.read()

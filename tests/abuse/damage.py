@@ -43,6 +43,7 @@ def same(one, other):
 
 def flip(place):
     """Turns one bit at a share of the length."""
+
     def change(path):
         content = bytearray(path.read_bytes())
         if not content:
@@ -50,6 +51,7 @@ def flip(place):
         at = min(int(len(content) * place), len(content) - 1)
         content[at] ^= 1 << at % 8
         path.write_bytes(content)
+
     return change
 
 
@@ -60,9 +62,11 @@ def flip_at_random(seed):
 
 def truncate(size_of):
     """Cuts to what `size_of` makes of the length."""
+
     def change(path):
         with open(path, "r+b") as file:
             file.truncate(size_of(path.stat().st_size))
+
     return change
 
 
@@ -70,7 +74,7 @@ def zeros(path):
     """A sector's worth of zeros in the middle."""
     content = bytearray(path.read_bytes())
     begin = len(content) // 3
-    content[begin:begin + 512] = bytes(len(content[begin:begin + 512]))
+    content[begin : begin + 512] = bytes(len(content[begin : begin + 512]))
     path.write_bytes(content)
 
 

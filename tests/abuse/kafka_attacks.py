@@ -44,7 +44,11 @@ def drain(kafka, seconds):
 @attack("kafka", sample=True)
 def frames_whose_lengths_lie_harm_only_their_connection(server):
     head = struct.pack(">hhi", 3, 4, 1) + text("abuse")
-    for frame in [struct.pack(">i", size) + head for size in (HUGE, -1, 0, 1, 7, 104857601, 104857600, -HUGE - 1)] + [b"\xff" * 4096, b"GET / HTTP/1.1\r\n\r\n", struct.pack(">ihhih", 10, 18, 3, 1, 32767)]:
+    for frame in [struct.pack(">i", size) + head for size in (HUGE, -1, 0, 1, 7, 104857601, 104857600, -HUGE - 1)] + [
+        b"\xff" * 4096,
+        b"GET / HTTP/1.1\r\n\r\n",
+        struct.pack(">ihhih", 10, 18, 3, 1, 32767),
+    ]:
         with socket.create_connection(server.kafka, timeout=0.3) as connection:
             try:
                 connection.sendall(frame)
@@ -58,7 +62,17 @@ def lies_plain():
     """For each API: a body in which the first counts lie."""
     for api, version in kafka_door.PLAIN.items():
         for number in (HUGE, -2, -HUGE - 1, 100_000_000, 65536):
-            for before in (b"", text(""), text("g"), b"\xff\xff", text("g") + struct.pack(">i", 1), struct.pack(">hhi", -1, -1, 1), struct.pack(">iiiib", -1, 1, 1, 1, 0), text("g") + struct.pack(">iq", 1, 1), array([text("t")])[:6]):
+            for before in (
+                b"",
+                text(""),
+                text("g"),
+                b"\xff\xff",
+                text("g") + struct.pack(">i", 1),
+                struct.pack(">hhi", -1, -1, 1),
+                struct.pack(">iiiib", -1, 1, 1, 1, 0),
+                text("g") + struct.pack(">iq", 1, 1),
+                array([text("t")])[:6],
+            ):
                 yield api, version, before + struct.pack(">i", number) + b"\0" * 8
 
 
@@ -66,7 +80,16 @@ def lies_flexible():
     """The same for flexible versions, whose counts are unsigned varints."""
     for api, version in kafka_door.FLEXIBLE.items():
         for number in (b"\xff\xff\xff\xff\x0f", b"\xff" * 10, b"\xff\xff\xff\xff\x7f", b"\x80" * 20, b"\x80\x80\x04"):
-            for before in (b"", b"\x01", b"\x02g", b"\x00", b"\x01\x01", struct.pack(">hi", -1, 1), struct.pack(">iiiib", -1, 1, 1, 1, 0), b"\x01" * 12):
+            for before in (
+                b"",
+                b"\x01",
+                b"\x02g",
+                b"\x00",
+                b"\x01\x01",
+                struct.pack(">hi", -1, 1),
+                struct.pack(">iiiib", -1, 1, 1, 1, 0),
+                b"\x01" * 12,
+            ):
                 yield api, version, before + number + b"\0" * 8
 
 
@@ -130,9 +153,9 @@ def partitions_said_many_times_make_no_giant_answer(server):
 @attack("kafka", sample=True)
 def deleting_topics_does_not_fill_the_disk(server):
     before = server.disk_bytes()
-    for number in range(100):
+    for number in range(60):
         http_door.ask(server, "POST", "/v1/topics", {"name": f"gone-{number}"})
-    for number in range(100):
+    for number in range(60):
         answer = http_door.ask(server, "DELETE", f"/v1/topics/gone-{number}")
         assert answer.status == 204, f"{answer}"
     with Kafka(server, 60) as kafka:
@@ -181,7 +204,15 @@ def names_of_groups_have_a_bound(server):
     refused = False
     with Kafka(server, 60) as kafka:
         for number in range(60_000):
-            kafka.send(kafka_door.OFFSET_COMMIT, 2, text(f"name-{number}") + struct.pack(">i", -1) + text("") + struct.pack(">q", -1) + array([text(scene.TOPIC) + array([struct.pack(">iq", 0, 1) + text("n" * 4000)])]))
+            kafka.send(
+                kafka_door.OFFSET_COMMIT,
+                2,
+                text(f"name-{number}")
+                + struct.pack(">i", -1)
+                + text("")
+                + struct.pack(">q", -1)
+                + array([text(scene.TOPIC) + array([struct.pack(">iq", 0, 1) + text("n" * 4000)])]),
+            )
             if number % 200 == 199:
                 refused = refused or any(struct.unpack(">h", kafka.receive()[-2:])[0] for _ in range(200))
     assert refused or server.peak_bytes() < 600 << 20, f"60,000 names with notes of 4 KB are kept: {server.peak_bytes() >> 20} MiB"
@@ -228,14 +259,32 @@ def a_batch_whose_inner_numbers_lie_is_refused_and_stops_no_capture(server):
     values = [json.dumps({"k": f"k{n}", "x": n}).encode() for n in range(4)]
     good = b"".join(record(value, n) for n, value in enumerate(values))
     lies = {
-        "repeated deltas": batch(values, deltas=[0, 1, 1, 3]), "swapped deltas": batch(values, deltas=[0, 2, 1, 3]), "deltas outside": batch(values, deltas=[0, 1, 8, 3]),
-        "negative deltas": batch(values, deltas=[0, -1, 2, 3]), "a count too high": batch(values, count=1000, payload=good), "a count too low": batch(values, count=2, payload=good, last_delta=3),
-        "a count of 2^31-1": batch(values, count=HUGE, payload=good, last_delta=3), "a negative count": batch(values, count=-1, payload=good, last_delta=3), "a last delta too high": batch(values, last_delta=1000),
-        "a last delta of 2^31-1": batch(values, last_delta=HUGE), "a negative last delta": batch(values, last_delta=-1), "no gzip": batch(values, codec=1, payload=b"not gzip at all"),
-        "no snappy": batch(values, codec=2, payload=b"not snappy"), "no lz4": batch(values, codec=3, payload=b"not lz4"), "no zstd": batch(values, codec=4, payload=b"not zstd"), "no codec 7": batch(values, codec=7, payload=good),
-        "half a gzip": batch(values, codec=1, payload=gzip.compress(good)[:-9]), "a record that is too long": batch(values, payload=record(values[0], 0, length=HUGE), count=1), "a record of negative length": batch(values, payload=record(values[0], 0, length=-5), count=1),
-        "nothing inside": batch([], count=4, payload=b""), "zeros inside": batch(values, payload=b"\0" * 100), "time after 9999": batch(values, timestamp_ms=2**62), "time before 1": batch(values, timestamp_ms=-2**62),
-        "a transaction": batch(values, codec=0x10), "control records": batch(values, codec=0x20), "a wrong largest time": batch(values, timestamp_max_ms=0),
+        "repeated deltas": batch(values, deltas=[0, 1, 1, 3]),
+        "swapped deltas": batch(values, deltas=[0, 2, 1, 3]),
+        "deltas outside": batch(values, deltas=[0, 1, 8, 3]),
+        "negative deltas": batch(values, deltas=[0, -1, 2, 3]),
+        "a count too high": batch(values, count=1000, payload=good),
+        "a count too low": batch(values, count=2, payload=good, last_delta=3),
+        "a count of 2^31-1": batch(values, count=HUGE, payload=good, last_delta=3),
+        "a negative count": batch(values, count=-1, payload=good, last_delta=3),
+        "a last delta too high": batch(values, last_delta=1000),
+        "a last delta of 2^31-1": batch(values, last_delta=HUGE),
+        "a negative last delta": batch(values, last_delta=-1),
+        "no gzip": batch(values, codec=1, payload=b"not gzip at all"),
+        "no snappy": batch(values, codec=2, payload=b"not snappy"),
+        "no lz4": batch(values, codec=3, payload=b"not lz4"),
+        "no zstd": batch(values, codec=4, payload=b"not zstd"),
+        "no codec 7": batch(values, codec=7, payload=good),
+        "half a gzip": batch(values, codec=1, payload=gzip.compress(good)[:-9]),
+        "a record that is too long": batch(values, payload=record(values[0], 0, length=HUGE), count=1),
+        "a record of negative length": batch(values, payload=record(values[0], 0, length=-5), count=1),
+        "nothing inside": batch([], count=4, payload=b""),
+        "zeros inside": batch(values, payload=b"\0" * 100),
+        "time after 9999": batch(values, timestamp_ms=2**62),
+        "time before 1": batch(values, timestamp_ms=-(2**62)),
+        "a transaction": batch(values, codec=0x10),
+        "control records": batch(values, codec=0x20),
+        "a wrong largest time": batch(values, timestamp_max_ms=0),
         "records after the last": batch(values[:3], payload=good, count=3),
     }
     with Kafka(server) as kafka:
@@ -247,17 +296,17 @@ def a_batch_whose_inner_numbers_lie_is_refused_and_stops_no_capture(server):
 
 
 @attack("kafka", sample=True)
-def a_batch_that_unfolds_to_gigabytes_is_refused(server):
+def a_batch_that_unfolds_to_hundreds_of_megabytes_is_refused(server):
     topic_with_views(server, "bombed")
     deflate = zlib.compressobj(9, zlib.DEFLATED, 31)
     zeros = b"\0" * (1 << 20)
-    bomb = b"".join(deflate.compress(zeros) for _ in range(600)) + deflate.flush()
+    bomb = b"".join(deflate.compress(zeros) for _ in range(200)) + deflate.flush()
     codes = []
     with Kafka(server, 30) as kafka:
-        for count in (1000, 600 << 20):
+        for count in (1000, 200 << 20):
             codes.append(kafka.produce("bombed", batch([], count=count, last_delta=count - 1, codec=1, payload=bomb)))
     capture_goes_on(server, "bombed")
-    assert all(codes), f"600 MiB in {len(bomb)} bytes were stored: {codes}"
+    assert all(codes), f"200 MiB in {len(bomb)} bytes were stored: {codes}"
 
 
 @attack("kafka", sample=True)

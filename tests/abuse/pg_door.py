@@ -120,9 +120,9 @@ def row(body):
     """A DataRow as texts."""
     count, place, values = struct.unpack(">h", body[:2])[0], 2, []
     for _ in range(count):
-        length = struct.unpack(">i", body[place:place + 4])[0]
+        length = struct.unpack(">i", body[place : place + 4])[0]
         place += 4
-        values.append(None if length < 0 else body[place:place + length].decode(errors="replace"))
+        values.append(None if length < 0 else body[place : place + length].decode(errors="replace"))
         place += max(length, 0)
     return tuple(values)
 

@@ -9,6 +9,7 @@ import pathlib
 import time
 
 import attack
+import hoard_attacks  # noqa: F401
 import http_attacks  # noqa: F401
 import file_attacks
 import kafka_attacks  # noqa: F401

@@ -44,7 +44,7 @@ def write(server, numbers):
     """Appends the records of those numbers, alternating between the partitions."""
     numbers, position = list(numbers), None
     for start in range(0, len(numbers), 100):
-        part = numbers[start:start + 100]
+        part = numbers[start : start + 100]
         body = {"records": [{"value": record(n), "partition": n % PARTITIONS} for n in part]}
         answer = http_door.ask(server, "POST", f"/v1/topics/{TOPIC}/records", body, 30)
         assert answer.status == 200, f"appending answered {answer}"
@@ -61,7 +61,7 @@ def build(server):
     position = write(server, range(RECORDS // 2, RECORDS))
     events = [{"type": "Counted", "data": {"n": n}} for n in range(EVENTS)]
     for start in range(0, EVENTS, 4):
-        answer = http_door.ask(server, "POST", f"/v1/streams/{STREAM}", {"events": events[start:start + 4]})
+        answer = http_door.ask(server, "POST", f"/v1/streams/{STREAM}", {"events": events[start : start + 4]})
         assert answer.status == 200, f"appending events answered {answer}"
     with kafka_door.Kafka(server) as kafka:
         assert kafka.commit_offsets(GROUP, TOPIC, [(0, COMMITTED, "")]) == [0]

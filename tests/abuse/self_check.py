@@ -27,9 +27,11 @@ PLANTS = []
 
 def plant(found):
     """Makes a function a plant: it gets a folder and an Outcome to which the harness tells what it finds."""
+
     def mark(action):
         PLANTS.append((action.__name__.replace("_", " "), found, action))
         return action
+
     return mark
 
 
@@ -71,6 +73,7 @@ def a_server_that_stands_still(outcome, folder):
     def stop(server):
         os.kill(server.process.pid, signal.SIGSTOP)
         threading.Timer(8, lambda: server.alive() and server.process.send_signal(signal.SIGCONT)).start()
+
     attacked(outcome, folder, stop)
 
 
@@ -78,10 +81,13 @@ def a_server_that_stands_still(outcome, folder):
 def a_memory_budget_without_a_limit(outcome, folder):
     def fill(server):
         with pg_door.Pg(server) as connection:
-            connection.send(pg_door.message(b"Q", pg_door.text("SELECT array_agg(repeat('x',10000) || i::text) FROM generate_series(1,200000) AS s(i)")))
+            connection.send(
+                pg_door.message(b"Q", pg_door.text("SELECT array_agg(repeat('x',10000) || i::text) FROM generate_series(1,200000) AS s(i)"))
+            )
             connection.leaves_at = time.monotonic() + 20
             while server.peak_bytes() < process.MEMORY_LIMIT_BYTES and time.monotonic() < connection.leaves_at:
                 time.sleep(0.05)
+
     attacked(outcome, folder, fill, {"FOURFOLD_MEMORY_BUDGET_BYTES": str(64 << 30)})
 
 
@@ -118,6 +124,7 @@ def an_answer_with_another_number(outcome, folder):
     def lie(server):
         wanted, other = str(scene.POINT[2]).encode(), str(scene.POINT[2] + 1).encode()
         server.http = Between(server.http, lambda content: content.replace(wanted, other)).address
+
     attacked(outcome, folder, lie)
 
 
@@ -128,6 +135,7 @@ def users_that_wait(outcome, folder):
     def delayed(server):
         slow = type("Slow", (), {"http": server.http, "pg": Between(server.pg, delay_s=0.2).address, "folder": server.folder})
         return original(slow)
+
     attack.users.Users = delayed
     try:
         attacked(outcome, folder, lambda server: time.sleep(3), latency_ms=100)
@@ -139,7 +147,9 @@ def users_that_wait(outcome, folder):
 def a_server_that_does_not_hear_sigterm(outcome, folder):
     deaf = folder / "deaf"
     folder.mkdir(parents=True, exist_ok=True)
-    deaf.write_text(f'#!/bin/sh\ntrap "" TERM\n"{process.BINARY}" "$@" &\ntrap "kill -9 $!" EXIT\nwait\nwhile kill -0 $!; do sleep 1; done\n')
+    deaf.write_text(
+        f'#!/bin/sh\ntrap "" TERM\n"{process.BINARY}" "$@" &\ntrap "kill -9 $!" EXIT\nwait\nwhile kill -0 $!; do sleep 1; done\n'
+    )
     deaf.chmod(deaf.stat().st_mode | stat.S_IXUSR)
     original, process.BINARY = process.BINARY, str(deaf)
     try:
@@ -195,6 +205,7 @@ def a_refusal_that_erases(outcome, folder):
         original(image_, data, path)
         for file in damage.files(data, ".log"):
             file.unlink()
+
     damage.put_back = erase
     try:
         file_attacks.cell(outcome, built, folder / "cell", "log/checkpoint", "deleted", "last")
@@ -207,7 +218,9 @@ def run(outcome, folder, only):
     calm = Collected()
     attacked(calm, folder / "calm", lambda server: http_door.sql(server, "SELECT 1"))
     wrong = [line for line in calm.said if line.startswith("FAIL")]
-    outcome.fail("self-check: nothing is found where nothing is planted", "; ".join(wrong)) if wrong else outcome.ok("self-check: nothing is found where nothing is planted")
+    outcome.fail("self-check, nothing is found where nothing is planted", "; ".join(wrong)) if wrong else outcome.ok(
+        "self-check, nothing is found where nothing is planted"
+    )
     for number, (name, found, action) in enumerate(PLANTS):
         if only not in name:
             continue
@@ -217,6 +230,6 @@ def run(outcome, folder, only):
         except Exception as error:  # noqa: BLE001 - what ends the harness has not been found by it
             collected.said.append(f"the harness ended: {error!r}")
         if any(line.startswith("FAIL") and found in line for line in collected.said):
-            outcome.ok(f"self-check: {name} is found")
+            outcome.ok(f"self-check, {name} is found")
         else:
-            outcome.fail(f"self-check: {name} is found", f"wanted {found!r} in {collected.said}")
+            outcome.fail(f"self-check, {name} is found", f"wanted {found!r} in {collected.said}")

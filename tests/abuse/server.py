@@ -49,8 +49,13 @@ class Server:
             command += [f"--{door}-port", "0"]
         with open(output or self.log_file, "ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                env=os.environ | SMALL_MACHINE | (settings or {}) | {"RUST_BACKTRACE": "0"})
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=os.environ | SMALL_MACHINE | (settings or {}) | {"RUST_BACKTRACE": "0"},
+            )
         self.watch = threading.Thread(target=self._guard, daemon=True)
         self.watch.start()
         begun = time.monotonic()

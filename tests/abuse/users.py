@@ -14,7 +14,10 @@ class Users:
         script = pathlib.Path(__file__).with_name("beside.py")
         self.process = subprocess.Popen(
             [sys.executable, script, str(server.http[1]), str(server.pg[1]), self.file],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=open(server.folder / "beside.log", "ab"))
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=open(server.folder / "beside.log", "ab"),
+        )
         self.place = 0
 
     def since(self):
@@ -24,7 +27,7 @@ class Users:
         with open(self.file, encoding="utf-8") as file:
             file.seek(self.place)
             text = file.read()
-        whole = text[:text.rfind("\n") + 1]
+        whole = text[: text.rfind("\n") + 1]
         self.place += len(whole.encode())
         samples, wrong = {}, []
         for line in whole.splitlines():

@@ -27,9 +27,13 @@ class Answers:
         self.records = self.ask("records", lambda: scene.records_of(server))
         self.kappa = self.ask("totals", lambda: scene.totals(server, "totals", position))
         self.merged = self.ask("totals_lambda", lambda: scene.totals(server, "totals_lambda", position))
-        self.kept = self.ask("kept", lambda: sorted((row[0], int(row[1])) for row in http_door.rows(server, "SELECT sensor, amount FROM kept", position)))
+        self.kept = self.ask(
+            "kept", lambda: sorted((row[0], int(row[1])) for row in http_door.rows(server, "SELECT sensor, amount FROM kept", position))
+        )
         self.events = self.ask("events", self.read_events)
-        self.counts = self.ask("event_counts", lambda: {row[0]: int(row[1]) for row in http_door.rows(server, "SELECT stream_name, events FROM event_counts")})
+        self.counts = self.ask(
+            "event_counts", lambda: {row[0]: int(row[1]) for row in http_door.rows(server, "SELECT stream_name, events FROM event_counts")}
+        )
         self.offset = self.ask("offset", self.read_offset)
 
     def ask(self, name, question):
@@ -77,43 +81,65 @@ def said_something(server):
 
 
 def judge(answers, more=()):
-    """Raises `Wrong` for what may not be; returns in a word what was answered. `more` are records written after the damage."""
-    truth, lost = written(scene.RECORDS), list(answers.lost)
-    everything = [one for partition in truth.values() for one in partition] + list(more)
-    in_log = None
-    if answers.records is not None:
-        in_log = []
-        for partition, found in answers.records.items():
-            for offset, value in found:
-                known = truth[partition][offset] if offset < len(truth[partition]) else None
-                if value != known and value not in more:
-                    raise Wrong(f"offset {offset} of partition {partition} reads {value}, which was never written there")
-                in_log.append(value)
-            if len({offset for offset, _ in found}) != len(found):
-                raise Wrong(f"offsets of partition {partition} come twice")
-        missing = len(everything) - len(in_log)
-        if missing:
-            lost.append(f"{missing} records of the log")
-    of_log = None if in_log is None else scene.fold(in_log)
-    for name, rows in (("totals", answers.kappa), ("totals_lambda", answers.merged)):
-        if rows is not None and rows != scene.fold(everything):
-            if rows != of_log:
-                raise Wrong(f"{name} has {sum(row[1] for row in rows)} records, as none should: written were {len(everything)}, the log has {None if in_log is None else len(in_log)}; log said: {answers.server.said(2)}")
-            lost.append(f"rows of {name}")
-    if answers.kept is not None and answers.kept != kept(everything) and (in_log is None or answers.kept != kept(in_log)):
-        raise Wrong(f"kept has {len(answers.kept)} rows, the log {None if in_log is None else len(kept(in_log))}, written were {len(kept(everything))}")
-    if answers.events is not None and answers.events != list(range(scene.EVENTS)):
-        if answers.events != list(range(len(answers.events))):
-            raise Wrong(f"the stream reads {answers.events}")
-        lost.append(f"events from {len(answers.events)} on")
-    if answers.counts is not None and answers.counts != {scene.STREAM: scene.EVENTS}:
-        if answers.events is None or answers.counts != ({scene.STREAM: len(answers.events)} if answers.events else {}):
-            raise Wrong(f"event_counts says {answers.counts}, the stream has {answers.events}")
+    """Raises `Wrong` for what may not be; returns in words what came. `more` are records written after the damage."""
+    of_all = [one for partition in written(scene.RECORDS).values() for one in partition] + list(more)
+    in_log = None if answers.records is None else read_as_written(answers.records, more)
+    lost = list(answers.lost)
+    if in_log is not None and len(in_log) < len(of_all):
+        lost.append(f"{len(of_all) - len(in_log)} records of the log")
+    lost += folded_as_written(answers, of_all, in_log) + events_as_written(answers)
     if answers.offset != scene.COMMITTED:
         lost.append(f"the offset of a group ({answers.offset})")
     if lost and not said_something(answers.server):
         raise Wrong(f"lost without a word: {', '.join(lost)}")
-    return "right" if not lost and not answers.refusals else "; ".join([f"says that it lost {what}" for what in lost] + [f"refuses {name}" for name in answers.refusals])
+    told = [f"says that it lost {what}" for what in lost] + [f"refuses {name}" for name in answers.refusals]
+    return "; ".join(told) or "right"
+
+
+def read_as_written(records, more):
+    """The values that the log has; each stands where it was written, and once."""
+    truth, in_log = written(scene.RECORDS), []
+    for partition, found in records.items():
+        for offset, value in found:
+            known = truth[partition][offset] if offset < len(truth[partition]) else None
+            if value != known and value not in more:
+                raise Wrong(f"offset {offset} of partition {partition} reads {value}, which was never written there")
+            in_log.append(value)
+        if len({offset for offset, _ in found}) != len(found):
+            raise Wrong(f"offsets of partition {partition} come twice")
+    return in_log
+
+
+def folded_as_written(answers, of_all, in_log):
+    """Each view folds all that was written, or all that the log still has; what of them is lost then."""
+    lost = []
+    for name, rows, fold in (
+        ("totals", answers.kappa, scene.fold),
+        ("totals_lambda", answers.merged, scene.fold),
+        ("kept", answers.kept, kept),
+    ):
+        if rows is None or rows == fold(of_all):
+            continue
+        if in_log is None or rows != fold(in_log):
+            other = [row for row in rows if row not in fold(of_all)] or f"only {len(rows)} rows"
+            log_has = "refuses" if in_log is None else f"has {len(in_log)} of {len(of_all)}"
+            said = answers.server.said(2)
+            raise Wrong(f"{name} has {str(other)[:150]}, as none should; the log {log_has}; said: {said}")
+        lost.append(f"rows of {name}")
+    return lost
+
+
+def events_as_written(answers):
+    """The stream has its events from the first on, and their view as many; what of them is lost then."""
+    events, lost = answers.events, []
+    if events is not None and events != list(range(scene.EVENTS)):
+        if events != list(range(len(events))):
+            raise Wrong(f"the stream reads {events}")
+        lost.append(f"events from {len(events)} on")
+    if answers.counts is not None and answers.counts != {scene.STREAM: scene.EVENTS}:
+        if events is None or answers.counts != ({scene.STREAM: len(events)} if events else {}):
+            raise Wrong(f"event_counts says {answers.counts}, the stream has {events}")
+    return lost
 
 
 def answered(server, method, path, body):
@@ -121,7 +147,9 @@ def answered(server, method, path, body):
     try:
         return http_door.ask(server, method, path, body, 20)
     except OSError as error:
-        raise Wrong(f"{method} {path} {str(body)[:60]} had no answer: {error!r}; {server.said(1) if server.alive() else server.ended_how()}") from error
+        raise Wrong(
+            f"{method} {path} {str(body)[:60]} had no answer: {error!r}; {server.said(1) if server.alive() else server.ended_how()}"
+        ) from error
 
 
 def later_writes_count(server, answers):
