@@ -1,12 +1,14 @@
-"""Attacks on the files: every kind of file with every damage, and folders that go.
+"""Attacks on the files: every kind of file with every damage, and folders that go, of a server that was killed or stopped.
 
 What must hold: the order is the same in every run.
 """
 
+import shutil
+
 import damage
 import image
-import shutil
 import verdict
+from server import Server
 
 # What runs in the sample: one for each promise.
 SAMPLE = [
@@ -39,75 +41,90 @@ FLIPPED_AT_RANDOM = [
 ]
 
 
-def every(flips):
-    """Every kind with every damage, on its first and its last file; then bits flipped at random places."""
-    for kind in damage.KINDS:
-        for name in damage.DAMAGES:
-            for which in ("first", "last"):
-                yield kind, name, which
-    for kind in FLIPPED_AT_RANDOM:
-        for seed in range(flips):
-            yield kind, f"a bit flipped at random ({seed})", "last" if seed % 2 else "first"
+# What a clean stop leaves otherwise than a kill: no write-ahead log that is ahead of its checkpoint.
+OF_THE_LOG = ["log/checkpoint", "wal", ".log", ".arrivals", "events .log", "catalogue.redb"]
+ENDS = {"killed": Server.kill, "stopped": Server.stop}
 
 
-def told(kind, name, which):
-    return f"files, {which} {kind}, {name}"
+class Cell:
+    """One damage to one file."""
+
+    def __init__(self, kind, name, which, ended="killed"):
+        self.kind, self.name, self.which, self.ended = kind, name, which, ended
+        self.title = f"files, {which} {kind}, {name}" + (", after a clean stop" if ended == "stopped" else "")
+
+    def harm(self, data):
+        """Damages; returns the file, or None when there is no such file."""
+        found = damage.files(data, self.kind)
+        if not found or (self.which == "first" and len(found) == 1):
+            return None
+        path = found[0 if self.which == "first" else -1]
+        change = damage.DAMAGES.get(self.name) or damage.flip_at_random(f"{self.kind}-{self.name}-{self.which}")
+        change(path)
+        return path
+
+    def attack(self, outcome, built, folder):
+        """Damages a copy, and tells what a server makes of it."""
+        data = image.copy(built, folder)
+        path = self.harm(data)
+        if path is not None:
+            tell(outcome, self.title, lambda: verdict.visit(folder, image.SETTINGS, lambda: damage.put_back(built, data, path)))
 
 
-def harm(data, kind, name, which):
-    """Damages; returns the file, or None when there is no such file."""
-    found = damage.files(data, kind)
-    if not found or (which == "first" and len(found) == 1):
-        return None
-    path = found[0 if which == "first" else -1]
-    change = damage.DAMAGES.get(name) or damage.flip_at_random(f"{kind}-{name}-{which}")
-    change(path)
-    return path
-
-
-def cell(outcome, built, folder, kind, name, which):
-    """One damage, told."""
-    title = told(kind, name, which)
-    data = image.copy(built, folder)
-    path = harm(data, kind, name, which)
-    if path is None:
-        return
-    try:
-        came = verdict.visit(folder, image.SETTINGS, lambda: damage.put_back(built, data, path) if "stray" not in name else None)
-        outcome.ok(title, f" ({came[:160]})")
-    except AssertionError as wrong:
-        outcome.fail(title, f"{path.relative_to(data)}: {wrong}")
-
-
-def folder_goes(outcome, built, folder, gone):
+class FolderGoes:
     """A whole folder is deleted."""
-    title = f"files, the folder {gone} deleted"
-    data = image.copy(built, folder)
-    shutil.rmtree(data / gone)
 
-    def back():
-        shutil.rmtree(data / gone, ignore_errors=True)
-        shutil.copytree(built / gone, data / gone)
+    ended = "killed"
 
+    def __init__(self, gone):
+        self.gone, self.title = gone, f"files, the folder {gone} deleted"
+
+    def attack(self, outcome, built, folder):
+        """Deletes it in a copy, and tells what a server makes of it."""
+        data = image.copy(built, folder)
+        shutil.rmtree(data / self.gone)
+
+        def back():
+            shutil.rmtree(data / self.gone, ignore_errors=True)
+            shutil.copytree(built / self.gone, data / self.gone)
+
+        tell(outcome, self.title, lambda: verdict.visit(folder, image.SETTINGS, back))
+
+
+def tell(outcome, title, visit):
+    """What came of a visit, or what may not be."""
     try:
-        outcome.ok(title, f" ({verdict.visit(folder, image.SETTINGS, back)[:160]})")
+        outcome.ok(title, f" ({visit()[:160]})")
     except AssertionError as wrong:
         outcome.fail(title, wrong)
 
 
+def every(flips):
+    """Every kind with every damage, on its first and its last file; bits flipped at random places; folders; and again, stopped."""
+    for ended, kinds in (("killed", damage.KINDS), ("stopped", OF_THE_LOG)):
+        for kind in kinds:
+            for name in damage.DAMAGES:
+                for which in ("first", "last"):
+                    yield Cell(kind, name, which, ended)
+    for kind in FLIPPED_AT_RANDOM:
+        for seed in range(flips):
+            yield Cell(kind, f"a bit flipped at random ({seed})", "last" if seed % 2 else "first")
+    for gone in damage.FOLDERS:
+        yield FolderGoes(gone)
+
+
 def run(outcome, folder, sample, only, flips=30):
     """Runs the matrix, or the sample of it; returns how many damages there were."""
-    cells = [one for one in (SAMPLE if sample else every(flips)) if only in told(*one)]
-    folders = [gone for gone in ([] if sample else damage.FOLDERS) if only in f"files, the folder {gone} deleted"]
-    done = len(cells) + len(folders)
-    if not done:
-        return 0
-    built = image.build(folder / "image")
-    missing = [kind for kind in damage.KINDS if not damage.files(built, kind)]
-    if missing:
-        outcome.fail("files, the image has a file of every kind", f"none of {', '.join(missing)}")
-    for kind, name, which in cells:
-        cell(outcome, built, folder / "cell", kind, name, which)
-    for gone in folders:
-        folder_goes(outcome, built, folder / "cell", gone)
-    return done
+    cells = [Cell(*one) for one in SAMPLE] if sample else every(flips)
+    chosen = [cell for cell in cells if only in cell.title]
+    for ended, ends in ENDS.items():
+        mine = [cell for cell in chosen if cell.ended == ended]
+        if not mine:
+            continue
+        built = image.build(folder / ended, ends)
+        missing = [kind for kind in damage.KINDS if not damage.files(built, kind)]
+        if missing:
+            outcome.fail("files, the image has a file of every kind", f"none of {', '.join(missing)}")
+        for cell in mine:
+            cell.attack(outcome, built, folder / "cell")
+    return len(chosen)

@@ -1,4 +1,4 @@
-"""The data of a server that was killed: built once, copied for every damage.
+"""The data of a server that was killed, or stopped: built once, copied for every damage.
 
 What must hold: the image has something of everything that can be damaged: closed segments, a write-ahead log that is
 ahead of its checkpoint, checkpoints of views, a lake with a batch, a speed layer, events, a group's offset.
@@ -24,13 +24,13 @@ SETTINGS = {
 }
 
 
-def build(folder, settled_s=1.5):
-    """Makes the image below `folder` and returns its data folder."""
+def build(folder, ends=Server.kill, settled_s=1.5):
+    """Makes the image below `folder`, of a server that was killed or stopped, and returns its data folder."""
     server = Server(folder, SETTINGS)
     scene.build(server)
     # Until checkpoints and captures have what was written.
     time.sleep(settled_s)
-    server.kill()
+    ends(server)
     return server.data
 
 

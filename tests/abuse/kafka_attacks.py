@@ -316,14 +316,15 @@ def readers_of_compressed_records_hold_bounded_memory(server):
     with Kafka(server, 30) as kafka:
         kafka.create_topics([("folded", 1)])
         one = batch([value] * 60, codec=1, payload=payload)
-        codes = {kafka.produce("folded", one) for _ in range(5)}
+        codes = {kafka.produce("folded", one) for _ in range(3)}
     assert codes == {0}, f"{len(payload)} bytes of 54 MB answered {codes}"
     readers = []
-    for _ in range(20):
+    for _ in range(8):
         connection = http_door.connect(server)
         connection.sendall(b"GET /v1/topics/folded/partitions/0/records?limit=1000 HTTP/1.1\r\nhost: localhost\r\n\r\n")
         readers.append(connection)
-    time.sleep(3)
+    time.sleep(2)
+    scene.stands(server)
     for connection in readers:
         connection.close()
 
@@ -384,7 +385,7 @@ def consumers_that_never_read_hold_a_bounded_memory(server):
 @attack("kafka", sample=True)
 def silent_connections_keep_nobody_out_for_long(server):
     silent = []
-    for _ in range(900):
+    for _ in range(500):
         silent.append(socket.create_connection(server.kafka, timeout=5))
     answers(server)
     for connection in silent:

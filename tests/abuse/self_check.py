@@ -170,7 +170,7 @@ def a_catalogue_that_is_gone_without_a_word(outcome, folder):
     image.SETTINGS["FOURFOLD_DATA_BEGIN_WITHOUT_CATALOGUE"] = "true"
     said, verdict.said_something = verdict.said_something, lambda server: False
     try:
-        file_attacks.cell(outcome, image.build(folder / "image"), folder / "cell", "catalogue.redb", "deleted", "last")
+        file_attacks.Cell("catalogue.redb", "deleted", "last").attack(outcome, image.build(folder / "image"), folder / "cell")
     finally:
         image.SETTINGS.clear()
         image.SETTINGS.update(original)
@@ -182,7 +182,7 @@ def a_record_that_reads_otherwise(outcome, folder):
     built, original = image.build(folder / "image"), scene.record
     scene.record = lambda number: original(number) | ({"note": "other"} if number == 77 else {})
     try:
-        file_attacks.cell(outcome, built, folder / "cell", ".index", "deleted", "first")
+        file_attacks.Cell(".index", "deleted", "first").attack(outcome, built, folder / "cell")
     finally:
         scene.record = original
 
@@ -192,7 +192,7 @@ def a_view_that_counts_a_record_twice(outcome, folder):
     built, original = image.build(folder / "image"), scene.fold
     scene.fold = lambda records: original([one for one in records][:-1])
     try:
-        file_attacks.cell(outcome, built, folder / "cell", ".index", "deleted", "first")
+        file_attacks.Cell(".index", "deleted", "first").attack(outcome, built, folder / "cell")
     finally:
         scene.fold = original
 
@@ -208,7 +208,7 @@ def a_refusal_that_erases(outcome, folder):
 
     damage.put_back = erase
     try:
-        file_attacks.cell(outcome, built, folder / "cell", "log/checkpoint", "deleted", "last")
+        file_attacks.Cell("log/checkpoint", "deleted", "last").attack(outcome, built, folder / "cell")
     finally:
         damage.put_back = original
 
