@@ -78,7 +78,7 @@ fn as_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         | DataType::Decimal64(..)
         | DataType::Decimal128(..)
         | DataType::Decimal256(..) => cast(column, &DataType::Utf8)?,
-        DataType::Float16 => floats::<Float16Type>(column.as_primitive(), |value| f64::from(value)),
+        DataType::Float16 => floats::<Float16Type>(column.as_primitive(), f64::from),
         DataType::Float32 => floats::<Float32Type>(column.as_primitive(), f64::from),
         DataType::Float64 => floats::<Float64Type>(column.as_primitive(), |value| value),
         DataType::Dictionary(_, values) if values.is_numeric() => as_text(&cast(column, values)?)?,
