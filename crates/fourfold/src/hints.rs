@@ -228,7 +228,7 @@ fn is_statement(phrase: &str) -> bool {
         Ok([streaming::Statement::Query(_)]) | Err(_) => false,
         Ok(statements) => statements.len() == 1,
     };
-    OF_SESSIONS.contains(&phrase) || endings.iter().any(|ending| parses(ending))
+    OF_SESSIONS.contains(&phrase) || endings.iter().any(parses)
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
