@@ -4,10 +4,14 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::{
-    common::{ParamValues, ScalarValue, metadata::ScalarAndMetadata},
+    common::{
+        ParamValues, ScalarValue,
+        metadata::ScalarAndMetadata,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     error::DataFusionError,
     execution::session_state::SessionState,
-    logical_expr::{LogicalPlan, Statement as PlanStatement},
+    logical_expr::{Expr, LogicalPlan, Statement as PlanStatement},
     optimizer::{Optimizer, simplify_expressions::SimplifyExpressions},
     sql::{
         parser::Statement,
@@ -16,6 +20,9 @@ use datafusion::{
 };
 
 use super::column_names;
+
+/// What the constants of a plan may take in one batch, in bytes.
+const BATCH_CONSTANT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// More than this many parameters are refused, as in PostgreSQL's protocol.
 const PARAMETERS_MAX: usize = 65_535;
@@ -90,6 +97,32 @@ pub(super) async fn plan(
 pub(super) fn with_constants(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
     optimizer.optimize(plan, state, |_, _| {})
+}
+
+/// The state for a plan with large constants: each of them is written as often as a batch has rows, so batches have
+/// fewer rows.
+pub(super) fn with_fitting_batches(
+    state: &Arc<SessionState>,
+    plan: &LogicalPlan,
+) -> Result<Arc<SessionState>, DataFusionError> {
+    let mut bytes = 0;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let Expr::Literal(value, _) = part {
+                    bytes += value.size();
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    let rows = (BATCH_CONSTANT_BYTES_MAX / bytes.max(1)).max(1);
+    if rows >= state.config().batch_size() {
+        return Ok(Arc::clone(state));
+    }
+    let mut fitting = SessionState::clone(state);
+    fitting.config_mut().options_mut().execution.batch_size = rows;
+    Ok(Arc::new(fitting))
 }
 
 async fn plan_typed(

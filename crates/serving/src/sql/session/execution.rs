@@ -200,7 +200,7 @@ impl Inner {
         }
         evaluation.enter(Stage::Rows);
         let planning = {
-            let state = Arc::clone(&state);
+            let state = planner::with_fitting_batches(&state, &plan)?;
             Box::pin(async move {
                 let plan = state.query_planner().create_physical_plan(&plan, state.as_ref()).await?;
                 Ok::<_, Failure>((plan, state.task_ctx()))

@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::datatypes::DataType;
+use futures::StreamExt as _;
 use model::{MemoryBudget, Metrics, Principal};
 
 use super::{check, error, rows};
 use crate::{
     fixture::Fixture,
-    sql::{SqlService, SqlSettings},
+    sql::{Outcome, SqlService, SqlSettings},
 };
 
 #[tokio::test]
@@ -133,4 +134,27 @@ async fn what_a_user_did_wrong_is_no_failure_of_the_server() {
         }
     }
     assert!(others.is_empty(), "{others:#?}");
+}
+
+#[tokio::test]
+async fn a_large_constant_is_not_written_for_more_rows_than_there_is_memory() {
+    let fixture = Fixture::new();
+    let (views, definitions) = (Arc::clone(&fixture.views), Arc::clone(&fixture.definitions) as _);
+    let memory = MemoryBudget::new(64 << 20);
+    let sql = SqlService::with_memory(memory, views, definitions, SqlSettings::shipped(), Metrics::default());
+    let session = sql.unwrap().session(Principal::anonymous());
+    // All rows at once would be 8 GB.
+    let (series, text) = ("generate_series(1, 500) AS s (i)", "repeat('a', 16000000)");
+    check(
+        &session,
+        &format!("SELECT count(*) FROM (SELECT {text} AS x, i FROM {series}) AS t WHERE length(x) > i"),
+        &["500"],
+    )
+    .await;
+    let Outcome::Rows { mut stream, .. } = session.query(&format!("SELECT {text} FROM {series}"), &[]).await.unwrap()
+    else {
+        panic!("no rows");
+    };
+    let first = stream.next().await.unwrap().unwrap();
+    assert_eq!(first.num_rows(), 1);
 }
