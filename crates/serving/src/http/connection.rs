@@ -1,19 +1,24 @@
 //! From a listener to served connections: bounded in number, in time, and in how long a client may stall.
 //!
-//! What must hold: a client that sends nothing, or takes nothing of its answer, loses its connection; a door that is
-//! told to stop lets each connection finish the request in work and no further one.
+//! What must hold: a client that sends nothing, or takes nothing of its answer, loses its connection, and at once where
+//! another one waits for its place; a door that is told to stop lets each connection finish the request in work and no
+//! further one.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
 };
 
@@ -30,17 +35,22 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub(super) async fn accept(listener: TcpListener, server: Arc<Server>, mut stopping: watch::Receiver<bool>) {
     let router = routes::router(Arc::clone(&server));
     let places = Arc::new(Semaphore::new(server.settings.connections_max));
+    let silent = Arc::new(Silent::default());
     let mut connections = JoinSet::new();
     loop {
-        let accepted = async {
-            // A semaphore that nobody closes always gives a permit in the end.
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
         tokio::select! {
-            (place, accepted) = accepted => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let connection = serve(stream, router.clone(), Arc::clone(&server), stopping.clone());
+                    if places.available_permits() == 0 {
+                        silent.end_oldest();
+                    }
+                    let place = tokio::select! {
+                        // A semaphore that nobody closes always gives a permit in the end.
+                        place = Arc::clone(&places).acquire_owned() => place,
+                        () = told_to_stop(&mut stopping) => break,
+                    };
+                    let begun = silent.begin();
+                    let connection = serve(stream, begun, router.clone(), Arc::clone(&server), stopping.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -68,7 +78,13 @@ async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-async fn serve(stream: TcpStream, router: Router, server: Arc<Server>, mut stopping: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    begun: Begun,
+    router: Router,
+    server: Arc<Server>,
+    mut stopping: watch::Receiver<bool>,
+) {
     // Answers are written whole or in large pieces, so there is nothing to gain from waiting for more.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -79,9 +95,16 @@ async fn serve(stream: TcpStream, router: Router, server: Arc<Server>, mut stopp
     let stream = TokioIo::new(StallGuard::new(stream, write_stall_timeout));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_header_size(HEAD_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(router)));
+    let (answering, begun) = (TowerToHyperService::new(router), Arc::new(begun));
+    let asked = Arc::clone(&begun);
+    let service = service_fn(move |request| {
+        asked.has_asked();
+        answering.call(request)
+    });
+    let mut connection = pin!(builder.serve_connection(stream, service));
     let served = tokio::select! {
         served = connection.as_mut() => served,
+        () = begun.end.notified() => Ok(()),
         () = told_to_stop(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -91,4 +114,51 @@ async fn serve(stream: TcpStream, router: Router, server: Arc<Server>, mut stopp
         tracing::debug!(%error, "an HTTP connection ended early");
     }
     gauge.dec();
+}
+
+/// Connections on which nothing was asked yet, in the order in which they were made.
+#[derive(Default)]
+struct Silent(Mutex<SilentConnections>);
+
+#[derive(Default)]
+struct SilentConnections {
+    next: u64,
+    connections: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// A connection, silent until something is asked.
+struct Begun {
+    silent: Arc<Silent>,
+    number: u64,
+    end: Arc<Notify>,
+}
+
+impl Silent {
+    fn begin(self: &Arc<Self>) -> Begun {
+        let end = Arc::new(Notify::new());
+        let mut silent = self.0.lock();
+        let number = silent.next;
+        silent.next += 1;
+        silent.connections.insert(number, Arc::clone(&end));
+        Begun { silent: Arc::clone(self), number, end }
+    }
+
+    /// Ends the one that has been silent for longest, where there is one.
+    fn end_oldest(&self) {
+        if let Some((_, end)) = self.0.lock().connections.pop_first() {
+            end.notify_one();
+        }
+    }
+}
+
+impl Begun {
+    fn has_asked(&self) {
+        self.silent.0.lock().connections.remove(&self.number);
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.has_asked();
+    }
 }

@@ -163,6 +163,35 @@ async fn a_connection_that_says_nothing_is_closed() {
     door.close().await;
 }
 
+/// The status of an answer on a connection that stays open.
+async fn read_status(stream: &mut TcpStream) -> u16 {
+    let mut bytes = [0; 4096];
+    let length = stream.read(&mut bytes).await.unwrap();
+    let head = std::str::from_utf8(&bytes[..length]).unwrap();
+    head.split(' ').nth(1).expect("a status").parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_make_room_for_one_that_asks() {
+    let door =
+        Door::open_with(HttpSettings { connections_max: 3, head_timeout: Duration::from_secs(600), ..settings() })
+            .await;
+    let mut asked = TcpStream::connect(door.server.local_addr).await.unwrap();
+    asked.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    assert_eq!(read_status(&mut asked).await, 200);
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(door.server.local_addr).await.unwrap());
+    }
+    let answered = tokio::time::timeout(Duration::from_secs(20), door.ask("GET /healthz", None)).await;
+    assert_eq!(answered.expect("room was made").status, 200);
+    // Who has asked before keeps the connection.
+    asked.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    assert_eq!(read_status(&mut asked).await, 200);
+    drop((asked, silent));
+    door.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_loses_its_connection_and_its_place() {
     let stalling = HttpSettings { write_stall_timeout: short(), requests_in_flight_max: 1, ..settings() };
