@@ -71,7 +71,7 @@ impl Things {
 
     fn has_path(&self, word: &str) -> bool {
         let word = word.trim_start_matches(['(', '`', '"']);
-        let (path, query) = word.split_once('?').map_or((word, ""), |(path, query)| (path, query));
+        let (path, query) = word.split_once('?').unwrap_or((word, ""));
         let path = path.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '}');
         let is_ours = path.starts_with("/v1") || (path.starts_with('/') && path.len() > 1 && path.ends_with(".json"));
         if !is_ours && (!path.is_empty() || query.is_empty()) {

@@ -89,10 +89,8 @@ async fn what_cannot_be_appended_or_read_is_said() {
         let answer = door.ask("POST /v1/topics/flights/records", Some(misspelt)).await;
         assert_eq!(answer.status, 400);
         assert!(answer.text().contains("unknown field `valu`"), "{}", answer.text());
-        // One place, and one of the body as it was sent: where what is wrong ends.
-        let places: Vec<_> = answer.text().match_indices(" column ").map(|(at, _)| at).collect();
-        assert_eq!(places.len(), 1, "{}", answer.text());
-        assert!(answer.text().contains(&format!(" at line 1 column {}", misspelt.len())), "{}", answer.text());
+        // A place would be one in a text that nobody sent.
+        assert!(!answer.text().contains(" column "), "{}", answer.text());
     }
     door.check("POST /v1/topics/none/records", Some(r#"{"value": 1}"#), 404, json!({})).await;
     door.check("GET /v1/topics/flights/partitions/2/records", None, 404, json!({})).await;
