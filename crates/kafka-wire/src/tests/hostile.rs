@@ -1,7 +1,9 @@
-//! Bytes from someone who means harm: refused, without a panic and without much memory.
+//! Bytes from someone who means harm: refused, without a panic and without much memory. The bytes are the same in every
+//! run; such as once did harm are in `tests/corpus`.
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::samples;
 use crate::{Api, Reader, RequestHeader, api_versions, fetch, metadata, produce};
@@ -10,7 +12,32 @@ fn any_api() -> impl Strategy<Value = (Api, i16)> {
     proptest::sample::select(samples::all().collect::<Vec<_>>())
 }
 
+/// What once did harm, each named by the key of its API, its version, and what it is.
+fn corpus() -> Vec<(Api, i16, Bytes)> {
+    let read = |path: std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut parts = name.split('-');
+        let mut number = || parts.next().unwrap().parse::<i16>().unwrap();
+        let (key, version) = (number(), number());
+        let api = Api::ALL.iter().find(|api| api.key() == key).unwrap();
+        (*api, version, Bytes::from(std::fs::read(path).unwrap()))
+    };
+    std::fs::read_dir("tests/corpus").unwrap().map(|entry| read(entry.unwrap().path())).collect()
+}
+
+#[test]
+fn what_once_did_harm_is_refused() {
+    let corpus = corpus();
+    assert!(!corpus.is_empty());
+    for (api, version, bytes) in corpus {
+        assert!(samples::decode(api, version, bytes).is_err(), "{api:?} {version}");
+    }
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 4000, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..ProptestConfig::default()
+    })]
     #[test]
     fn any_bytes_are_read_or_refused((api, version) in any_api(), bytes: Vec<u8>) {
         let _ = samples::decode(api, version, bytes.clone().into());
