@@ -47,6 +47,8 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod simulated_disk;
 
 pub use damage::{Damage, DamagedPart};
