@@ -233,3 +233,6 @@ fn time_text(time_ms: i64) -> String {
 fn parse_time(text: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
 }
+
+#[cfg(test)]
+mod tests;
