@@ -166,14 +166,29 @@ def run(outcome, folder, latency_ms, chosen):
         for one in shared:
             run_one(outcome, field, one)
         end_field(outcome, field)
-    for number, one in enumerate(one for one in chosen if one.settings is not None):
-        try:
-            field = Field(folder / f"own-{number}", latency_ms, one.settings)
-        except (AssertionError, OSError, Refused) as error:
-            outcome.fail(one.name, f"its server did not come up: {error}")
-            continue
+    for number, (settings, attacks) in enumerate(by_settings(chosen)):
+        run_together(outcome, folder / f"own-{number}", latency_ms, settings, attacks)
+
+
+def by_settings(chosen):
+    """The attacks that need settings: those with the same ones together, those with none but a server of their own alone."""
+    groups = {}
+    for one in chosen:
+        if one.settings is not None:
+            groups.setdefault(tuple(sorted(one.settings.items())) or one.name, (one.settings, []))[1].append(one)
+    return groups.values()
+
+
+def run_together(outcome, folder, latency_ms, settings, attacks):
+    """Runs attacks one after the other on one server."""
+    try:
+        field = Field(folder, latency_ms, settings)
+    except (AssertionError, OSError, Refused) as error:
+        outcome.fail(attacks[0].name, f"its server did not come up: {error}")
+        return
+    for one in attacks:
         run_one(outcome, field, one)
-        try:
-            field.end()
-        except AssertionError as error:
-            outcome.fail(f"{one.name}, and SIGTERM after it", error)
+    try:
+        field.end()
+    except AssertionError as error:
+        outcome.fail(f"{attacks[-1].name}, and SIGTERM after it", error)

@@ -14,7 +14,6 @@ from server import Server
 SAMPLE = [
     ("log/checkpoint", "deleted", "last"),
     ("wal", "half", "last"),
-    ("wal", "a bit flipped in its middle", "first"),
     (".log", "a bit flipped in its middle", "first"),
     (".log", "deleted", "first"),
     (".index", "deleted", "first"),
@@ -23,7 +22,6 @@ SAMPLE = [
     ("catalogue.redb", "deleted", "last"),
     ("view manifest", "a bit flipped in its middle", "last"),
     ("view segment", "zeros in it", "last"),
-    ("batch parquet", "a bit flipped in its middle", "last"),
     ("batch parquet", "a bit flipped at random (21)", "last"),
     ("source parquet", "a bit flipped at random (7)", "last"),
     ("source delta log", "half", "last"),

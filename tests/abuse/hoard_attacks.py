@@ -57,7 +57,7 @@ def portals_with_long_parameters_have_a_bound_in_bytes(server):
                 connection.until_ready()
         except (PgError, OSError) as error:
             assert not getattr(error, "code", "").startswith("XX"), f"refused with {error}"
-        refused_or_small(server, "300 portals of 5 MB")
+        refused_or_small(server, "300 portals of 5 MB", 600 << 20)
 
 
 @attack("pg", sample=True)

@@ -414,7 +414,7 @@ def sigterm_is_quick_after_writing_to_twenty_thousand_partitions(server):
                 kafka.ask(kafka_door.PRODUCE, 3, struct.pack(">hhi", -1, -1, 60000) + array([text(topic) + array(parts)]))
 
 
-@attack("kafka", sample=True)
+@attack("kafka")
 def times_far_from_now_stop_no_view_and_delete_nothing_else(server):
     topic_with_views(server, "timed")
     with Kafka(server) as kafka:

@@ -290,5 +290,5 @@ def copy_attack(name, order, pause_s, sample):
 
 
 for label, parts in ORDERS.items():
-    copy_attack(f"{label.replace(' ', '_')}_and_slow", parts, 0.8, label == "log first")
+    copy_attack(f"{label.replace(' ', '_')}_and_slow", parts, 0.5, label == "log first")
     copy_attack(f"{label.replace(' ', '_')}_and_fast", parts, 0.0, False)

@@ -241,18 +241,32 @@ def clients_that_do_not_read_hold_no_memory(server):
         connection.socket.close()
 
 
-@attack("pg", settings={"FOURFOLD_PG_WRITE_STALL_TIMEOUT_MS": "3000"})
-def clients_that_do_not_read_lose_their_place(server):
-    connections = []
-    for _ in range(95):
-        connection = Pg(server)
-        connection.send(message(b"Q", text("SELECT a.note, b.note FROM readings a, readings b, readings c")))
-        connections.append(connection)
-    time.sleep(8)
-    more = [Pg(server) for _ in range(50)]
+@attack("pg", settings={"FOURFOLD_PG_WRITE_STALL_TIMEOUT_MS": "2000"})
+def clients_that_do_not_read_lose_their_connection(server):
+    connections = [Pg(server) for _ in range(8)]
+    for connection in connections:
+        connection.send(message(b"Q", text("SELECT repeat(chr(120), 1000) FROM generate_series(1, 1000000000) AS s(i)")))
+    time.sleep(6)
+    outcomes = [what_became_of(connection) for connection in connections]
+    assert "goes on" not in outcomes, f"{outcomes.count('goes on')} of 8 still get rows, and {outcomes.count('closed')} were cut"
+    assert "closed" in outcomes, f"none was cut: {set(outcomes)}"
     answers(server)
-    for connection in connections + more:
+
+
+def what_became_of(connection):
+    """Whether a statement that nobody read was refused, its connection closed, or neither."""
+    connection.leaves_at = time.monotonic() + 1
+    try:
+        connection.until_ready()
+    except PgError:
+        return "refused"
+    except ConnectionError:
+        return "closed"
+    except TimeoutError:
+        return "goes on"
+    finally:
         connection.socket.close()
+    return "answered"
 
 
 @attack("pg", sample=True)

@@ -23,7 +23,7 @@ use crate::process::Running;
 use crate::report::Report;
 use crate::setup;
 
-const SAMPLE_LIMIT: Duration = Duration::from_secs(300);
+const SAMPLE_LIMIT: Duration = Duration::from_secs(900);
 const LIMIT: Duration = Duration::from_secs(7200);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
