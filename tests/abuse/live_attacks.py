@@ -30,36 +30,41 @@ def partition_folder(server, topic):
     return next(iter((server.data / "log" / "topics").glob(f"{topic}-0.*")))
 
 
+STRAYS = [
+    "stray",
+    "log/wal/stray",
+    "log/wal/folder/stray",
+    "log/topics/.DS_Store",
+    "log/topics/backup/old.txt",
+    "lake/stray",
+]
+
+
 @attack("files", sample=True, settings=SMALL_FILES)
 def stray_files_in_the_log_stop_no_checkpoint_and_are_left_alone(server):
-    topics = server.data / "log" / "topics"
-    strays = [
-        topics / ".DS_Store",
-        topics / "backup" / "old.txt",
-        partition_folder(server, scene.TOPIC) / "stray.txt",
-        partition_folder(server, scene.TOPIC) / "folder" / "x",
-        server.data / "log" / "wal" / "stray",
-        server.data / "log" / "wal" / "folder" / "y",
-        server.data / "stray",
-        server.data / "lake" / "stray",
-        server.data / "checkpoints" / "views" / "stray",
-    ]
-    for stray in strays:
-        stray.parent.mkdir(parents=True, exist_ok=True)
-        stray.write_text("mine")
-    ask(server, "POST", "/v1/topics", {"name": "much"})
-    ask(server, "POST", "/v1/topics", {"name": "goes"})
-    write_much(server)
-    assert ask(server, "DELETE", "/v1/topics/goes").status == 204
-    write_much(server)
-    gone = [str(stray.relative_to(server.data)) for stray in strays if not stray.exists()]
-    assert not gone, f"erased: {', '.join(gone)}"
-    ready = ask(server, "GET", "/readyz")
-    assert ready.status == 200, f"/readyz answered {ready}"
-    shutil.copytree(server.data, server.folder / "copied" / "data", copy_function=copy_what_is_there)
-    again = Server(server.folder / "copied", SMALL_FILES)
-    scene.stands(again, 5)
-    again.stop()
+    own = Server(server.folder / "strays", SMALL_FILES)
+    try:
+        scene.build(own)
+        folder = partition_folder(own, scene.TOPIC)
+        strays = [own.data / stray for stray in STRAYS] + [folder / "stray.txt", folder / "folder" / "stray"]
+        for stray in strays:
+            stray.parent.mkdir(parents=True, exist_ok=True)
+            stray.write_text("mine")
+        for topic in ("much", "goes"):
+            ask(own, "POST", "/v1/topics", {"name": topic})
+        write_much(own)
+        assert ask(own, "DELETE", "/v1/topics/goes").status == 204
+        write_much(own)
+        ready = ask(own, "GET", "/readyz")
+        assert ready.status == 200, f"/readyz answered {ready}"
+        own.stop()
+        own = Server(server.folder / "strays", SMALL_FILES)
+        gone = [str(stray.relative_to(own.data)) for stray in strays if not stray.exists()]
+        assert not gone, f"erased: {', '.join(gone)}"
+        scene.stands(own, 5)
+        own.stop()
+    finally:
+        own.kill()
 
 
 @attack("files", sample=True, settings=SMALL_FILES, may_be_told="too many files are open")
@@ -74,7 +79,7 @@ def too_few_open_files_stop_writing_only_while_they_are_few(server):
         while time.monotonic() < deadline:
             for topic in ("much", scene.TOPIC):
                 try:
-                    ask(server, "POST", f"/v1/topics/{topic}/records", {"value": {"pad": "p" * 900_000}}, 2)
+                    ask(server, "POST", f"/v1/topics/{topic}/records", {"value": {"sensor": "few", "amount": 1, "note": "p" * 900_000}}, 2)
                 except OSError:
                     pass
     finally:
