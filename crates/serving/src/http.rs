@@ -80,6 +80,8 @@ pub struct HttpSettings {
     pub requests_in_flight_max: usize,
     /// Requests that wait for a Position at a time; further ones are answered 503.
     pub requests_waiting_max: usize,
+    /// What the bodies of all requests may have together, in bytes; more is answered 503.
+    pub bodies_bytes_max: u32,
     /// The largest request body, in bytes.
     #[serde(rename = "body_bytes_max")]
     pub request_bytes_max: usize,

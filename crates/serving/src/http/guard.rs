@@ -19,9 +19,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use model::{Error, ErrorKind};
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{Server, places::Place, problem::Problem};
 
@@ -43,7 +45,7 @@ async fn admit(server: &Server, request: Request, next: Next) -> Result<Response
     if WITHOUT_PLACE.contains(&request.uri().path()) {
         return Ok(next.run(request).await);
     }
-    let mut request = arrived(server, request).await?;
+    let (mut request, _room) = arrived(server, request).await?;
     let place = server.places.work()?;
     request.extensions_mut().insert(place.clone());
     let settings = &server.settings;
@@ -56,32 +58,41 @@ async fn admit(server: &Server, request: Request, next: Next) -> Result<Response
     Ok(response.map(|body| Body::new(InPlace { body, _place: place })))
 }
 
-/// The request with its whole body.
-async fn arrived(server: &Server, request: Request) -> Result<Request, Problem> {
-    let (limit, bytes_max) = (server.settings.body_timeout, server.settings.request_bytes_max);
+/// The request with its whole body, and the room that the body takes.
+async fn arrived(server: &Server, request: Request) -> Result<(Request, Option<OwnedSemaphorePermit>), Problem> {
     if request.body().is_end_stream() {
-        return Ok(request);
+        return Ok((request, None));
     }
-    let _arriving = server.places.arrive()?;
+    let limit = server.settings.body_timeout;
     let (head, body) = request.into_parts();
-    let body = tokio::time::timeout(limit, axum::body::to_bytes(body, bytes_max)).await.map_err(|_| {
+    let (body, room) = tokio::time::timeout(limit, received(server, body)).await.map_err(|_| {
         let error = Error::unavailable(format!("the request's body did not arrive within {} ms", limit.as_millis()))
             .with_hint("send it faster, or in smaller parts");
         Problem::with_status(StatusCode::REQUEST_TIMEOUT, error)
-    })?;
-    let body = body.map_err(|error| unreadable(&error, bytes_max))?;
-    Ok(Request::from_parts(head, Body::from(body)))
+    })??;
+    Ok((Request::from_parts(head, Body::from(body.freeze())), room))
 }
 
-fn unreadable(error: &axum::Error, bytes_max: usize) -> Problem {
-    let is_too_long = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
-        .any(|error| error.is::<http_body_util::LengthLimitError>());
-    if is_too_long {
-        let error = Error::invalid(format!("the request's body has more than {bytes_max} bytes"))
-            .with_hint("send it in smaller parts");
-        return Problem::with_status(StatusCode::PAYLOAD_TOO_LARGE, error);
+/// A body, taken as it comes: who sends slowly takes no more room than what has come.
+async fn received(server: &Server, mut body: Body) -> Result<(BytesMut, Option<OwnedSemaphorePermit>), Problem> {
+    let bytes_max = server.settings.request_bytes_max;
+    let (mut received, mut room) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Problem::invalid(format!("cannot read the request's body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if received.len() + data.len() > bytes_max {
+            let error = Error::invalid(format!("the request's body has more than {bytes_max} bytes"))
+                .with_hint("send it in smaller parts");
+            return Err(Problem::with_status(StatusCode::PAYLOAD_TOO_LARGE, error));
+        }
+        let more = server.places.receive(data.len())?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
+        }
+        received.extend_from_slice(&data);
     }
-    Problem::invalid(format!("cannot read the request's body: {error}"))
+    Ok((received, room))
 }
 
 /// A body that keeps its request's place until it is sent or given up.

@@ -1,4 +1,4 @@
-//! The places of requests: of those that work, of those that wait for Positions, of those whose bodies arrive.
+//! The places of requests: of those that work, and of those that wait for Positions; and the room for their bodies.
 //!
 //! What must hold: each kind is bounded by itself, so that neither clients that send slowly nor clients that wait for
 //! what does not come keep anybody from an answer that could be had at once.
@@ -19,7 +19,9 @@ use super::{
 pub(super) struct Places {
     working: Kind,
     waiting: Arc<Kind>,
-    arriving: Kind,
+    /// What all bodies together may have, in bytes.
+    bodies: Arc<Semaphore>,
+    bodies_bytes_max: u32,
 }
 
 /// The places of one kind.
@@ -43,7 +45,8 @@ impl Places {
         Self {
             working: kind(settings.requests_in_flight_max, "are in work"),
             waiting: Arc::new(kind(settings.requests_waiting_max, "wait for positions")),
-            arriving: kind(settings.requests_in_flight_max, "are being received"),
+            bodies: Arc::new(Semaphore::new(settings.bodies_bytes_max as usize)),
+            bodies_bytes_max: settings.bodies_bytes_max,
         }
     }
 
@@ -53,9 +56,14 @@ impl Places {
         Ok(Place { taken, waiting: Arc::clone(&self.waiting) })
     }
 
-    /// A place for a request whose body has yet to come.
-    pub(super) fn arrive(&self) -> Result<OwnedSemaphorePermit> {
-        self.arriving.take()
+    /// Room for so many more bytes of a body.
+    pub(super) fn receive(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.bodies).try_acquire_many_owned(permits).map_err(|_| {
+            let max = self.bodies_bytes_max;
+            let error = format!("the bodies of all requests have {max} bytes already, which is this server's limit");
+            Error::unavailable(error).with_hint("try again in a moment, or send smaller requests").into()
+        })
     }
 }
 

@@ -40,6 +40,10 @@ impl NewTopic {
         if negative {
             return Err(Error::invalid("a retention cannot be negative").with_hint("leave it out to keep all records"));
         }
+        if self.message_bytes_max == Some(0) {
+            return Err(Error::invalid("a topic with message_bytes_max 0 would take no record")
+                .with_hint("leave it out for the usual limit"));
+        }
         let settings = TopicSettings {
             retention_ms: self.retention_ms,
             retention_bytes: self.retention_bytes,

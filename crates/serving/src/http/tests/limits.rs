@@ -112,16 +112,26 @@ async fn who_waits_and_who_sends_slowly_keeps_nobody_from_an_answer() {
         stream.write_all(begun.as_bytes()).await.unwrap();
         open.push(stream);
     }
-    let third = "GET /v1/topics/t/partitions/0/records?min_position=t/0:9&timeout_ms=0";
+    let another = "GET /v1/topics/t/partitions/0/records?min_position=t/0:9&timeout_ms=0";
     let refused = async {
-        // Until the two that were begun have their places.
-        while door.ask(third, None).await.status != 503 || door.ask("POST /v1/topics", Some("{}")).await.status != 503 {
+        // Until the one that waits has its place.
+        while door.ask(another, None).await.status != 503 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("those places are taken");
+    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("the place to wait is taken");
     door.check("GET /v1/topics/t", None, 200, json!({ "name": "t" })).await;
+    door.check("POST /v1/topics", Some(r#"{"name": "u"}"#), 201, json!({ "name": "u" })).await;
     drop(open);
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_have_a_limit_all_together() {
+    let door = Door::open_with(HttpSettings { bodies_bytes_max: 1000, ..settings() }).await;
+    let body = format!(r#"{{"name": "{}"}}"#, "t".repeat(2000));
+    door.check("POST /v1/topics", Some(&body), 503, json!({ "kind": "unavailable" })).await;
+    door.check("POST /v1/topics", Some(r#"{"name": "t"}"#), 201, json!({ "name": "t" })).await;
     door.close().await;
 }
 

@@ -25,6 +25,7 @@ async fn a_topic_is_created_described_listed_and_deleted() {
         r#"{"name": "a b"}"#,
         r#"{"name": "a", "partitions": 0}"#,
         r#"{"name": "a", "retention_ms": -1}"#,
+        r#"{"name": "a", "message_bytes_max": 0}"#,
         r#"{"name": "a", "size": 1}"#,
         r#"{"name": "#,
         "[]",
