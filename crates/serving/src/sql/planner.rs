@@ -121,7 +121,7 @@ pub(super) fn with_fitting_batches(
         return Ok(Arc::clone(state));
     }
     let mut fitting = SessionState::clone(state);
-    fitting.config_mut().options_mut().execution.batch_size = rows;
+    *fitting.config_mut() = fitting.config().clone().with_batch_size(rows);
     Ok(Arc::new(fitting))
 }
 
