@@ -72,6 +72,8 @@ def a_server_that_dies(outcome, folder):
 def a_server_that_stands_still(outcome, folder):
     def stop(server):
         os.kill(server.process.pid, signal.SIGSTOP)
+        # A busy machine takes a moment to stop all of its threads.
+        time.sleep(0.5)
         threading.Timer(8, lambda: server.alive() and server.process.send_signal(signal.SIGCONT)).start()
 
     attacked(outcome, folder, stop)
