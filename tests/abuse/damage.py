@@ -31,16 +31,6 @@ def files(data, kind):
     return sorted(data.glob(KINDS[kind]))
 
 
-def changed(data, image):
-    """The files that are not as they were, as paths from the data folder."""
-    names = {path.relative_to(folder) for folder in (data, image) for path in folder.rglob("*") if path.is_file()}
-    return sorted(str(name) for name in names if not same(data / name, image / name))
-
-
-def same(one, other):
-    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
-
-
 def flip(place):
     """Turns one bit at a share of the length."""
 
