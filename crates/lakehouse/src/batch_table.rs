@@ -8,20 +8,22 @@
 //! had seen more.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
 use arrow::record_batch::RecordBatch;
-use datafusion::execution::context::SessionContext;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, MetadataExt, StructType, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
-use model::Positions;
+use futures::FutureExt;
+use model::{ErrorKind, Positions};
 use serde::Deserialize;
 
-use crate::error::{LakeError, Result, is_commit_conflict};
+use crate::checked_files::{CheckedRoot, TableChecksums};
+use crate::error::{LakeError, REFRESH_HINT, Result, is_commit_conflict};
 use crate::stored_schema::{NaiveTimestamps, StoredSchema};
 use crate::table::{POSITIONS_KEY, quiet_commit};
 use crate::{LakeLocation, maintenance, staged_files};
@@ -61,6 +63,8 @@ struct Header {
     positions: Positions,
     plan_hash: String,
     columns: SchemaRef,
+    // How many states it has.
+    rows: Option<u64>,
 }
 
 impl BatchTable {
@@ -90,16 +94,31 @@ impl BatchTable {
         if plan_hash.is_empty() {
             return Err(model::Error::invalid(format!("the run of view {view} has no plan hash")));
         }
-        let header = Header { version: 0, positions: positions.clone(), plan_hash: plan_hash.to_owned(), columns };
+        let rows = Some(states.iter().map(|states| states.num_rows() as u64).sum());
+        let (positions, plan_hash) = (positions.clone(), plan_hash.to_owned());
+        let header = Header { version: 0, positions, plan_hash, columns, rows };
         let version = self.replace(&header, &states).await?;
-        Ok(BatchVersion { version, positions: positions.clone(), plan_hash: plan_hash.to_owned(), states })
+        let Header { positions, plan_hash, .. } = header;
+        Ok(BatchVersion { version, positions, plan_hash, states })
     }
 
     /// The newest batch result; `None` when there is none.
     ///
     /// # Errors
-    /// `Corrupt` when the table contradicts itself; `Unavailable` when the storage fails.
+    /// `Corrupt` when the table contradicts itself or is not as it was written; `Unavailable` when the storage fails.
     pub async fn load(&self) -> model::Result<Option<BatchVersion>> {
+        // Damage that no checksum tells may be such as the library that reads the file does not expect.
+        let loaded = AssertUnwindSafe(self.load_newest()).catch_unwind().await.unwrap_or_else(|_| {
+            let reason = "reading it ended abnormally".to_owned();
+            Err(LakeError::Damaged { table: format!("batch view {}", self.view), reason })
+        });
+        loaded.map_err(|error| match model::Error::from(error) {
+            error if error.kind() == ErrorKind::Corrupt => error.with_hint(REFRESH_HINT),
+            error => error,
+        })
+    }
+
+    async fn load_newest(&self) -> Result<Option<BatchVersion>> {
         let mut table = self.location.table().await?;
         let Some(header) = newest(&mut table, &self.view).await? else { return Ok(None) };
         let states = read(&mut table, &self.view, &header).await?;
@@ -194,11 +213,10 @@ async fn commit_version(
     }
     actions.extend(state.log_data().iter().map(|file| Action::Remove(file.remove_action(true))));
     actions.extend(files.into_iter().map(Action::Add));
-    let rows: usize = states.iter().map(RecordBatch::num_rows).sum();
     let facts = HashMap::from([
         (POSITIONS_KEY.to_owned(), header.positions.to_string().into()),
         (PLAN_HASH_KEY.to_owned(), header.plan_hash.clone().into()),
-        (ROWS_KEY.to_owned(), rows.into()),
+        (ROWS_KEY.to_owned(), header.rows.into()),
         (COLUMNS_KEY.to_owned(), columns_to_text(&header.columns)?.into()),
     ]);
     let transactions = header.positions.iter().map(|(partition, next)| Transaction::new(partition, next)).collect();
@@ -282,7 +300,8 @@ fn parse_header(entry: &[u8], version: u64, view: &str) -> Result<Option<Header>
         return Err(damaged(format!("its positions are {positions}, its transactions {transactions}")));
     }
     let columns = columns_from_text(text(COLUMNS_KEY).unwrap_or_default()).map_err(damaged)?;
-    Ok(Some(Header { version, positions, plan_hash: plan_hash.to_owned(), columns }))
+    let rows = info.get(ROWS_KEY).and_then(serde_json::Value::as_u64);
+    Ok(Some(Header { version, positions, plan_hash: plan_hash.to_owned(), columns, rows }))
 }
 
 async fn read(table: &mut DeltaTable, view: &str, header: &Header) -> Result<Vec<RecordBatch>> {
@@ -291,10 +310,19 @@ async fn read(table: &mut DeltaTable, view: &str, header: &Header) -> Result<Vec
         table.load_version(header.version).await.map_err(LakeError::delta(doing()))?;
     }
     let schema = stored_schema(view, &header.columns)?;
+    let unchecked_files = TableChecksums::of(table)?.unchecked_files;
+    if unchecked_files > 0 {
+        tracing::warn!(view, unchecked_files, "a batch that has no checksum is not checked");
+    }
     let provider = table.table_provider().await.map_err(LakeError::query(doing()))?;
-    let session = SessionContext::new();
-    let frame = session.read_table(provider).map_err(LakeError::query(doing()))?;
-    let stored = frame.collect().await.map_err(LakeError::query(doing()))?;
+    let root = CheckedRoot::of(table)?;
+    let frame = root.session().read_table(provider).map_err(LakeError::query(doing()))?;
+    let stored = frame.collect().await.map_err(|error| root.failed(doing(), error))?;
+    let rows: usize = stored.iter().map(RecordBatch::num_rows).sum();
+    if header.rows.is_some_and(|stated| stated != rows as u64) {
+        let reason = format!("it has {rows} rows, and says {}", header.rows.unwrap_or_default());
+        return Err(LakeError::Damaged { table: format!("batch view {view}"), reason });
+    }
     stored.iter().filter(|batch| batch.num_rows() > 0).map(|batch| schema.decode(batch)).collect()
 }
 

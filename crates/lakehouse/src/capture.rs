@@ -289,7 +289,14 @@ impl Run {
 
     // Rows are safe without it, so that a failure is only reported; the next interval tries again.
     async fn maintain(&mut self) {
-        match self.table.maintain(&self.settings.maintenance).await {
+        let maintained = match self.table.maintain(&self.settings.maintenance).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => match self.table.mend(&self.log, &self.source).await {
+                Ok(mended) if mended.files > 0 => self.table.maintain(&self.settings.maintenance).await,
+                mended => mended.and(Err(error)),
+            },
+            maintained => maintained,
+        };
+        match maintained {
             Ok(done) => tracing::debug!(table = %self.label[0].1, ?done, "maintained a lake table"),
             Err(error) => tracing::warn!(table = %self.label[0].1, %error, "cannot maintain a lake table"),
         }

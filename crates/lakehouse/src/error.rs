@@ -5,6 +5,9 @@ use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::TransactionError;
 use model::{ErrorKind, Offset, Positions, TopicPartition};
 
+/// What is derived is made anew, and what was captured is captured anew where the log still has it.
+pub(crate) const REFRESH_HINT: &str = "REFRESH MATERIALIZED VIEW makes it anew from what the log and the lake have";
+
 pub(crate) type Result<T, E = LakeError> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,10 @@ pub(crate) enum LakeError {
     StaleBatch { view: String, committed: Positions, given: Positions },
     #[error("{table} is damaged: {reason}")]
     Damaged { table: String, reason: String },
+    #[error(transparent)]
+    DamagedFile(#[from] FileDamage),
+    #[error("{damage}; it cannot be captured anew: {reason}")]
+    Lost { damage: FileDamage, reason: String },
     #[error("{location} is not a place for a lake table: {reason}")]
     Location { location: String, reason: String },
     #[error("cannot {doing}")]
@@ -39,9 +46,28 @@ pub(crate) enum LakeError {
     Arrow { doing: String, source: arrow::error::ArrowError },
 }
 
+/// A file whose bytes are not those that were written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("file {file} of the lake is damaged: {reason}")]
+pub(crate) struct FileDamage {
+    pub(crate) file: String,
+    pub(crate) reason: String,
+}
+
+impl FileDamage {
+    /// What made others fail, however often they have wrapped it.
+    pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        causes.filter_map(|error| error.downcast_ref::<Self>()).next().cloned()
+    }
+}
+
 impl LakeError {
     pub(crate) fn delta(doing: impl Into<String>) -> impl FnOnce(DeltaTableError) -> Self {
-        move |source| Self::Delta { doing: doing.into(), source }
+        move |source| match FileDamage::behind(&source) {
+            Some(damage) => Self::DamagedFile(damage),
+            None => Self::Delta { doing: doing.into(), source },
+        }
     }
 
     pub(crate) fn query(doing: impl Into<String>) -> impl FnOnce(DataFusionError) -> Self {
@@ -83,6 +109,8 @@ impl From<LakeError> for model::Error {
             LakeError::Contended { .. } => (ErrorKind::Unavailable, Some("retry with a pause")),
             LakeError::StaleBatch { .. } => (ErrorKind::Conflict, Some("drop this run, a newer one is in place")),
             LakeError::Damaged { .. } => (ErrorKind::Corrupt, Some("keep a copy of the table before anything else")),
+            LakeError::DamagedFile(_) => (ErrorKind::Corrupt, Some(REFRESH_HINT)),
+            LakeError::Lost { .. } => (ErrorKind::Corrupt, Some("put the file back from a backup")),
             LakeError::Location { .. } => (ErrorKind::Invalid, None),
             LakeError::Delta { .. } => (ErrorKind::Unavailable, Some("check the lake's storage")),
             LakeError::Query { .. } | LakeError::Arrow { .. } => (ErrorKind::Internal, None),

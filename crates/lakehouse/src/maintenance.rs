@@ -8,15 +8,16 @@
 
 use std::collections::HashSet;
 
-use datafusion::execution::context::SessionContext;
 use deltalake_core::checkpoints;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Add, Remove};
 use deltalake_core::operations::vacuum::VacuumMode;
 use deltalake_core::protocol::DeltaOperation;
 use deltalake_core::{DeltaTable, DeltaTableError};
+use futures::StreamExt;
 use serde::Deserialize;
 
+use crate::checked_files::CheckedRoot;
 use crate::error::{LakeError, Result, is_commit_conflict};
 use crate::staged_files;
 use crate::stored_schema::StoredSchema;
@@ -76,7 +77,7 @@ pub(crate) async fn run(
     for merge in plan(&table, settings).map_err(failed())? {
         let new = rewrite(&table, schema, statistics, &merge).await?;
         let counts = (merge.old.len() as u64, new.len() as u64);
-        if replace(&mut table, merge.old, new, settings).await.map_err(failed())? {
+        if replace(&mut table, merge.old, new, settings.file_bytes).await.map_err(failed())? {
             done.files_merged += counts.0;
             done.files_written += counts.1;
         }
@@ -132,26 +133,35 @@ async fn rewrite(table: &DeltaTable, schema: &StoredSchema, statistics: &[&str],
     let url = table.table_url().to_string();
     let failed = || LakeError::query(format!("read small files of the table at {url}"));
     let paths = merge.old.iter().map(|file| file.path.clone());
+    // Unchecked, damage would get a checksum of its own.
+    let root = CheckedRoot::of(table)?;
     let provider = table.table_provider().with_file_paths(paths).await.map_err(failed())?;
-    let rows = SessionContext::new().read_table(provider).map_err(failed())?;
+    let rows = root.session().read_table(provider).map_err(failed())?;
     let rows = rows.execute_stream().await.map_err(failed())?;
-    let mut files = staged_files::stage_stream(table, schema, statistics, rows).await?;
-    let written: i64 =
-        files.iter().map(|file| file.get_stats().ok().flatten().map_or(-1, |stats| stats.num_records)).sum();
-    if u64::try_from(written).ok() != Some(merge.rows) {
-        let reason = format!("{} files should have {} rows, {written} were read", merge.old.len(), merge.rows);
+    let rows = rows.map(|batch| batch.map_err(|error| root.failed(format!("read data files of {url}"), error)));
+    let mut files = staged_files::stage_stored(table, schema, statistics, rows).await?;
+    let written = row_count(&files);
+    if written != Some(merge.rows) {
+        let (old, rows) = (merge.old.len(), merge.rows);
+        let reason = format!("{old} files should have {rows} rows, {} were read", written.unwrap_or_default());
         return Err(LakeError::Damaged { table: url, reason });
     }
     files.iter_mut().for_each(|file| file.data_change = false);
     Ok(files)
 }
 
-// Replaces files by others with the same rows; answers whether it did.
-async fn replace(
+/// How many rows files have that were written just now.
+pub(crate) fn row_count(files: &[Add]) -> Option<u64> {
+    let rows = files.iter().map(|file| Some(file.get_stats().ok()??.num_records));
+    rows.map(|rows| u64::try_from(rows?).ok()).sum()
+}
+
+/// Replaces files by others with the same rows; answers whether it did.
+pub(crate) async fn replace(
     table: &mut DeltaTable,
     old: Vec<Remove>,
     new: Vec<Add>,
-    settings: &MaintenanceSettings,
+    file_bytes: u64,
 ) -> Result<bool, DeltaTableError> {
     let mut actions: Vec<Action> = old.iter().cloned().map(Action::Remove).collect();
     actions.extend(new.into_iter().map(Action::Add));
@@ -165,7 +175,7 @@ async fn replace(
             .with_max_retries(0)
             .with_create_checkpoint(false)
             .with_cleanup_expired_logs(Some(false));
-        let target_size = i64::try_from(settings.file_bytes).unwrap_or(i64::MAX);
+        let target_size = i64::try_from(file_bytes).unwrap_or(i64::MAX);
         let commit = CommitBuilder::from(properties).with_actions(actions.clone()).build(
             Some(table.snapshot()?),
             table.log_store(),

@@ -4,7 +4,7 @@
 //! made. (A vacuum removes the files of versions older than a week.)
 //!
 //! What must hold: its columns are the source's own, with the source's types and values; each row below the Positions
-//! is there once, and no other.
+//! is there once, and no other. A file that is not as it was written is an error.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,13 +14,14 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, lit, utils};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::ident;
 use deltalake_core::DeltaTable;
 use model::Positions;
 
+use crate::checked_files::CheckedRoot;
 use crate::error::LakeError;
 use crate::exact_scan::ExactScan;
 use crate::stored_schema::StoredSchema;
@@ -30,6 +31,7 @@ use crate::table::{OFFSET_COLUMN, PARTITION_COLUMN};
 #[derive(Clone)]
 pub struct PinnedTable {
     delta: Arc<dyn TableProvider>,
+    root: CheckedRoot,
     schema: StoredSchema,
     version: u64,
     positions: Positions,
@@ -46,14 +48,20 @@ impl PinnedTable {
         let url = table.table_url();
         let state = table.snapshot().map_err(LakeError::delta(format!("read the table at {url}")))?;
         let version = state.version();
+        let root = CheckedRoot::of(table)?;
         let delta = table.table_provider().await.map_err(LakeError::query(format!("read the table at {url}")))?;
         let bounds = bounded.then(|| below(&positions));
-        Ok(Self { delta, schema, version, positions, bounds })
+        Ok(Self { delta, root, schema, version, positions, bounds })
     }
 
     /// The Delta version whose files it reads.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// What a failure to read it is.
+    pub(crate) fn failed(&self, doing: String, error: DataFusionError) -> LakeError {
+        self.root.failed(doing, error)
     }
 
     /// The Positions below which its rows lie.
@@ -97,6 +105,7 @@ impl TableProvider for PinnedTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.root.register(session.runtime_env());
         let all: Vec<usize> = (0..self.schema.original().fields().len()).collect();
         let mut plan = LogicalPlanBuilder::scan("lake", provider_as_source(Arc::clone(&self.delta)), None)?;
         if let Some(bounds) = &self.bounds {

@@ -29,7 +29,7 @@ pub(crate) fn check_columns(definition: &TableDefinition) -> Result<()> {
 pub(crate) fn check(definition: &TableDefinition, rows: &[RecordBatch], epoch: &Epoch) -> Result<()> {
     let mut previous: HashMap<i32, Offset> = HashMap::new();
     for batch in rows {
-        for (partition, offset) in places(definition, batch)? {
+        for (partition, offset) in places(&definition.name, batch)? {
             let refuse = |why: &str| LakeError::Rows {
                 table: definition.name.clone(),
                 reason: format!("offset {offset} of partition {partition} {why}"),
@@ -55,7 +55,7 @@ pub(crate) fn at_or_after(
     let keep = |(partition, offset): (i32, Offset)| offset >= floors.get(&partition).copied().unwrap_or(0);
     let mut kept = Vec::with_capacity(rows.len());
     for batch in rows {
-        let mask: BooleanArray = places(definition, batch)?.map(|place| Some(keep(place))).collect();
+        let mask: BooleanArray = places(&definition.name, batch)?.map(|place| Some(keep(place))).collect();
         if mask.true_count() == batch.num_rows() {
             kept.push(batch.clone());
         } else if mask.true_count() > 0 {
@@ -66,11 +66,8 @@ pub(crate) fn at_or_after(
     Ok(kept)
 }
 
-// The partition and the offset of each row.
-fn places<'a>(
-    definition: &TableDefinition,
-    batch: &'a RecordBatch,
-) -> Result<impl Iterator<Item = (i32, Offset)> + 'a> {
+/// The partition and the offset of each row; `table` is for messages.
+pub(crate) fn places<'a>(table: &str, batch: &'a RecordBatch) -> Result<impl Iterator<Item = (i32, Offset)> + use<'a>> {
     let partitions = batch.column_by_name(PARTITION_COLUMN).and_then(|column| column.as_primitive_opt::<Int32Type>());
     let offsets = batch.column_by_name(OFFSET_COLUMN).and_then(|column| column.as_primitive_opt::<Int64Type>());
     match (partitions, offsets) {
@@ -79,7 +76,7 @@ fn places<'a>(
         }
         _ => {
             let reason = format!("{PARTITION_COLUMN} or {OFFSET_COLUMN} is missing");
-            Err(LakeError::Rows { table: definition.name.clone(), reason })
+            Err(LakeError::Rows { table: table.to_owned(), reason })
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Parquet files that are written, and not yet named by any commit.
 //!
+//! Each carries its checksum.
+//!
 //! What must hold: writing them changes nothing that a reader can see; files that no commit ever names are garbage
 //! that a vacuum removes. Nobody else may remove them: a store can report a commit as lost that it has in fact taken.
 
@@ -7,14 +9,13 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use deltalake_core::DeltaTable;
 use deltalake_core::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake_core::kernel::Add;
 use deltalake_core::table::config::TablePropertiesExt;
 use futures::{Stream, StreamExt};
 
+use crate::checked_files::{CheckedFiles, TableChecksums};
 use crate::error::{LakeError, Result};
 use crate::stored_schema::StoredSchema;
 
@@ -25,22 +26,28 @@ pub(crate) async fn stage(
     statistics: &[&str],
     rows: &[RecordBatch],
 ) -> Result<Vec<Add>> {
-    let rows = rows.iter().filter(|batch| batch.num_rows() > 0).map(|batch| schema.encode(batch));
-    write(table, schema, statistics, futures::stream::iter(rows)).await
+    let rows = rows.iter().filter(|batch| batch.num_rows() > 0).cloned().map(Ok);
+    stage_rows(table, schema, statistics, futures::stream::iter(rows)).await
 }
 
-/// Writes rows as another file of the table has them.
-pub(crate) async fn stage_stream(
+/// Writes rows that come one batch after the other, as their source has them.
+pub(crate) async fn stage_rows(
     table: &DeltaTable,
     schema: &StoredSchema,
     statistics: &[&str],
-    rows: SendableRecordBatchStream,
+    rows: impl Stream<Item = Result<RecordBatch>>,
 ) -> Result<Vec<Add>> {
-    let url = table.table_url();
-    let stored = |batch: Result<RecordBatch, DataFusionError>| {
-        schema.as_stored(&batch.map_err(LakeError::query(format!("read data files of {url}")))?)
-    };
-    write(table, schema, statistics, rows.map(stored)).await
+    write(table, schema, statistics, rows.map(|rows| schema.encode(&rows?))).await
+}
+
+/// Writes rows as another file of the table has them.
+pub(crate) async fn stage_stored(
+    table: &DeltaTable,
+    schema: &StoredSchema,
+    statistics: &[&str],
+    rows: impl Stream<Item = Result<RecordBatch>>,
+) -> Result<Vec<Add>> {
+    write(table, schema, statistics, rows.map(|rows| schema.as_stored(&rows?))).await
 }
 
 async fn write(
@@ -61,7 +68,8 @@ async fn write(
         properties.num_indexed_cols(),
         Some(statistics.iter().map(|column| (*column).to_owned()).collect()),
     );
-    let mut writer = DeltaWriter::new(table.object_store(), config);
+    let store = Arc::new(CheckedFiles::new(table.object_store(), TableChecksums::default()));
+    let mut writer = DeltaWriter::new(Arc::clone(&store) as _, config);
     let mut rows = pin!(rows);
     while let Some(batch) = rows.next().await {
         let written = match batch {
@@ -74,5 +82,7 @@ async fn write(
             return Err(error);
         }
     }
-    writer.close().await.map_err(failed())
+    let mut files = writer.close().await.map_err(failed())?;
+    files.iter_mut().for_each(|file| store.tag(file));
+    Ok(files)
 }

@@ -5,10 +5,15 @@
 //! What must hold: a file that has rows at or after the table's Positions is found wherever its bounds say so: those
 //! rows would be captured a second time.
 
+use std::ops::{Range, RangeInclusive};
+
 use model::{Offset, Positions, TopicName, TopicPartition};
 use serde::Deserialize;
 
 use crate::table::{OFFSET_COLUMN, PARTITION_COLUMN};
+
+// More than a topic can have.
+const PARTITIONS_MAX: i64 = 100_000;
 
 /// The bounds of one file, as the Delta log has them.
 #[derive(Debug, Default, Deserialize)]
@@ -16,6 +21,17 @@ use crate::table::{OFFSET_COLUMN, PARTITION_COLUMN};
 struct Bounds {
     min_values: serde_json::Map<String, serde_json::Value>,
     max_values: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The partitions and the offsets between which the rows of a file with the bounds `statistics` lie.
+pub(crate) fn places(statistics: &str) -> Option<(RangeInclusive<i32>, Range<Offset>)> {
+    let bounds: Bounds = serde_json::from_str(statistics).ok()?;
+    let number = |values: &serde_json::Map<_, serde_json::Value>, column: &str| values.get(column)?.as_i64();
+    let partition = |values| i32::try_from(number(values, PARTITION_COLUMN)?).ok();
+    let offset = |values| number(values, OFFSET_COLUMN);
+    let partitions = partition(&bounds.min_values)?..=partition(&bounds.max_values)?;
+    let offsets = offset(&bounds.min_values)?..offset(&bounds.max_values)?.checked_add(1)?;
+    (are_possible(&partitions) && offsets.start >= 0 && !offsets.is_empty()).then_some((partitions, offsets))
 }
 
 /// Why a file with the bounds `statistics` cannot be part of a table at `positions`, as a sentence.
@@ -26,11 +42,15 @@ pub(crate) fn contradiction(statistics: &str, topic: &TopicName, positions: &Pos
     let offset: Offset = bounds.max_values.get(OFFSET_COLUMN)?.as_i64()?;
     // Which of its partitions the offset belongs to is not said: none of them may have got that far.
     let is_beyond = |partition: i32| positions.next_offset(&TopicPartition::new(topic.clone(), partition)) <= offset;
-    let is_known = first <= last && first >= 0 && i64::from(last) - i64::from(first) < 100_000;
-    (is_known && (first..=last).all(is_beyond)).then(|| {
+    (are_possible(&(first..=last)) && (first..=last).all(is_beyond)).then(|| {
         let partitions = if first == last { format!("{first}") } else { format!("{first} to {last}") };
         format!("it has the offset {offset} of partition {partitions}, and says that it ends at {positions}")
     })
+}
+
+fn are_possible(partitions: &RangeInclusive<i32>) -> bool {
+    let (first, last) = (i64::from(*partitions.start()), i64::from(*partitions.end()));
+    first >= 0 && first <= last && last - first < PARTITIONS_MAX
 }
 
 #[cfg(test)]

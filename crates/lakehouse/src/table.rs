@@ -23,6 +23,7 @@ use streaming::SourceDefinition;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
+use crate::checked_files::TableChecksums;
 use crate::epoch::{Decision, decide};
 use crate::error::{LakeError, Result, is_commit_conflict};
 use crate::maintenance::{self, Maintenance, MaintenanceSettings};
@@ -40,7 +41,7 @@ const TOPIC_ID_KEY: &str = "fourfold.topicId";
 // The columns whose bounds go into the Delta log: those that follow the order of arrival, so that bounds exclude
 // files. Bounds of other columns exclude little, and a value that has no text form (a year beyond 262143) would
 // refuse its whole commit.
-const STATISTICS: [&str; 3] = [PARTITION_COLUMN, OFFSET_COLUMN, "_arrival_time"];
+pub(crate) const STATISTICS: [&str; 3] = [PARTITION_COLUMN, OFFSET_COLUMN, "_arrival_time"];
 // How many log entries a reader of the table replays at most.
 const CHECKPOINT_INTERVAL_COMMITS: u64 = 25;
 // Each attempt begins with a fresh look at the table, so that attempts only end when others commit all the time.
@@ -128,6 +129,10 @@ impl LakeTable {
         if state.table_config().set_transaction_retention_duration.is_some() {
             let reason = "delta.setTransactionRetentionDuration is set, so that it forgets its positions".to_owned();
             return Err(LakeError::Damaged { table: definition.name, reason });
+        }
+        let unchecked_files = TableChecksums::of(&table)?.unchecked_files;
+        if unchecked_files > 0 {
+            tracing::warn!(table = definition.name, unchecked_files, "files that have no checksum are not checked");
         }
         let partitions = definition.topic_partitions();
         let current = read_current(table, &definition.name, &partitions).await?;
@@ -224,6 +229,22 @@ impl LakeTable {
         let maintenance = maintenance::run(table, &self.schema, &STATISTICS, settings).await?;
         self.refresh().await?;
         Ok(maintenance)
+    }
+
+    /// How it is stored.
+    pub(crate) fn schema(&self) -> &StoredSchema {
+        &self.schema
+    }
+
+    /// The newest version that this process knows.
+    pub(crate) fn loaded(&self) -> DeltaTable {
+        self.current.borrow().table.clone()
+    }
+
+    /// The id of the topic that it is tied to.
+    pub(crate) fn bound_topic(&self) -> Option<String> {
+        let current = self.current.borrow();
+        current.table.snapshot().ok()?.metadata().configuration().get(TOPIC_ID_KEY).cloned()
     }
 
     async fn commit_epoch(&self, given: &[RecordBatch], epoch: &Epoch) -> Result<CommitOutcome> {

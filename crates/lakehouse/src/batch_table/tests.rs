@@ -132,3 +132,53 @@ async fn a_crash_at_any_put_leaves_the_version_before_or_the_one_after() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_flipped_bit_is_refused_by_name_wherever_it_is_in_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = BatchTable::new("v", LakeLocation::directory(directory.path()));
+    table.commit("h1", &at("f/0:5"), vec![every_type()]).await.unwrap();
+    let is_data = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "parquet");
+    let file = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).find(is_data).unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    for place in (0..whole.len()).step_by(whole.len() / 150) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1 << (place % 8);
+        std::fs::write(&file, bytes).unwrap();
+        let refused = table.load().await.unwrap_err();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{place}: {refused}");
+        assert!(refused.message().contains(name), "{place}: {refused}");
+        assert!(refused.hint().unwrap().contains("REFRESH MATERIALIZED VIEW"), "{refused:?}");
+    }
+    std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    assert!(table.load().await.unwrap_err().message().contains("when it was written"));
+    std::fs::write(&file, whole).unwrap();
+    assert_same_bits(&table.load().await.unwrap().unwrap().states[0], &every_type());
+}
+
+#[tokio::test]
+async fn files_without_a_checksum_are_read_and_a_checksum_that_is_none_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = BatchTable::new("v", LakeLocation::directory(directory.path()));
+    table.commit("h1", &at("f/0:5"), vec![counts(&[1, 2])]).await.unwrap();
+    let entry = directory.path().join("_delta_log/00000000000000000001.json");
+    let written = std::fs::read_to_string(&entry).unwrap();
+    assert!(written.contains("\"fourfold.crc32c\":\"") && written.contains("/1048576:"), "{written}");
+    for (from, to, reason) in [
+        ("fourfold.crc32c", "other", None),
+        ("/1048576:", "/1048576?", Some("cannot be read")),
+        ("\"fourfold.rows\":2", "\"fourfold.rows\":3", Some("it has 2 rows, and says 3")),
+    ] {
+        std::fs::write(&entry, written.replace(from, to)).unwrap();
+        let loaded = table.load().await;
+        match reason {
+            None => assert_same_bits(&loaded.unwrap().unwrap().states[0], &counts(&[1, 2])),
+            Some(reason) => {
+                let refused = loaded.unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::Corrupt);
+                assert!(refused.message().contains(reason), "{refused}");
+            }
+        }
+    }
+}

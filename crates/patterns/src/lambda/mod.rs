@@ -7,7 +7,8 @@
 //!
 //! What the lake has and the log has no more is folded first, as a batch, before the view answers.
 //!
-//! What must hold: H is always an epoch's end. After a restart the speed layer is folded again from H: it needs no
+//! What must hold: no batch is put in place that says otherwise than the layers about the same records. H is always an
+//! epoch's end. After a restart the speed layer is folded again from H: it needs no
 //! checkpoint, because the batch version is one.
 
 mod keyed_states;
@@ -16,10 +17,11 @@ mod merged;
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::FutureExt;
 use lakehouse::{BatchTable, BatchVersion, CaptureProgress, LakeTable};
-use model::{Error, Positions, Result};
+use model::{Error, ErrorKind, Positions, Result};
 use parking_lot::Mutex;
 use serving::views::Relation;
 use streaming::{Fold, SourceReader, ViewPlan};
@@ -55,14 +57,13 @@ pub(crate) struct BatchReport {
     pub(crate) positions: Positions,
     /// How many groups it has.
     pub(crate) groups: usize,
-    /// How many rows the layers had otherwise for the same records; not 0 is a bug that was found.
-    pub(crate) merge_conflicts: usize,
 }
 
 impl fmt::Display for BatchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, positions, groups, merge_conflicts } = self;
-        write!(f, "batch version {version}: {groups} groups up to H = {positions}, {merge_conflicts} merge conflicts")
+        let Self { version, positions, groups } = self;
+        // With conflicts there is no batch.
+        write!(f, "batch version {version}: {groups} groups up to H = {positions}, 0 merge conflicts")
     }
 }
 
@@ -138,7 +139,14 @@ impl LambdaView {
 
     /// Gives a version of the view that is about to start the newest batch, if it computes the same.
     pub(crate) async fn hand_over(&self, parts: &Parts, plan: &ViewPlan, version: u64) -> Result<()> {
-        let batch = self.batches.load().await?.filter(|batch| batch.plan_hash == plan.hash());
+        let batch = match self.batches.load().await {
+            // What it has is folded anew: nothing is handed over.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::warn!(view = plan.name(), %error, "the batch of a view is not handed to its next version");
+                return Ok(());
+            }
+            loaded => loaded?.filter(|batch| batch.plan_hash == plan.hash()),
+        };
         let Some(batch) = batch.filter(|batch| !batch.states.is_empty()) else { return Ok(()) };
         let batches = batch_table(parts, plan.name(), version);
         batches.commit(&batch.plan_hash, &batch.positions, batch.states).await.map(drop)
@@ -257,9 +265,8 @@ impl Layered {
         }
         self.incarnation.check()?;
         let started = Instant::now();
-        let pinned = self.captured.table.snapshot(Some(&captured)).await?;
-        let states = lakehouse::batch::run(&self.plan, &pinned).await?;
-        let batch = self.batches.commit(&self.plan.hash(), pinned.positions(), vec![states]).await?;
+        let states = self.fold_lake(&captured).await?;
+        let batch = self.batches.commit(&self.plan.hash(), &captured, vec![states]).await?;
         self.merged.begin_at(batch)?;
         self.parts.metrics.batch_run.observe(started.elapsed().as_secs_f64());
         Ok(())
@@ -356,12 +363,11 @@ impl Layered {
         let started = Instant::now();
         let h = self.merged.cut()?;
         self.captured(&h).await?;
-        let pinned = self.captured.table.snapshot(Some(&h)).await?;
-        let states = lakehouse::batch::run(&self.plan, &pinned).await?;
+        let states = self.fold_lake(&h).await?;
         let groups = states.num_rows();
-        let merge_conflicts = self.reconcile(&states, &h)?;
+        self.reconcile(&states, &h)?;
         let version = self.batches.commit(&self.plan.hash(), &h, vec![states]).await?;
-        let report = BatchReport { version: version.version, positions: h, groups, merge_conflicts };
+        let report = BatchReport { version: version.version, positions: h, groups };
         self.merged.replace_batch(version)?;
         self.parts.metrics.batch_run.observe(started.elapsed().as_secs_f64());
         Ok(report)
@@ -378,16 +384,34 @@ impl Layered {
         Err(Error::unavailable(format!("the lake is at {positions}, the batch needs {h}{why}")))
     }
 
+    // The states of everything before `up_to`, from the lake; damaged files of it are captured anew first.
+    async fn fold_lake(&self, up_to: &Positions) -> Result<RecordBatch> {
+        let table = &self.captured.table;
+        let fold = async || lakehouse::batch::run(&self.plan, &table.snapshot(Some(up_to)).await?).await;
+        let damage = match fold().await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => error,
+            folded => return folded,
+        };
+        if table.mend(&self.parts.log, self.plan.source()).await?.files == 0 {
+            return Err(damage);
+        }
+        fold().await
+    }
+
     // The layers and the batch have both folded everything before H: they must agree in every bit.
-    fn reconcile(&self, states: &arrow::array::RecordBatch, h: &Positions) -> Result<usize> {
+    fn reconcile(&self, states: &RecordBatch, h: &Positions) -> Result<()> {
         let mut fold = Fold::new(&self.plan)?;
         fold.merge_state(states)?;
         let conflicts = crate::rows::differences(&fold.rows()?, &self.merged.rows_at(h)?)?;
-        if conflicts > 0 {
-            let view = self.plan.name();
-            tracing::error!(view, conflicts, %h, "batch and speed layer disagree; the batch version is used");
-            self.parts.metrics.merge_conflicts.get_or_create(&[("view", view.to_owned())]).inc_by(conflicts as u64);
+        if conflicts == 0 {
+            return Ok(());
         }
-        Ok(conflicts)
+        let view = self.plan.name();
+        self.parts.metrics.merge_conflicts.get_or_create(&[("view", view.to_owned())]).inc_by(conflicts as u64);
+        let refused = format!(
+            "batch and speed layer of view {view} disagree in {conflicts} rows about the records before {h}: \
+             the batch is not put in place, and the view goes on without it"
+        );
+        Err(Error::corrupt(refused).with_hint("DROP MATERIALIZED VIEW and CREATE it again to fold all of it anew"))
     }
 }

@@ -51,7 +51,7 @@ async fn what_lies_beyond_the_end_of_the_log_is_not_believed() {
 }
 
 /// A product whose log deletes what is over a few kilobytes.
-async fn forgetful(directory: &Path) -> Product {
+pub(super) async fn forgetful(directory: &Path) -> Product {
     let log = EventLogSettings {
         segment_bytes: 2_000,
         wal_file_bytes: 1 << 16,
