@@ -89,6 +89,8 @@ pub(crate) enum Command {
     /// Send a command to an aggregate, and print the position after it
     #[command(name = "command")]
     Send(CommandArguments),
+    /// Copy all data to a folder that is empty, while the server goes on; the copy is opened once to see that it is whole
+    Backup(BackupArguments),
     /// Say what runs, and how far behind it is; fails when a view has failed
     Status(HttpDoor),
 }
@@ -343,6 +345,18 @@ pub(crate) struct CommandArguments {
     /// The command's identity, any text: sent twice, it is done once
     #[arg(long, value_name = "TEXT")]
     pub(crate) command_id: Option<String>,
+}
+
+/// `backup`
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    #[command(flatten)]
+    pub(crate) door: HttpDoor,
+    /// Where the copy is to be, on the server's machine
+    pub(crate) target: PathBuf,
+    /// Copy this folder, which nobody has open, without a server
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The entry: parses the command line, runs the command, and turns its error into a message and an exit code.
 
+mod backup;
 mod cli;
 mod command;
 mod demo;
 mod door;
 #[cfg(test)]
 mod hints;
+mod identity;
 mod machine_memory;
 mod open_files;
 mod output;

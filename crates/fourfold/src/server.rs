@@ -13,17 +13,23 @@ use model::{Clock, Error, MemoryBudget, Metrics, Result, SystemClock, SystemEntr
 use object_store::prefix::PrefixStore;
 use patterns::{Deployment, Parts, ViewState, event_sourcing};
 use serving::{
-    http::{self, Doors, HttpServer, Part, Readiness},
+    http::{self, Backups, Doors, HttpServer, Part, Readiness},
     pg::{self, PgServer},
     sql::SqlService,
     views::Views,
 };
 use streaming::DeadLetters;
 
-use crate::{machine_memory, open_files, settings::Settings};
+use crate::{
+    backup::Backup,
+    identity::{self, Identity},
+    machine_memory, open_files,
+    settings::Settings,
+};
 
 /// A server that runs.
 pub(crate) struct Server {
+    identity: Identity,
     log: Arc<EmbeddedLog>,
     store: Arc<EventStore>,
     aggregates: Arc<Aggregates>,
@@ -45,6 +51,7 @@ impl Server {
         let directory = settings.data.directory.as_path();
         std::fs::create_dir_all(directory)
             .map_err(|e| Error::invalid(format!("cannot create {}", directory.display())).with_source(e))?;
+        identity::refuse_unfinished(directory)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::default();
         let embedded =
@@ -52,6 +59,8 @@ impl Server {
                 .await
                 .map_err(|error| named_as_given(error, directory))?;
         let log: Arc<dyn EventLog> = Arc::clone(&embedded) as _;
+        // Nobody else has the folder open.
+        let identity = Identity::of(directory, &SystemEntropy)?;
         let catalogue = directory.join("catalogue.redb");
         // Before anything creates a topic: a new log is told from one whose catalogue is gone.
         Deployment::require_catalogue(&catalogue, log.as_ref(), settings.data.begin_without_catalogue)?;
@@ -93,9 +102,15 @@ impl Server {
             entropy: Arc::new(SystemEntropy),
             metrics,
             readiness: readiness(Arc::clone(&embedded), Arc::clone(&store), Arc::clone(&deployment)),
+            backups: Some(backups(settings, identity, Arc::clone(&embedded), Arc::clone(&deployment))),
         };
         let http = http::start(settings.http.clone(), doors).await?;
-        Ok(Self { log: embedded, store, aggregates, deployment, views, sql, broker, pg, http })
+        Ok(Self { identity, log: embedded, store, aggregates, deployment, views, sql, broker, pg, http })
+    }
+
+    /// Which data folder it has open.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Where Kafka clients connect.
@@ -169,6 +184,18 @@ fn readiness(log: Arc<EmbeddedLog>, store: Arc<EventStore>, deployment: Arc<Depl
             note: Some(state),
         });
         std::iter::once(log).chain(damaged_events(&store)).chain(views).collect()
+    })
+}
+
+// A copy of what this server has open, made while it goes on.
+fn backups(settings: &Settings, identity: Identity, log: Arc<EmbeddedLog>, deployment: Arc<Deployment>) -> Backups {
+    let (data, log_settings) = (settings.data.directory.clone(), settings.log.clone());
+    Backups::new(move |target| {
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let (data, log_settings, known_damage) = (data.clone(), log_settings.clone(), log.damage().len());
+        let deployment = Arc::clone(&deployment);
+        let backup = Backup { data, identity, log: log_settings, clock, entropy, known_damage };
+        backup.make(target, move |file| deployment.copy_catalogue(file))
     })
 }
 

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fourfold");
 
+const FREE_PORTS: [&str; 6] = ["--kafka-port", "0", "--pg-port", "0", "--http-port", "0"];
+
 /// What a command wrote, and how it ended.
 struct Ran {
     status: ExitStatus,
@@ -76,14 +78,18 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        Self::start_logging("warn", Stdio::null())
+        Self::start_on(Path::new("data"))
     }
 
-    fn start_logging(level: &str, log: impl Into<Stdio>) -> Self {
+    /// On a data folder of another one.
+    fn start_on(data: &Path) -> Self {
+        Self::start_logging(data, "warn", Stdio::null())
+    }
+
+    fn start_logging(data: &Path, level: &str, log: impl Into<Stdio>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let ports = ["--kafka-port", "0", "--pg-port", "0", "--http-port", "0"];
         let mut command = Command::new(PROGRAM);
-        command.args(["dev", "--json", "--data-dir", "data"]).args(ports).current_dir(folder.path());
+        command.args(["dev", "--json", "--data-dir"]).arg(data).args(FREE_PORTS).current_dir(folder.path());
         command.env("RUST_LOG", level);
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the server starts");
         let mut line = String::new();
@@ -115,11 +121,79 @@ impl Drop for Server {
 #[test]
 fn a_log_that_cannot_be_written_stops_nothing() {
     let full = File::options().write(true).open("/dev/full").expect("a disk that is full");
-    let server = Server::start_logging("debug", full);
+    let server = Server::start_logging(Path::new("data"), "debug", full);
     server.run(&["topic", "create", "t"]).ends_with(0);
     server.run_with(&["produce", "t"], b"a\n").ends_with(0);
     let listed = server.run(&["topic", "list", "--json"]).ends_with(0);
     assert!(listed.json().to_string().contains("\"t\""), "{}", listed.json());
+}
+
+#[test]
+fn a_backup_of_a_server_that_takes_writes_is_opened_as_a_copy_of_its_own() {
+    let server = Server::start();
+    let define = "CREATE SOURCE gates (gate TEXT) WITH (partitions = 2); \
+        CREATE MATERIALIZED VIEW k AS SELECT gate, count(*) AS n FROM gates GROUP BY gate; \
+        CREATE MATERIALIZED VIEW l WITH (batch = '1 hour') AS SELECT gate, count(*) AS n FROM gates GROUP BY gate";
+    server.run(&["sql", "-c", define]).ends_with(0);
+    let lines = |from: u32| (from..from + 500).map(|n| format!("{{\"gate\": \"A{}\"}}\n", n % 7)).collect::<String>();
+    server.run_with(&["produce", "gates"], lines(0).as_bytes()).ends_with(0);
+    server.run(&["sql", "-c", "REFRESH MATERIALIZED VIEW l"]).ends_with(0);
+    let backup = |name: &str, arguments: &[&str]| server.run(&[&["backup", name, "--json"], arguments].concat());
+    let copies: Vec<Value> = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            (1..6).for_each(|round| {
+                drop(server.run_with(&["produce", "gates"], lines(round * 500).as_bytes()).ends_with(0))
+            });
+        });
+        let copies = ["first", "second"].map(|name| backup(name, &[]).ends_with(0).json());
+        writing.join().expect("all is written");
+        copies.into()
+    });
+    assert_ne!(copies[0]["id"], copies[1]["id"]);
+    assert_eq!(copies[0]["copy_of"], copies[1]["copy_of"]);
+    backup("first", &[]).ends_with(1).says("is not empty");
+    backup("data/inside", &[]).ends_with(1).says("in the data folder itself");
+    // The server has it open.
+    backup("third", &["--data-dir", "data"]).ends_with(1);
+    assert!(!server.folder.path().join("third").exists());
+
+    let sums = "SELECT sum(n) AS n FROM ";
+    let count = |server: &Server, view: &str| {
+        let shown = server.run(&["sql", "--json", "-c", &format!("{sums}{view}")]).ends_with(0).json();
+        shown["rows"][0][0].to_string().trim_matches('"').parse::<u64>().unwrap_or_else(|e| panic!("{e}: {shown}"))
+    };
+    for (name, copy) in ["first", "second"].iter().zip(&copies) {
+        let of_copy =
+            |text: &str| text.split(',').map(|p| p.rsplit(':').next()?.parse::<u64>().ok()).sum::<Option<u64>>();
+        let records = of_copy(copy["positions"].as_str().expect("positions")).expect("offsets");
+        assert!((500..=3_000).contains(&records), "{copy}");
+        let copied = Server::start_on(&server.folder.path().join(name));
+        copied.run(&["sql", "-c", "REFRESH MATERIALIZED VIEW l"]).ends_with(0);
+        assert_eq!([count(&copied, "k"), count(&copied, "l")], [records; 2], "{name}");
+        // It goes on by itself.
+        copied.run_with(&["produce", "gates"], lines(0).as_bytes()).ends_with(0);
+    }
+    assert_eq!(count(&server, "k"), 3_000);
+}
+
+#[test]
+fn a_backup_of_a_folder_that_nobody_has_open_is_whole_and_an_unfinished_one_is_refused() {
+    let mut server = Server::start();
+    server.run(&["topic", "create", "lines"]).ends_with(0);
+    server.run_with(&["produce", "lines"], b"a\nb\n").ends_with(0);
+    server.child.kill().and_then(|()| server.child.wait()).expect("it is killed");
+    server.run(&["backup", "copy", "--data-dir", "data"]).ends_with(0).says("it is whole");
+    server.run(&["backup", "other", "--data-dir", "nowhere"]).ends_with(1).says("no data in nowhere");
+    let copied = Server::start_on(&server.folder.path().join("copy"));
+    copied.run(&["tail", "lines"]).ends_with(0).prints("a\nb\n");
+
+    let kept = tempfile::tempdir().expect("a folder");
+    let data = kept.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    std::fs::write(data.join("backup.unfinished"), "").expect("a mark");
+    let refused = run_in(kept.path(), &[], &[&["dev", "--data-dir", "data"][..], &FREE_PORTS].concat(), b"");
+    refused.ends_with(1).says("a backup that was not finished");
+    assert_eq!(std::fs::read_dir(&data).expect("the folder").count(), 1, "nothing was made in it");
 }
 
 #[test]

@@ -86,29 +86,23 @@ impl Catalogue {
 
     /// All sources: name and text.
     pub(crate) fn sources(&self) -> Result<Vec<(String, String)>> {
-        self.read(|transaction| {
-            let table = transaction.open_table(SOURCES)?;
-            let entries = table.iter()?.map(|entry| {
-                let (name, text) = entry?;
-                Ok((name.value().to_owned(), text.value().to_owned()))
-            });
-            entries.collect()
-        })
+        self.read(sources_in)
     }
 
     /// All views.
     pub(crate) fn views(&self) -> Result<Vec<StoredView>> {
-        self.read(|transaction| {
-            let (table, built) = (transaction.open_table(VIEWS)?, transaction.open_table(BUILT)?);
-            let entries = table.iter()?.map(|entry| {
-                let (name, view) = entry?;
-                let (version, topic_id, text) = view.value();
-                let (topic_id, text, name) = (Uuid::from_u128(topic_id), text.to_owned(), name.value().to_owned());
-                let built = built.get(name.as_str())?.is_some_and(|built| built.value() == version);
-                Ok(StoredView { name, version, topic_id, text, built })
-            });
-            entries.collect()
-        })
+        self.read(views_in)
+    }
+
+    /// Writes everything, as of one moment, to a catalogue of its own at `file`, where none is.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn copy_to(&self, file: &Path) -> Result<()> {
+        let (sources, views) = self.read(|transaction| Ok((sources_in(transaction)?, views_in(transaction)?)))?;
+        let copy = Self::open(file)?;
+        sources.iter().try_for_each(|(name, text)| copy.put_source(name, text))?;
+        views.iter().try_for_each(|view| copy.put_view(view))
     }
 
     /// Stores a source.
@@ -197,6 +191,45 @@ impl fmt::Debug for Catalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Catalogue").field("file", &self.file).finish_non_exhaustive()
     }
+}
+
+fn sources_in(transaction: &redb::ReadTransaction) -> Result<Vec<(String, String)>, redb::Error> {
+    let table = transaction.open_table(SOURCES)?;
+    let entries = table.iter()?.map(|entry| {
+        let (name, text) = entry?;
+        Ok((name.value().to_owned(), text.value().to_owned()))
+    });
+    entries.collect()
+}
+
+fn views_in(transaction: &redb::ReadTransaction) -> Result<Vec<StoredView>, redb::Error> {
+    let (table, built) = (transaction.open_table(VIEWS)?, transaction.open_table(BUILT)?);
+    let entries = table.iter()?.map(|entry| {
+        let (name, view) = entry?;
+        let (version, topic_id, text) = view.value();
+        let (topic_id, text, name) = (Uuid::from_u128(topic_id), text.to_owned(), name.value().to_owned());
+        let built = built.get(name.as_str())?.is_some_and(|built| built.value() == version);
+        Ok(StoredView { name, version, topic_id, text, built })
+    });
+    entries.collect()
+}
+
+/// Copies the catalogue at `from`, which nobody has open, to `to`, where none is.
+///
+/// # Errors
+/// What the file system says, and those of reading it.
+pub fn copy_catalogue(from: &Path, to: &Path) -> Result<()> {
+    Catalogue::open(from)?.copy_to(to)
+}
+
+/// Reads everything in the catalogue at `file`, which nobody has open.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn check_catalogue(file: &Path) -> Result<()> {
+    let catalogue = Catalogue::open(file)?;
+    catalogue.sources()?;
+    catalogue.views().map(drop)
 }
 
 fn cannot_open(file: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {

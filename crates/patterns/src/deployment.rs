@@ -226,6 +226,14 @@ impl Deployment {
         Ok(notice.into_iter().chain([format!("rebuilt by replay up to {target}")]).collect())
     }
 
+    /// Writes the definitions, as of one moment, to a catalogue of its own at `file`, where none is.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn copy_catalogue(&self, file: &Path) -> Result<()> {
+        self.catalogue.copy_to(file)
+    }
+
     /// All sources.
     pub fn sources(&self) -> Vec<SourceDefinition> {
         self.sources.read().values().cloned().collect()

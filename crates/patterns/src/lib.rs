@@ -38,5 +38,6 @@ mod running_view;
 mod source_list;
 mod stopped_view;
 
+pub use catalogue::{check_catalogue, copy_catalogue};
 pub use deployment::{Deployment, ViewState};
 pub use parts::{LambdaSettings, Parts, PatternSettings};

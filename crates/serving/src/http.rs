@@ -15,6 +15,7 @@
 //!   answer permits another origin to read it.
 
 mod answer;
+mod backup;
 mod commands;
 mod connection;
 mod encoding;
@@ -53,6 +54,7 @@ use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+pub use backup::{BackupReport, Backups};
 pub use health::{Part, Readiness};
 
 use crate::{sql::SqlService, views::Views};
@@ -152,6 +154,8 @@ pub struct Doors {
     pub metrics: Metrics,
     /// Which parts of the server are ready, for `/readyz`.
     pub readiness: Readiness,
+    /// What makes backups, where something does.
+    pub backups: Option<Backups>,
 }
 
 /// The HTTP door, open.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::cli::DevArguments;
+use crate::identity::Identity;
 use crate::output::{print, say};
 use crate::ports;
 use crate::server::Server;
@@ -45,7 +46,9 @@ fn tell(server: &Server, settings: &Settings, ready_file: Option<&Path>, as_json
     if as_json {
         return print(addresses.to_string());
     }
-    say(format!("data        {}", settings.data.directory.display()));
+    let Identity { id, copy_of } = server.identity();
+    let copy = copy_of.map_or_else(String::new, |(of, _)| format!(", a copy of {of}"));
+    say(format!("data        {} ({id}{copy})", settings.data.directory.display()));
     say(format!("kafka       kcat -b {kafka} -L"));
     say(format!("postgresql  psql -h {} -p {}", pg.ip(), pg.port()));
     say(format!("http        curl http://{http}/openapi.json"));

@@ -1,5 +1,6 @@
 //! What each command does; one file a command.
 
+mod backup;
 mod command_sending;
 pub(crate) mod dev;
 mod events;
@@ -39,6 +40,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Replay { view, door } => replay::run(&view, &Http::new(&door), as_json).await,
         Command::Events(arguments) => events::run(arguments, as_json).await,
         Command::Send(arguments) => command_sending::run(arguments, as_json).await,
+        Command::Backup(arguments) => backup::run(arguments, as_json).await,
         Command::Status(door) => status::run(&Http::new(&door), as_json).await,
     }
 }

@@ -29,6 +29,8 @@ use super::{Server, places::Place, problem::Problem};
 
 const WITHOUT_PLACE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 const SQL: &str = "/v1/sql";
+// Takes as long as there is data.
+const BACKUP: &str = "/v1/backup";
 
 /// The middleware.
 pub(super) async fn guard(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
@@ -49,7 +51,11 @@ async fn admit(server: &Server, request: Request, next: Next) -> Result<Response
     let place = server.places.work()?;
     request.extensions_mut().insert(place.clone());
     let settings = &server.settings;
-    let limit = if request.uri().path() == SQL { settings.statement_timeout } else { settings.request_timeout };
+    let limit = if [SQL, BACKUP].contains(&request.uri().path()) {
+        settings.statement_timeout
+    } else {
+        settings.request_timeout
+    };
     let response = tokio::time::timeout(limit, next.run(request)).await.map_err(|_| {
         let error = Error::unavailable(format!("the request took longer than {} ms", limit.as_millis()))
             .with_hint("a write may have happened: repeat it with the same id, or read before you repeat it");

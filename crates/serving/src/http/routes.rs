@@ -13,7 +13,7 @@ use axum::{
 use model::Error;
 
 use super::{
-    Server, commands, encoding, guard, health, problem::Problem, records, sql, streams, topics, unread, views,
+    Server, backup, commands, encoding, guard, health, problem::Problem, records, sql, streams, topics, unread, views,
 };
 
 /// One method of one path.
@@ -51,6 +51,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/v1/commands", commands::list),
         post("/v1/commands/{aggregate}/{id}", commands::handle),
         get("/v1/aggregates/{aggregate}/{id}", commands::state),
+        post("/v1/backup", backup::make),
     ]
 }
 

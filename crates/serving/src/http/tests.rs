@@ -1,5 +1,6 @@
 //! The door opened on a free port of loopback, over a real log, and asked over a socket.
 
+mod backup;
 mod client;
 mod commands;
 mod encoding;
@@ -31,7 +32,7 @@ use streaming::{Show, SourceDefinition, SqlError, Statement};
 use tempfile::TempDir;
 
 use self::client::{Answer, ask};
-use super::{Doors, HttpServer, HttpSettings, Part, Readiness, start};
+use super::{Backups, Doors, HttpServer, HttpSettings, Part, Readiness, start};
 use crate::{
     sql::{Defined, Definitions, SqlService, SqlSettings},
     views::{Relation, Snapshot, View, Views},
@@ -94,6 +95,7 @@ impl Door {
             entropy: Arc::new(model::SystemEntropy),
             metrics,
             readiness: Readiness::new(move || vec![part()]),
+            backups: Some(Backups::new(backup::made)),
         };
         let server = start(settings, doors).await.unwrap();
         Self { server, log, view, views, _directory: directory }

@@ -1,0 +1,42 @@
+//! Where a backup may be asked for, and that there is one at a time.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{super::BackupReport, Door};
+
+/// What this door's server makes: nothing in a folder of this name, which takes for ever.
+pub(super) async fn made(target: PathBuf) -> model::Result<BackupReport> {
+    if target.ends_with("slow") {
+        std::future::pending::<()>().await;
+    }
+    let (id, positions) = (target.display().to_string(), "t/0:7".parse()?);
+    Ok(BackupReport { id, copy_of: "original".to_owned(), files: 2, bytes: 3, positions })
+}
+
+#[tokio::test]
+async fn a_backup_is_made_in_an_absolute_folder_and_alone() {
+    let door = Door::open().await;
+    let ask = "POST /v1/backup";
+    let expected = json!({ "id": "/copies/1", "copy_of": "original", "files": 2, "bytes": 3, "positions": "t/0:7" });
+    door.check(ask, Some(r#"{"directory": "/copies/1"}"#), 201, expected).await;
+    for wrong in [r#"{"directory": "copies/1"}"#, r#"{"directory": ""}"#, r#"{"folder": "/x"}"#] {
+        door.check(ask, Some(wrong), 400, json!({})).await;
+    }
+    let other = r#"{"directory": "/copies/2"}"#;
+    {
+        let mut slow = std::pin::pin!(door.ask(ask, Some(r#"{"directory": "/copies/slow"}"#)));
+        loop {
+            let answer = tokio::select! {
+                answer = &mut slow => panic!("{}", answer.text()),
+                answer = door.ask(ask, Some(other)) => answer,
+            };
+            if answer.status == 409 {
+                break;
+            }
+        }
+    }
+    // Whoever asked has gone away, and the work goes on.
+    door.check(ask, Some(other), 409, json!({ "detail": "another backup is being made" })).await;
+}
