@@ -22,6 +22,8 @@ SAMPLE = [
     ("catalogue.redb", "deleted", "last"),
     ("view manifest", "a bit flipped in its middle", "last"),
     ("view segment", "zeros in it", "last"),
+    ("batch parquet", "a bit flipped at random (21)", "last"),
+    ("source parquet", "a bit flipped at random (7)", "last"),
     ("source delta log", "half", "last"),
 ]
 FLIPPED_AT_RANDOM = [

@@ -142,7 +142,7 @@ fn a_backup_of_a_server_that_takes_writes_is_opened_as_a_copy_of_its_own() {
     let copies: Vec<Value> = std::thread::scope(|scope| {
         let writing = scope.spawn(|| {
             (1..6).for_each(|round| {
-                drop(server.run_with(&["produce", "gates"], lines(round * 500).as_bytes()).ends_with(0))
+                drop(server.run_with(&["produce", "gates"], lines(round * 500).as_bytes()).ends_with(0));
             });
         });
         let copies = ["first", "second"].map(|name| backup(name, &[]).ends_with(0).json());
