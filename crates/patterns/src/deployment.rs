@@ -55,7 +55,7 @@ pub struct Deployment {
     this: Weak<Deployment>,
     pub(crate) parts: Parts,
     views: Arc<Views>,
-    catalogue: Catalogue,
+    pub(crate) catalogue: Catalogue,
     sources: RwLock<BTreeMap<String, SourceDefinition>>,
     running: RwLock<BTreeMap<String, Arc<RunningView>>>,
     captures: Captures,
@@ -224,14 +224,6 @@ impl Deployment {
         let plan = self.plan(&definition)?;
         let (target, notice) = self.replace(&view, &definition, plan).await?;
         Ok(notice.into_iter().chain([format!("rebuilt by replay up to {target}")]).collect())
-    }
-
-    /// Writes the definitions, as of one moment, to a catalogue of its own at `file`, where none is.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn copy_catalogue(&self, file: &Path) -> Result<()> {
-        self.catalogue.copy_to(file)
     }
 
     /// All sources.
