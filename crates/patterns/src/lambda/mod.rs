@@ -412,6 +412,7 @@ impl Layered {
             "batch and speed layer of view {view} disagree in {conflicts} rows about the records before {h}: \
              the batch is not put in place, and the view goes on without it"
         );
-        Err(Error::corrupt(refused).with_hint("DROP MATERIALIZED VIEW and CREATE it again to fold all of it anew"))
+        Err(Error::corrupt(refused)
+            .with_hint("DROP MATERIALIZED VIEW, then CREATE MATERIALIZED VIEW folds all of it anew"))
     }
 }

@@ -6,10 +6,13 @@ use serde_json::json;
 
 use super::{super::BackupReport, Door};
 
-/// What this door's server makes: nothing in a folder of this name, which takes for ever.
+/// What this door's server makes: one that takes for ever in `slow`, and none in `taken`.
 pub(super) async fn made(target: PathBuf) -> model::Result<BackupReport> {
     if target.ends_with("slow") {
         std::future::pending::<()>().await;
+    }
+    if target.ends_with("taken") {
+        return Err(model::Error::conflict("the folder is not empty"));
     }
     let (id, positions) = (target.display().to_string(), "t/0:7".parse()?);
     Ok(BackupReport { id, copy_of: "original".to_owned(), files: 2, bytes: 3, positions })
