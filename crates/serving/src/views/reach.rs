@@ -48,6 +48,11 @@ impl Reach {
         state.building.as_ref().map(|building| building.progress(&state.positions))
     }
 
+    /// Whether it is whole and everything before `demanded` is reflected.
+    pub(super) fn has(&self, demanded: &Positions) -> bool {
+        self.state.borrow().has(demanded)
+    }
+
     /// Everything before this is reflected.
     pub fn positions(&self) -> Positions {
         self.state.borrow().positions.clone()

@@ -152,7 +152,12 @@ impl Views {
                     // It may have been replaced between the two looks.
                     Ok(Err(_)) if changes.has_changed().unwrap_or(false) => {}
                     Ok(settled) => return Ok(settled.map(|()| relation)?),
-                    Err(_) => return Err(Unread::after(&*relation, &concerned, timeout)),
+                    Err(_) => {
+                        let unread = Unread::after(&*relation, &concerned, timeout);
+                        // It may have arrived while the time ran out: then there is nothing to say.
+                        let arrived = relation.reach().has(&concerned);
+                        return if arrived { Ok(relation) } else { Err(unread) };
+                    }
                 },
             }
         }
