@@ -85,7 +85,7 @@ class Field:
             return [server.ended_how()], ""
         peak, wrongs = server.peak_bytes(), []
         try:
-            scene.stands(server)
+            scene.stands(server, max(1.0, self.latency_ms / 400))
         except AssertionError as error:
             wrongs.append(str(error))
         if peak >= MEMORY_LIMIT_BYTES:
@@ -97,7 +97,7 @@ class Field:
         for kind, taken in samples.items():
             self.all.setdefault(kind, []).extend(taken)
         worst = {kind: max(taken) for kind, taken in samples.items()}
-        wrongs += [f"a user beside waited: {kind} {took:.0f} ms" for kind, took in worst.items() if took > STALL_LIMIT_MS]
+        wrongs += [f"a user beside waited: {kind} {took:.0f} ms" for kind, took in worst.items() if took > max(STALL_LIMIT_MS, 3 * self.latency_ms)]
         late = {kind: users.percentile(taken, 99) for kind, taken in samples.items() if len(taken) >= SAMPLES_MIN}
         wrongs += [
             f"users beside: p99 of {kind} is {took:.0f} ms, over {self.latency_ms}" for kind, took in late.items() if took > self.latency_ms
