@@ -200,8 +200,9 @@ impl Inner {
         }
         evaluation.enter(Stage::Rows);
         let planning = {
-            let state = planner::with_fitting_batches(&state, &plan)?;
+            let state = Arc::clone(&state);
             Box::pin(async move {
+                let state = planner::with_fitting_batches(&state, &plan)?;
                 let plan = state.query_planner().create_physical_plan(&plan, state.as_ref()).await?;
                 Ok::<_, Failure>((plan, state.task_ctx()))
             })
