@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::{ManualClock, Metrics, Offset, SystemEntropy, TopicName, TopicPartition};
+use model::{Clock, ManualClock, Metrics, Offset, SystemEntropy, TopicName, TopicPartition};
 
 use crate::{
     Acks, CommittedOffset, EmbeddedLog, Error, EventLog, EventLogSettings, Record, RecordBatchBuilder, Result,
@@ -48,16 +48,17 @@ fn open(disk: &SimulatedDisk) -> Result<Arc<EmbeddedLog>> {
 }
 
 fn open_counting(disk: &SimulatedDisk, metrics: &Metrics) -> Result<Arc<EmbeddedLog>> {
-    let clock = Arc::new(ManualClock::at(1_000));
-    EmbeddedLog::open_on(
-        Arc::new(disk.clone()),
-        &root(),
-        settings(),
-        clock,
-        Arc::new(SystemEntropy),
-        metrics.clone(),
-        None,
-    )
+    open_as(disk, settings(), Arc::new(ManualClock::at(1_000)), metrics)
+}
+
+fn open_as(
+    disk: &SimulatedDisk,
+    settings: EventLogSettings,
+    clock: Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Result<Arc<EmbeddedLog>> {
+    let (disk, entropy) = (Arc::new(disk.clone()), Arc::new(SystemEntropy));
+    EmbeddedLog::open_on(disk, &root(), settings, clock, entropy, metrics.clone(), None)
 }
 
 fn topic(name: &str) -> TopicName {
@@ -358,19 +359,8 @@ fn only_file(disk: &SimulatedDisk, directory: &Path, extension: &str) -> PathBuf
 fn a_long_write_ahead_log_is_replayed_a_window_at_a_time() {
     let disk = SimulatedDisk::new(&root());
     let large = EventLogSettings { wal_file_bytes: 8 << 20, ..EventLogSettings::shipped() };
-    let open = |disk: &SimulatedDisk| {
-        let clock = Arc::new(ManualClock::at(0));
-        EmbeddedLog::open_on(
-            Arc::new(disk.clone()),
-            &root(),
-            large.clone(),
-            clock,
-            Arc::new(SystemEntropy),
-            Metrics::default(),
-            None,
-        )
-        .unwrap()
-    };
+    let open =
+        |disk: &SimulatedDisk| open_as(disk, large.clone(), Arc::new(ManualClock::at(0)), &Metrics::default()).unwrap();
     let log = open(&disk);
     let written: Vec<_> = (0..40).map(|i| format!("{i}:{}", "x".repeat(500_000))).collect();
     run(async {

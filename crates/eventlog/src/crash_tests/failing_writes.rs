@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use model::Clock;
-
 use super::*;
 
 /// What is said when `fault` strikes.
@@ -121,16 +119,7 @@ fn check_recovery_by_itself(operation: u64, fault: Fault) -> bool {
     let clock = Arc::new(ManualClock::at(1_000));
     let timed: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
     let quick = EventLogSettings { retry_delay_ms_max: 1, ..settings() };
-    let log = EmbeddedLog::open_on(
-        Arc::new(disk.clone()),
-        &root(),
-        quick,
-        timed,
-        Arc::new(SystemEntropy),
-        Metrics::default(),
-        None,
-    )
-    .unwrap();
+    let log = open_as(&disk, quick, timed, &Metrics::default()).unwrap();
     let mut told = false;
     run(async {
         log.create_topic(TopicSpec::new(topic("t"), 1)).await.unwrap();
@@ -215,19 +204,7 @@ fn closing_takes_no_longer_than_it_may() {
     let clock = Arc::new(ManualClock::at(1_000));
     let timed: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
     let large = EventLogSettings { wal_file_bytes: 1 << 20, close_ms_max: 5_000, ..EventLogSettings::shipped() };
-    let open = |disk: &SimulatedDisk| {
-        let clock = Arc::clone(&timed);
-        EmbeddedLog::open_on(
-            Arc::new(disk.clone()),
-            &root(),
-            large.clone(),
-            clock,
-            Arc::new(SystemEntropy),
-            Metrics::default(),
-            None,
-        )
-        .unwrap()
-    };
+    let open = |disk: &SimulatedDisk| open_as(disk, large.clone(), Arc::clone(&timed), &Metrics::default()).unwrap();
     let log = open(&disk);
     run(async {
         log.create_topic(TopicSpec::new(topic("t"), PARTITIONS)).await.unwrap();

@@ -100,17 +100,8 @@ fn a_flipped_bit_in_what_a_checkpoint_made_is_noticed() {
 fn a_power_cut_during_a_repair_costs_no_arrival_time_that_was_left() {
     let disk = SimulatedDisk::new(&root());
     let clock = Arc::new(ManualClock::at(0));
-    let timed: Arc<dyn model::Clock> = Arc::<ManualClock>::clone(&clock);
-    let log = EmbeddedLog::open_on(
-        Arc::new(disk.clone()),
-        &root(),
-        settings(),
-        timed,
-        Arc::new(SystemEntropy),
-        Metrics::default(),
-        None,
-    )
-    .unwrap();
+    let timed: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+    let log = open_as(&disk, settings(), timed, &Metrics::default()).unwrap();
     run(async {
         log.create_topic(TopicSpec::new(topic("t"), 1)).await.unwrap();
         for i in 0..6 {
