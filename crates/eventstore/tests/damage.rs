@@ -1,6 +1,8 @@
 //! Damaged bytes in the segments of a store: what they take with them, and what goes on.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -10,51 +12,16 @@ use std::{
 
 use eventlog::{EmbeddedLog, EventLogSettings};
 use eventstore::{
-    Aggregates, AggregatesSettings, AsOf, CommandError, CommandId, CommandRequest, Context, Decider, Delivery,
-    Direction::Forward, Error, EventStore, EventStoreSettings, ExpectedVersion::Any, NewEvent, Rejection, StreamName,
+    Aggregates, AggregatesSettings, AsOf, CommandError, CommandId, CommandRequest, Delivery, Direction::Forward, Error,
+    EventStore, EventStoreSettings, ExpectedVersion::Any, NewEvent, StreamName,
 };
 use model::{ErrorKind, Metrics, SystemClock};
-use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
-/// A sum that never rejects 0.
-struct Sum;
+use self::support::Sum;
 
-#[derive(Deserialize)]
-#[serde(tag = "type", content = "data", rename_all = "snake_case")]
-enum Command {
-    Add(u32),
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(tag = "type", content = "data", rename_all = "snake_case")]
-enum Event {
-    Added(u32),
-}
-
-impl Decider for Sum {
-    type Command = Command;
-    type Event = Event;
-    type State = u32;
-
-    fn initial(&self) -> u32 {
-        0
-    }
-
-    fn decide(&self, state: &u32, command: &Command, _: &Context) -> Result<Vec<Event>, Rejection> {
-        let Command::Add(number) = command;
-        match state + number {
-            ..=100 => Ok(vec![Event::Added(*number)]),
-            _ => Err(Rejection::new("too_much", "the sum would be over 100")),
-        }
-    }
-
-    fn evolve(&self, state: u32, event: &Event) -> u32 {
-        let Event::Added(number) = event;
-        state + number
-    }
-}
+const SUM: Sum = Sum { most: 100, most_in_words: "a hundred", rule: "too_much" };
 
 struct Scene {
     log: Arc<EmbeddedLog>,
@@ -75,7 +42,7 @@ impl Scene {
             }
         };
         let aggregates = Aggregates::new(Arc::clone(&store), AggregatesSettings::shipped()).unwrap();
-        aggregates.register("sum", Sum).unwrap();
+        aggregates.register("sum", SUM).unwrap();
         Ok(Self { log, store, aggregates })
     }
 

@@ -1,58 +1,25 @@
 //! The store over the log on disk: what was acknowledged is there after a restart, and is the same.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use eventlog::{EmbeddedLog, EventLogSettings};
 use eventstore::{
-    Aggregates, AggregatesSettings, AsOf, CommandError, CommandId, CommandRequest, Context, Decider, Delivery,
+    Aggregates, AggregatesSettings, AsOf, CommandError, CommandId, CommandRequest, Delivery,
     Direction::{Backward, Forward},
     Error, EventStore, EventStoreSettings,
     ExpectedVersion::{self, Any, Exact, NoStream, StreamExists},
-    ForeignRecords, NewEvent, RecordedEvent, Rejection, StreamName,
+    ForeignRecords, NewEvent, RecordedEvent, StreamName,
 };
 use model::{Metrics, SystemClock};
-use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
-/// A counter that does not go over ten.
-struct Counter;
+use self::support::Sum;
 
-#[derive(Deserialize)]
-#[serde(tag = "type", content = "data", rename_all = "snake_case")]
-enum Command {
-    Add(u32),
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(tag = "type", content = "data", rename_all = "snake_case")]
-enum Event {
-    Added(u32),
-}
-
-impl Decider for Counter {
-    type Command = Command;
-    type Event = Event;
-    type State = u32;
-
-    fn initial(&self) -> u32 {
-        0
-    }
-
-    fn decide(&self, state: &u32, command: &Command, _: &Context) -> Result<Vec<Event>, Rejection> {
-        let Command::Add(number) = command;
-        if state + number > 10 {
-            return Err(Rejection::new("over_ten", format!("{state} and {number} are more than ten")));
-        }
-        Ok(vec![Event::Added(*number)])
-    }
-
-    fn evolve(&self, state: u32, event: &Event) -> u32 {
-        let Event::Added(number) = event;
-        state + number
-    }
-}
+const COUNTER: Sum = Sum { most: 10, most_in_words: "ten", rule: "over_ten" };
 
 /// Everything that runs over one directory.
 struct Scene {
@@ -76,7 +43,7 @@ impl Scene {
             EventStoreSettings { cache_bytes: 1 << 20, read_bytes: 64 << 10, ..EventStoreSettings::shipped() };
         let store = EventStore::open(Arc::clone(&log) as _, settings, clock, metrics).await.unwrap();
         let aggregates = Aggregates::new(Arc::clone(&store), AggregatesSettings::shipped()).unwrap();
-        aggregates.register("counter", Counter).unwrap();
+        aggregates.register("counter", COUNTER).unwrap();
         Self { log, store, aggregates }
     }
 
