@@ -24,7 +24,8 @@ use eventlog::EventLog;
 use futures::StreamExt;
 use model::{Epoch, Offset, TopicPartition};
 use object_store::path::Path;
-use streaming::{SourceDefinition, SourceTable};
+use sql::SourceDefinition;
+use streaming::SourceTable;
 
 use crate::checked_files::{CheckedFiles, CheckedRoot, TableChecksums};
 use crate::error::{FileDamage, LakeError, Result};

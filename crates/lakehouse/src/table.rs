@@ -19,7 +19,7 @@ use deltalake_core::kernel::{Action, Add, MetadataExt, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use model::{Epoch, Positions, TopicName, TopicPartition};
-use streaming::SourceDefinition;
+use sql::SourceDefinition;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 

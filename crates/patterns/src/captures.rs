@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use lakehouse::{Capture, LakeLocation, LakeTable};
 use model::{Error, ErrorKind, Result};
-use streaming::SourceDefinition;
+use sql::SourceDefinition;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 

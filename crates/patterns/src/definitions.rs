@@ -8,9 +8,10 @@ use arrow::{
 };
 use async_trait::async_trait;
 use model::{Access, Error, ErrorKind, Principal, Resource, Result, principal::authorise};
-use serving::sql::{Defined, Definitions, sql_error};
+use serving::sql::{Defined, Definitions};
 use serving::views::Snapshot;
-use streaming::{Show, SourceDefinition, SqlError, Statement, ViewPlan};
+use sql::{Show, SourceDefinition, SqlError, Statement, sql_error};
+use streaming::ViewPlan;
 
 use crate::{deployment::Deployment, source_list};
 

@@ -25,7 +25,8 @@ use futures::FutureExt as _;
 use model::{Epoch, Error, ErrorKind, Positions, Result};
 use parking_lot::RwLock;
 use serving::views::{Relation, Snapshot, Views};
-use streaming::{SourceDefinition, SourceTable, Statement, ViewDefinition, ViewPlan, sql};
+use sql::{SourceDefinition, Statement, ViewDefinition};
+use streaming::{SourceTable, ViewPlan};
 
 use crate::{
     captures::Captures,

@@ -6,7 +6,7 @@
 use eventlog::EventLog;
 use model::{Error, Positions, Result};
 use serving::views::Building;
-use streaming::SourceDefinition;
+use sql::SourceDefinition;
 
 /// Where the log of a topic begins and ends.
 #[derive(Clone, Debug)]

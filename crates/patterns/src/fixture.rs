@@ -17,7 +17,7 @@ use serving::{
     sql::Definitions as _,
     views::{Relation, Views},
 };
-use streaming::{DeadLetters, ViewTaskSettings, sql};
+use streaming::{DeadLetters, ViewTaskSettings};
 
 use crate::{Deployment, LambdaSettings, Parts, PatternSettings, incarnation::Incarnation};
 

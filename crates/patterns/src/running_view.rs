@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::{Error, Positions, Result};
 use serving::views::Relation;
-use streaming::{SourceDefinition, ViewPlan};
+use sql::SourceDefinition;
+use streaming::ViewPlan;
 use tokio::task::JoinHandle;
 
 use crate::{

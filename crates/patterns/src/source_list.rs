@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use model::{Error, Result};
-use streaming::{LetterCount, RejectedBy, SourceDefinition};
+use sql::SourceDefinition;
+use streaming::{LetterCount, RejectedBy};
 
 use crate::deployment::Deployment;
 

@@ -13,9 +13,10 @@ use model::{MemoryBudget, Metrics, Positions, Principal, SystemClock, TopicParti
 use object_store::{ObjectStore, memory::InMemory};
 use patterns::{Deployment, LambdaSettings, Parts, PatternSettings};
 use serving::{
-    sql::{Outcome, SqlError, SqlService, SqlSettings},
+    sql::{Outcome, SqlService, SqlSettings},
     views::Views,
 };
+use sql::SqlError;
 use streaming::DeadLetters;
 
 const PARTITIONS: i32 = 2;

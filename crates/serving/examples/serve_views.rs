@@ -15,10 +15,10 @@ use async_trait::async_trait;
 use model::{Metrics, Offset, Positions, Principal, Result, TopicName, TopicPartition};
 use serving::{
     pg::{self, PgSettings},
-    sql::{Defined, Definitions, SqlError, SqlService, SqlSettings},
+    sql::{Defined, Definitions, SqlService, SqlSettings},
     views::{Snapshot, View, Views},
 };
-use streaming::{Show, SourceDefinition, Statement};
+use sql::{Show, SourceDefinition, SqlError, Statement};
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -9,7 +9,7 @@ use arrow::{
 use async_trait::async_trait;
 use model::{Metrics, Positions, Principal, Result, TopicName};
 use parking_lot::Mutex;
-use streaming::{Show, SourceDefinition, SourceFormat, SqlError, Statement};
+use sql::{Show, SourceDefinition, SourceFormat, SqlError, Statement};
 
 use crate::{
     sql::{Defined, Definitions, SqlService, SqlSettings},

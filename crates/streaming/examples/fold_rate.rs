@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use eventlog::{Compression, Record, RecordBatchBuilder, StoredBatch};
-use streaming::{Fold, SourceDecoder, Statement, ViewPlan, sql};
+use sql::Statement;
+use streaming::{Fold, SourceDecoder, ViewPlan};
 
 const SOURCE: &str =
     "CREATE SOURCE flights (carrier TEXT, origin TEXT, delay DOUBLE PRECISION, miles BIGINT, departed TIMESTAMP)";

@@ -2,8 +2,7 @@
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-
-use crate::sql::SqlError;
+use sql::SqlError;
 
 /// `Result` with this crate's own [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

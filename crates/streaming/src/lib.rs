@@ -1,6 +1,6 @@
 //! SQL as a running dataflow: state = fold(log).
 //!
-//! What it is: the text of a source or a view ([`sql`]), a topic seen as typed rows ([`source`]), a view's query planned
+//! What it is: the text of a source or a view (crate `sql`), a topic seen as typed rows ([`source`]), a view's query planned
 //! ([`ViewPlan`]), its state ([`Fold`]), its checkpoints ([`CheckpointStore`]), and the task that keeps it up to date
 //! ([`ViewTask`]).
 //!
@@ -33,7 +33,8 @@
 //!   group. Retractions need a counted, sorted multiset a group instead; sessions are such a multiset of intervals.
 //!
 //! ```
-//! use streaming::{Fold, Statement, ViewPlan, sql};
+//! use sql::Statement;
+//! use streaming::{Fold, ViewPlan};
 //!
 //! let text = "CREATE SOURCE flights (carrier TEXT, delay DOUBLE PRECISION);
 //!     CREATE MATERIALIZED VIEW delays AS SELECT carrier, avg(delay) AS mean FROM flights GROUP BY carrier";
@@ -42,17 +43,16 @@
 //! let plan = ViewPlan::new(view, std::slice::from_ref(source))?;
 //! assert_eq!(plan.key_columns(), [0]);
 //! assert_eq!(Fold::new(&plan).map(|fold| fold.group_count()).ok(), Some(0));
-//! # Ok::<(), streaming::SqlError>(())
+//! # Ok::<(), sql::SqlError>(())
 //! ```
 
 mod checkpoint;
-mod deep_stack;
 mod error;
 mod fold;
 mod functions;
+mod hash;
 mod plan;
 pub mod source;
-pub mod sql;
 mod task;
 #[cfg(test)]
 mod testing;
@@ -64,8 +64,6 @@ pub use functions::{Evaluation, Stage, bound_functions, register_aggregates, reg
 pub use plan::ViewPlan;
 pub use source::{
     DeadLetters, Decoded, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord, SourceBatch,
-    SourceDecoder, SourceDefinition, SourceFormat, SourceReader, SourceTable, TimestampUnit, UnreadRecords,
-    dead_letter_topic,
+    SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic,
 };
-pub use sql::{Emit, Show, SqlError, Statement, ViewDefinition, ViewOptions};
 pub use task::{ViewProgress, ViewTask, ViewTaskHandle, ViewTaskSettings};

@@ -11,15 +11,12 @@
 
 mod aggregate;
 mod array_expression;
-mod diagnosis;
-mod hash;
 mod query;
 mod split;
 pub(crate) mod step;
 mod window;
 
 pub(crate) use aggregate::{AggregateCall, AggregateKind};
-pub(crate) use hash::hash;
 pub(crate) use split::Grouping;
 
 use std::sync::Arc;
@@ -28,12 +25,11 @@ use arrow::{
     array::RecordBatch,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-
-use crate::{
-    deep_stack,
-    source::{ARRIVAL_TIME, OFFSET, PARTITION, SourceDefinition},
-    sql::{DIVISION_BY_ZERO, INTERNAL, INVALID_PARAMETER, SqlError, UNDEFINED_TABLE, ViewDefinition, character_at},
+use sql::{
+    ARRIVAL_TIME, OFFSET, PARTITION, SourceDefinition, SqlError, ViewDefinition, character_at, on_deep_stack, sqlstate,
 };
+
+use crate::{hash::hash, source::decoder_hash};
 use step::{CarriedRows, Step};
 
 /// Counts up when the state's columns or their meaning change: a state of another version is not read.
@@ -66,16 +62,15 @@ impl ViewPlan {
     /// view's whole text.
     pub fn new(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
         let before = view.text.find(&view.query).map_or(0, |byte| character_at(&view.text, byte) - 1);
-        deep_stack::run(|| Self::plan(view, sources)).map_err(|error| error.shifted(before))
+        on_deep_stack(|| Self::plan(view, sources)).map_err(|error| error.shifted(before))
     }
 
     fn plan(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
         let planned = query::plan(&view.query, sources)?;
         let split = split::split(&view.query, &planned.optimised, &planned.state)?;
-        let source = sources
-            .iter()
-            .find(|source| source.name == split.source)
-            .ok_or_else(|| SqlError::new(UNDEFINED_TABLE, format!("source \"{}\" does not exist", split.source)))?;
+        let source = sources.iter().find(|source| source.name == split.source).ok_or_else(|| {
+            SqlError::new(sqlstate::UNDEFINED_TABLE, format!("source \"{}\" does not exist", split.source))
+        })?;
         let source_schema = source.schema();
         let key_fields = key_fields(split.grouping.as_ref(), &source_schema)?;
         let (output_schema, key_columns, hidden_keys) = output(&split, &key_fields, &source_schema);
@@ -84,7 +79,7 @@ impl ViewPlan {
             &STATE_FORMAT_VERSION.to_string(),
             &explanation,
             source.topic.as_str(),
-            &source.decoder_hash(),
+            &decoder_hash(source),
             &describe(&source_schema),
             &describe(&output_schema),
         ]);
@@ -186,9 +181,9 @@ impl ViewPlan {
     fn try_on_nothing(&self) -> Result<(), SqlError> {
         let invalid = |error: crate::Error| match &error {
             crate::Error::Evaluate { source, .. } if source.find_root().to_string().contains("Divide by zero") => {
-                SqlError::new(DIVISION_BY_ZERO, "division by zero")
+                SqlError::new(sqlstate::DIVISION_BY_ZERO, "division by zero")
             }
-            _ => SqlError::new(INVALID_PARAMETER, error.to_string()),
+            _ => SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, error.to_string()),
         };
         let rows = RecordBatch::new_empty(Arc::clone(&self.source_schema));
         let below = step::run(&self.below, CarriedRows { rows, carried: Vec::new() }).map_err(invalid)?;
@@ -206,7 +201,7 @@ impl ViewPlan {
 /// The fields of the state's key.
 fn key_fields(grouping: Option<&Grouping>, source: &Schema) -> Result<Vec<Field>, SqlError> {
     let Some(grouping) = grouping else {
-        let missing = |error: arrow::error::ArrowError| SqlError::new(INTERNAL, error.to_string());
+        let missing = |error: arrow::error::ArrowError| SqlError::new(sqlstate::INTERNAL_ERROR, error.to_string());
         return [PARTITION, OFFSET].iter().map(|name| source.field_with_name(name).cloned().map_err(missing)).collect();
     };
     let fields = grouping.schema.fields().iter().take(grouping.keys.len());

@@ -1,6 +1,6 @@
 //! Sources: a topic seen as typed rows.
 //!
-//! What it is: [`SourceDefinition`] (a topic with declared columns), [`SourceDecoder`] (record batches to Arrow rows and
+//! What it is: [`SourceDecoder`] (record batches to Arrow rows and
 //! rejected records), [`SourceReader`] (the log as a run of row batches with Positions), [`DeadLetters`] (where it writes
 //! the records that cannot be decoded or evaluated), [`SourceTable`] (a pinned range of the log as a table for
 //! DataFusion).
@@ -13,7 +13,6 @@ mod column_values;
 mod dead_letter;
 mod dead_letters;
 mod decoder;
-mod definition;
 mod field_names;
 mod json;
 mod metadata;
@@ -28,13 +27,12 @@ mod unread_records;
 pub use dead_letter::{RejectedBy, RejectedRecord, dead_letter_topic};
 pub use dead_letters::{DeadLetters, LetterCount};
 pub use decoder::{Decoded, SourceDecoder};
-pub use definition::{SourceDefinition, SourceFormat, TimestampUnit};
 pub use reader::{ReaderSettings, SourceBatch, SourceReader};
 pub use reason::{Reason, ReasonClass};
 pub use table::SourceTable;
 pub use unread_records::UnreadRecords;
 
-pub(crate) use definition::{ARRIVAL_TIME, OFFSET, PARTITION};
+pub(crate) use decoder::decoder_hash;
 
 #[cfg(test)]
 mod tests;

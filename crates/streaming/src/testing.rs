@@ -18,13 +18,11 @@ use eventlog::{
     RecordBatchBuilder, Result, StoredBatch, TimedOffset, Topic, TopicSpec, record::split_batches,
 };
 use model::{Metrics, Offset, Positions, SystemClock, TopicName, TopicPartition};
+use sql::{SourceDefinition, Statement, ViewDefinition};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{
-    source::{DeadLetters, SourceDefinition},
-    sql::{Statement, ViewDefinition},
-};
+use crate::source::DeadLetters;
 
 /// A log in memory; time moves one millisecond with each append.
 #[derive(Default)]
@@ -227,7 +225,7 @@ pub(crate) fn batch(records: Vec<Record>) -> Bytes {
 
 /// The source that a statement defines.
 pub(crate) fn source(text: &str) -> SourceDefinition {
-    match crate::sql::parse(text).unwrap().pop() {
+    match sql::parse(text).unwrap().pop() {
         Some(Statement::CreateSource(source)) => source,
         other => panic!("not a source: {other:?}"),
     }
@@ -235,7 +233,7 @@ pub(crate) fn source(text: &str) -> SourceDefinition {
 
 /// A view with this query.
 pub(crate) fn view(query: &str) -> ViewDefinition {
-    match crate::sql::parse(&format!("CREATE MATERIALIZED VIEW v AS {query}")).unwrap().pop() {
+    match sql::parse(&format!("CREATE MATERIALIZED VIEW v AS {query}")).unwrap().pop() {
         Some(Statement::CreateView(view)) => view,
         other => panic!("not a view: {other:?}"),
     }

@@ -20,9 +20,8 @@ use model::{MemoryBudget, Metrics, Positions};
 use object_store::{ObjectStore, memory::InMemory};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use streaming::{
-    CheckpointStore, Error, Fold, ReaderSettings, SourceDefinition, SourceReader, ViewPlan, ViewTask, ViewTaskSettings,
-};
+use sql::SourceDefinition;
+use streaming::{CheckpointStore, Error, Fold, ReaderSettings, SourceReader, ViewPlan, ViewTask, ViewTaskSettings};
 use support::input::{self, Input, Placed, Row, input};
 use support::log::Log;
 use support::question::{Aggregates, Question, question};

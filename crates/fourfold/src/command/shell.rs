@@ -8,7 +8,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use anyhow::{Context as _, Result, bail};
-use streaming::sql::split;
+use sql::split;
 use tokio::signal::ctrl_c;
 use tokio::sync::mpsc;
 

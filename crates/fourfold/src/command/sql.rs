@@ -30,7 +30,7 @@ pub(crate) async fn run(arguments: SqlArguments, as_json: bool) -> Result<()> {
         }
         (None, None) => return shell::run(&statements).await,
     };
-    for statement in streaming::sql::split(&text).map_err(model::Error::from)? {
+    for statement in sql::split(&text).map_err(model::Error::from)? {
         statements.execute(statement).await?;
     }
     Ok(())

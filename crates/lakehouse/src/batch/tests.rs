@@ -11,7 +11,8 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::context::SessionContext;
 use model::{Epoch, Positions};
 use object_store::memory::InMemory;
-use streaming::{Fold, SourceDefinition, Statement, ViewPlan, sql};
+use sql::{SourceDefinition, Statement};
+use streaming::{Fold, ViewPlan};
 
 use crate::{BatchTable, LakeLocation, LakeTable};
 

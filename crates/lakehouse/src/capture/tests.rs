@@ -12,7 +12,8 @@ use eventlog::{Acks, Compression, EmbeddedLog, EventLog, EventLogSettings, Recor
 use model::{ErrorKind, Metrics, Positions, SystemClock, TopicName, TopicPartition};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use streaming::{DeadLetters, SourceDefinition, Statement, sql};
+use sql::{SourceDefinition, Statement};
+use streaming::DeadLetters;
 
 use super::{Capture, CaptureProgress, CaptureSettings};
 use crate::table::tests::faulty_store::{Fault, FaultyStore};

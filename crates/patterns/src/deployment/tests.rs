@@ -6,7 +6,7 @@ use eventlog::{EventLog as _, TopicSpec};
 use futures::TryStreamExt;
 use model::{ErrorKind, Positions, Principal, TopicName};
 use serving::sql::{Definitions, Outcome, SqlService, SqlSettings};
-use streaming::{Statement, ViewDefinition, sql};
+use sql::{Statement, ViewDefinition};
 use uuid::Uuid;
 
 use crate::{

@@ -11,6 +11,7 @@ use datafusion::{common::ScalarValue, error::DataFusionError};
 use model::{Error, ErrorKind, Positions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
+use sql::{SqlError, sqlstate};
 
 use super::{
     Server, answer,
@@ -20,7 +21,7 @@ use super::{
     problem::{Problem, Result},
     rows::{self, Column, RowShape, Rows},
 };
-use crate::sql::{Outcome, Session, SqlError, Unread, sqlstate};
+use crate::sql::{Outcome, Session, Unread};
 
 /// More items than a list is given by hand; what is planned with them takes memory many times over.
 const LIST_ITEMS_MAX: usize = 65_536;

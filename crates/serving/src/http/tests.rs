@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use ::sql::{Show, SourceDefinition, SqlError, Statement};
 use arrow::{
     array::{Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray},
     datatypes::{DataType, Field, Schema, TimeUnit},
@@ -28,7 +29,6 @@ use eventstore::{Aggregates, AggregatesSettings, Context, Decider, EventStore, E
 use model::{ManualClock, Metrics, Positions, Principal, TopicName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use streaming::{Show, SourceDefinition, SqlError, Statement};
 use tempfile::TempDir;
 
 use self::client::{Answer, ask};

@@ -6,7 +6,8 @@
 //! it is none. The topic of a part of the server is that part's: no force deletes it.
 
 use model::{Error, ErrorKind, TopicName};
-use streaming::{SourceDefinition, dead_letter_topic};
+use sql::SourceDefinition;
+use streaming::dead_letter_topic;
 
 use super::problem::{Problem, Result};
 

@@ -13,7 +13,7 @@ use pgwire::{
     messages::{PgWireBackendMessage, PgWireFrontendMessage, response::SslResponse},
     tokio::server::{PgWireMessageServerCodec, process_error, process_message},
 };
-use streaming::SqlError;
+use sql::SqlError;
 use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_util::codec::{Decoder, Framed};
 

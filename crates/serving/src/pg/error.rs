@@ -1,7 +1,7 @@
 //! Errors as PostgreSQL's clients read them.
 
 use pgwire::error::{ErrorInfo, PgWireError};
-use streaming::SqlError;
+use sql::SqlError;
 
 /// An error that ends the statement.
 pub(super) fn wire_error(error: SqlError) -> PgWireError {

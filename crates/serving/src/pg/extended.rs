@@ -24,7 +24,7 @@ use pgwire::{
         response::{EmptyQueryResponse, ReadyForQuery, TransactionStatus},
     },
 };
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{
     backend::Backend,
@@ -33,7 +33,7 @@ use super::{
     parameters,
     respond::{description, portal_rows, respond},
 };
-use crate::sql::{Outcome, Prepared, Session, sqlstate};
+use crate::sql::{Outcome, Prepared, Session};
 
 /// What a portal takes besides its name and its parameters.
 const PORTAL_BYTES: usize = 1024;

@@ -8,9 +8,7 @@
 //! announces more than it may have.
 
 use pgwire::messages::startup::{GssEncRequest, SslRequest};
-use streaming::SqlError;
-
-use crate::sql::sqlstate;
+use sql::{SqlError, sqlstate};
 
 /// The longest message with which a connection may begin, as in PostgreSQL.
 const STARTUP_BYTES_MAX: usize = 10_000;

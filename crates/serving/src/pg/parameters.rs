@@ -19,11 +19,11 @@ use pgwire::{
     api::{Type, portal::Portal},
     error::PgWireResult,
 };
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use self::element::{Element, Elements, Format};
 use super::error::wire_error;
-use crate::sql::{Prepared, sqlstate};
+use crate::sql::Prepared;
 
 /// Digits of a NUMERIC parameter, and those after the point.
 const NUMERIC: (u8, i8) = (38, 10);

@@ -19,10 +19,10 @@ use pgwire::{
         response::TransactionStatus,
     },
 };
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{backend::Backend, connection::Connection, copy_text, error::wire_error, wide_numbers::encodable};
-use crate::sql::{CopyFormat, CopyOptions, Effect, Outcome, Unread, sqlstate};
+use crate::sql::{CopyFormat, CopyOptions, Effect, Outcome, Unread};
 
 /// Bytes of `COPY` text that are sent as one message.
 const COPY_MESSAGE_BYTES: usize = 32 * 1024;

@@ -15,10 +15,10 @@ use pgwire::{
     error::{PgWireError, PgWireResult},
     messages::{PgWireBackendMessage, response::EmptyQueryResponse, simplequery::Query},
 };
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{backend::Backend, connection::Connection, error::wire_error, respond::respond};
-use crate::sql::{Prepared, sqlstate};
+use crate::sql::Prepared;
 
 #[async_trait]
 impl SimpleQueryHandler for Connection {

@@ -15,10 +15,9 @@ use pgwire::{
     error::{PgWireError, PgWireResult},
     messages::{PgWireBackendMessage, PgWireFrontendMessage},
 };
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{connection::Connection, error::fatal_error};
-use crate::sql::sqlstate;
 
 #[async_trait]
 impl StartupHandler for Connection {

@@ -10,9 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use streaming::SqlError;
-
-use super::error::sqlstate;
+use sql::{SqlError, sqlstate};
 
 /// Locks that a session may hold.
 const LOCKS_MAX: usize = 1_000;

@@ -18,12 +18,10 @@ use datafusion::{
 };
 use model::{Access, Positions, Principal, Resource, TopicName, principal::authorise};
 use parking_lot::Mutex;
-use streaming::{SourceTable, SqlError};
+use sql::{SqlError, sql_error};
+use streaming::SourceTable;
 
-use super::{
-    Definitions, Unread,
-    error::{sql_error, unread},
-};
+use super::{Definitions, Unread, error::unread};
 use crate::views::{Snapshot, Views};
 
 /// The one catalogue ("database").

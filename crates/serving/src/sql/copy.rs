@@ -1,12 +1,9 @@
 //! `COPY (query) TO STDOUT`: how the rows are to be written.
 
 use datafusion::sql::sqlparser::ast::{self, CopyLegacyCsvOption, CopyLegacyOption, CopyOption, CopySource};
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
-use super::{
-    error::sqlstate,
-    parser::{self, identifier},
-};
+use super::parser::{self, identifier};
 
 /// The form of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use datafusion::{
 };
 use futures::{StreamExt, stream};
 use model::Positions;
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
-use super::{error::sqlstate, parser::identifier};
+use super::parser::identifier;
 
 /// `DECLARE name CURSOR [WITH HOLD] FOR query`.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use model::{Principal, Result};
-use streaming::{Show, SourceDefinition, SqlError, Statement};
+use sql::{Show, SourceDefinition, SqlError, Statement};
 
 use crate::views::Snapshot;
 

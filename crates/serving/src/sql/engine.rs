@@ -21,13 +21,11 @@ use datafusion::{
 };
 use futures::{Future, StreamExt, stream};
 use model::{MemoryBudget, MemoryReservation, Result};
-use streaming::{Evaluation, SqlError};
+use sql::{SqlError, sqlstate};
+use streaming::Evaluation;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{
-    error::{exhausted, sqlstate},
-    threads::{Task, Threads},
-};
+use super::threads::{Task, Threads};
 
 /// Batches that wait for a slow reader, a query; and how many bytes of them.
 const BATCHES_WAITING_MAX: usize = 2;
@@ -182,7 +180,7 @@ impl Waiting {
     async fn new(batch: RecordBatch, room: &Arc<Semaphore>, memory: &MemoryBudget) -> Result<Self, DataFusionError> {
         let bytes = bytes_of(&batch);
         let reserved = memory.reserve("answers", bytes);
-        let reservation = reserved.map_err(|error| DataFusionError::External(Box::new(exhausted(&error))))?;
+        let reservation = reserved.map_err(|error| DataFusionError::External(Box::new(SqlError::from(&error))))?;
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(BYTES_WAITING_MAX);
         // Nobody closes it.
         let room = Arc::clone(room).acquire_many_owned(permits).await.ok();

@@ -1,9 +1,9 @@
 //! `EXPLAIN`, also as PostgreSQL writes its options.
 
 use datafusion::sql::sqlparser::ast;
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
-use super::{error::sqlstate, parser};
+use super::parser;
 
 /// `EXPLAIN query`, from the text of the query.
 pub(super) fn of_query(text: &str) -> Result<ast::Statement, SqlError> {

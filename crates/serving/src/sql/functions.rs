@@ -17,10 +17,10 @@ use datafusion::{
     },
 };
 use model::Principal;
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{
-    error::sqlstate, information_schema, pg_catalog::Names, session_functions::SessionFunctions, settings::SqlSettings,
+    information_schema, pg_catalog::Names, session_functions::SessionFunctions, settings::SqlSettings,
     variables::SERVER_VERSION,
 };
 

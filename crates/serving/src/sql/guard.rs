@@ -9,10 +9,8 @@ use datafusion::{
 };
 use futures::{StreamExt, stream};
 use model::Metrics;
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 use tokio::{sync::watch, time::Instant};
-
-use super::error::sqlstate;
 
 /// The limits of one statement.
 pub(super) struct Guard {

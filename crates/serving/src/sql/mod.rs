@@ -43,13 +43,11 @@ mod variables;
 
 pub use copy::{CopyFormat, CopyOptions};
 pub use definitions::{Defined, Definitions};
-pub use error::{sql_error, sqlstate};
 pub use outcome::{Effect, Outcome};
 pub use service::SqlService;
 pub use session::Session;
 pub use settings::SqlSettings;
 pub use statement::{Prepared, StatementText};
-pub use streaming::SqlError;
 pub use unread::Unread;
 pub(crate) use variables::{BYTEA_OUTPUT, EXTRA_FLOAT_DIGITS, INTERVAL_STYLE};
 

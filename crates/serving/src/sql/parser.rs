@@ -3,12 +3,9 @@
 //! How deep and how long a statement may be is checked where it is taken apart.
 
 use datafusion::sql::sqlparser::{ast, dialect::PostgreSqlDialect, parser::Parser};
-use streaming::{SqlError, Statement, sql};
+use sql::{SqlError, Statement, sqlstate, syntax_error};
 
-use super::{
-    compatibility,
-    error::{sqlstate, syntax_error},
-};
+use super::compatibility;
 
 /// One statement of a text, and where it begins.
 #[derive(Clone, Debug)]
@@ -71,5 +68,5 @@ pub(super) fn tree(text: &str) -> Result<ast::Statement, SqlError> {
 
 /// An identifier as PostgreSQL reads it: in lower case unless it is quoted.
 pub(super) fn identifier(ident: &ast::Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+    sql::folded(&ident.value, ident.quote_style.is_some())
 }

@@ -1,8 +1,6 @@
 //! The statements of PostgreSQL that are refused, each with what to do instead.
 
-use streaming::SqlError;
-
-use super::error::sqlstate;
+use sql::{SqlError, sqlstate};
 
 const PRODUCE: &str = "records are produced to the topic of a source, with a Kafka client or POST /v1/topics/{topic}/records; \
                        a view follows by itself";

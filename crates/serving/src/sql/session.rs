@@ -24,7 +24,7 @@ use datafusion::{
 };
 use model::{MemoryReservation, Positions, Principal};
 use parking_lot::Mutex;
-use streaming::SqlError;
+use sql::{Readable, SqlError, datafusion_error, sqlstate};
 use tokio::sync::watch;
 
 use super::{
@@ -32,7 +32,6 @@ use super::{
     advisory_locks::SessionLocks,
     catalog::PinnedSchema,
     cursor::Cursors,
-    error::{datafusion_error, exhausted, sqlstate},
     guard::Guard,
     parser,
     pg_catalog::SessionPgCatalog,
@@ -140,7 +139,7 @@ impl Session {
 
     /// What ended the rows of an [`Outcome`].
     pub fn error(&self, error: &DataFusionError) -> SqlError {
-        datafusion_error(error, "", &[])
+        datafusion_error(error, "", Readable::Relations(&[]))
     }
 
     /// What the last answer reflected that came from a view or source; as text, as `SHOW fourfold.positions` has it.
@@ -174,7 +173,7 @@ impl Session {
     /// # Errors
     /// 53200 when the budget has not as much.
     pub fn reserve(&self, name: &'static str, bytes: usize) -> Result<MemoryReservation, SqlError> {
-        self.inner.service.memory.reserve(name, bytes as u64).map_err(|error| exhausted(&error))
+        self.inner.service.memory.reserve(name, bytes as u64).map_err(|error| SqlError::from(&error))
     }
 
     /// Notes the number by which the client knows the session, as `pg_backend_pid()` has it.
@@ -249,6 +248,6 @@ impl Inner {
     }
 
     fn failed(&self, error: &DataFusionError, text: &str) -> SqlError {
-        datafusion_error(error, text, &self.service.relations.names())
+        datafusion_error(error, text, Readable::Relations(&self.service.relations.names()))
     }
 }

@@ -12,11 +12,10 @@ use datafusion::{
     logical_expr::{ColumnarValue, ScalarUDF, Signature, TypeSignature, Volatility, expr_fn::SimpleScalarUDF},
 };
 use parking_lot::Mutex;
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{
     advisory_locks::{Key, Mode, SessionLocks},
-    error::sqlstate,
     settings::SqlSettings,
     transaction::{Transaction, assign},
     variables::{Assignment, Variables},

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::sql::sqlparser::ast;
-use streaming::{Show, SqlError, Statement};
+use sql::{Show, SqlError, Statement, sqlstate};
 
 use super::{
     copy::{self, CopyOptions},
     cursor::{Declaration, Fetch},
-    error::sqlstate,
     explain,
     parser::{self, Piece, identifier},
     point_read::PointRead,

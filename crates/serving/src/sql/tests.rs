@@ -1,6 +1,7 @@
 //! Statements to answers, codes and places.
 
 mod bounds;
+mod one_code;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,9 +13,9 @@ use arrow::{
 use datafusion::{common::ScalarValue, error::DataFusionError};
 use futures::TryStreamExt;
 use model::Principal;
-use streaming::Statement;
+use sql::{SqlError, Statement};
 
-use super::{Effect, Outcome, Session, SqlError, SqlSettings};
+use super::{Effect, Outcome, Session, SqlSettings};
 use crate::fixture::{Fixture, batch, publish};
 
 /// The rows of a statement's result, their values separated by blanks, and the Positions.

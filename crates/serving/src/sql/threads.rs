@@ -16,14 +16,12 @@ use std::{
 };
 
 use model::{Error, Result};
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
     task::JoinHandle,
 };
-
-use super::error::sqlstate;
 
 /// The stack of a thread: DataFusion walks statements and plans by recursion.
 const STACK_BYTES: usize = 32 * 1024 * 1024;

@@ -4,10 +4,9 @@
 //! `SERIALIZABLE` pin each relation at its first use and read that snapshot until the transaction ends.
 
 use datafusion::sql::sqlparser::ast::{TransactionIsolationLevel, TransactionMode};
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{
-    error::sqlstate,
     settings::SqlSettings,
     variables::{Assignment, Changed, Variables},
 };

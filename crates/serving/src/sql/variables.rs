@@ -6,10 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use datafusion::sql::sqlparser::ast::{self, ContextModifier, Set};
 use model::Positions;
-use streaming::SqlError;
+use sql::{SqlError, nearest, sqlstate};
 
 use super::{
-    error::{nearest, sqlstate},
     settings::SqlSettings,
     statement::Action,
     transaction::{Isolation, isolation_of},

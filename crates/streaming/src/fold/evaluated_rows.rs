@@ -14,6 +14,7 @@ use arrow::{
     compute::{filter, filter_record_batch},
     datatypes::{Field, Schema},
 };
+use sql::{ARRIVAL_TIME, OFFSET, PARTITION};
 
 use super::groups;
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
         AggregateCall, ViewPlan,
         step::{self, CarriedRows},
     },
-    source::{ARRIVAL_TIME, OFFSET, PARTITION},
 };
 
 /// A row that a view leaves out.

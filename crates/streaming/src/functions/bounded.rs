@@ -27,10 +27,10 @@ use datafusion::{
 };
 
 use super::evaluation::{Cost, Evaluation};
-use crate::sql::{SqlError, TOO_LARGE};
 use argument::{Arguments, Row};
 use estimate::{Estimates, FUNCTIONS};
 use operators::{CONCATENATION, Concatenation, WithBounds};
+use sql::{SqlError, sqlstate};
 
 /// The largest value that a function may make, in bytes.
 const VALUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -196,7 +196,7 @@ impl Bounded {
 }
 
 fn refused(message: String, hint: &str) -> DataFusionError {
-    DataFusionError::External(Box::new(SqlError::new(TOO_LARGE, message).with_hint(hint)))
+    DataFusionError::External(Box::new(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message).with_hint(hint)))
 }
 
 fn slice(call: &ScalarFunctionArgs, rows: &Range<usize>) -> ScalarFunctionArgs {

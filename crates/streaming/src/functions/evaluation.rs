@@ -28,8 +28,7 @@ use datafusion::{
     error::{DataFusionError, Result},
 };
 use model::{MemoryBudget, MemoryReservation};
-
-use crate::sql::{GIVEN_UP, OUT_OF_MEMORY, SqlError, TOO_LARGE};
+use sql::{SqlError, sqlstate};
 
 /// What a planner may compute on the way: one value, and all together.
 const PLANNED_VALUE_BYTES_MAX: u64 = 64 * 1024;
@@ -125,7 +124,7 @@ impl Evaluation {
     /// Refuses to go on for nobody.
     pub(super) fn check(&self) -> Result<()> {
         match self.0.given_up.load(Ordering::Acquire) {
-            true => Err(refused(SqlError::new(GIVEN_UP, "the statement was given up"))),
+            true => Err(refused(SqlError::new(sqlstate::QUERY_CANCELED, "the statement was given up"))),
             false => Ok(()),
         }
     }
@@ -151,7 +150,10 @@ impl Evaluation {
             return Ok(());
         }
         let message = format!("the constants of the statement would have more than {CONSTANT_BYTES_MAX} bytes");
-        Err(refused(SqlError::new(TOO_LARGE, message).with_hint("let the statement make fewer or shorter values")))
+        Err(refused(
+            SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
+                .with_hint("let the statement make fewer or shorter values"),
+        ))
     }
 
     /// Reserves what an array takes, until nobody holds it any more.
@@ -169,7 +171,7 @@ impl Evaluation {
             }
             let reserved = self.0.budget.reserve("queries", buffer.capacity() as u64);
             let reservation = reserved.map_err(|exhausted| {
-                refused(SqlError::new(OUT_OF_MEMORY, exhausted.to_string()).with_hint(exhausted.hint()))
+                refused(SqlError::new(sqlstate::OUT_OF_MEMORY, exhausted.to_string()).with_hint(exhausted.hint()))
             })?;
             held.push(Held { buffer, _reservation: reservation });
         }

@@ -3,7 +3,7 @@
 //! What must hold: what a pattern asks for and is not built is refused by name; a number that does not fit the pattern
 //! is shown as `###` and never as another one.
 
-use crate::sql::SqlError;
+use sql::{SqlError, sqlstate};
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,7 +227,7 @@ impl NumberPattern {
 }
 
 fn wrong(text: &str, why: &str) -> SqlError {
-    SqlError::new(crate::sql::SYNTAX_ERROR, format!("the pattern {text:?} is no pattern of a number: {why}"))
+    SqlError::new(sqlstate::SYNTAX_ERROR, format!("the pattern {text:?} is no pattern of a number: {why}"))
 }
 
 #[cfg(test)]

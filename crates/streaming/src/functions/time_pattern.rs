@@ -6,8 +6,8 @@ mod reading;
 
 use chrono::{Datelike, NaiveDateTime, Timelike};
 
-use crate::sql::SqlError;
 use reading::Reading;
+use sql::SqlError;
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq)]

@@ -16,9 +16,9 @@ use datafusion::{
     error::{DataFusionError, Result},
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility},
 };
+use sql::{SqlError, sqlstate, timestamp_utc};
 
 use super::{number_pattern::NumberPattern, time_pattern::TimePattern};
-use crate::sql::{SqlError, timestamp_utc};
 
 /// The largest pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1024;
@@ -236,7 +236,7 @@ fn seconds(values: &ArrayRef) -> Result<ArrayRef> {
         // Beyond what a time can be there is no answer, and no other one.
         if micros.is_nan() || micros.abs() >= 8.2e18 {
             let message = format!("timestamp out of range: {seconds}");
-            return Err(refused(SqlError::new(crate::sql::DATETIME_OVERFLOW, message)));
+            return Err(refused(SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, message)));
         }
         #[expect(clippy::cast_possible_truncation, reason = "it was checked to fit")]
         Ok(Some(micros as i64))
@@ -254,7 +254,7 @@ fn cast_strictly(values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 fn civil(micros: i64) -> Result<NaiveDateTime> {
     let time = DateTime::from_timestamp_micros(micros).map(|time| time.naive_utc());
     time.ok_or_else(|| {
-        refused(SqlError::new(crate::sql::DATETIME_OVERFLOW, format!("no calendar has the time {micros} us")))
+        refused(SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, format!("no calendar has the time {micros} us")))
     })
 }
 
@@ -283,7 +283,7 @@ impl<'a, P> Patterns<'a, P> {
         if self.last.as_ref().is_none_or(|(last, _)| *last != text) {
             if text.len() > PATTERN_BYTES_MAX {
                 let message = format!("a pattern has {} bytes, the most is {PATTERN_BYTES_MAX}", text.len());
-                return Err(refused(SqlError::new(crate::sql::TOO_LARGE, message)));
+                return Err(refused(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)));
             }
             let pattern = (self.read)(&text).map_err(refused)?;
             self.last = Some((text, pattern));
@@ -317,7 +317,7 @@ pub(super) fn answer(array: ArrayRef, rows: Option<usize>) -> Result<ColumnarVal
 
 pub(super) fn takes(function: &str, what: &str) -> DataFusionError {
     DataFusionError::External(Box::new(SqlError::new(
-        crate::sql::UNDEFINED_FUNCTION,
+        sqlstate::UNDEFINED_FUNCTION,
         format!("function {function} takes {what}"),
     )))
 }

@@ -19,9 +19,9 @@ use datafusion::{
     error::Result,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility},
 };
+use sql::{SqlError, sqlstate, timestamp_utc};
 
 use super::to_char::{answer, refused, row_count, takes};
-use crate::sql::{DATETIME_OVERFLOW, INVALID_PARAMETER, SqlError, timestamp_utc};
 
 /// `timezone(zone, time)`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -128,12 +128,12 @@ fn zone_of(name: &str) -> Result<Tz, SqlError> {
     }
     let known = ["UTC", "GMT", "Z", "ZULU"].contains(&name.to_uppercase().as_str());
     let parsed: std::result::Result<Tz, _> = if known { "UTC" } else { name }.parse();
-    parsed.map_err(|_| SqlError::new(INVALID_PARAMETER, format!("time zone \"{name}\" not recognized")))
+    parsed.map_err(|_| SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized")))
 }
 
 /// From UTC to the local time, or back.
 fn moved(micros: i64, zone: Tz, to_local: bool) -> Result<i64, SqlError> {
-    let overflow = || SqlError::new(DATETIME_OVERFLOW, format!("no calendar has the time {micros} us"));
+    let overflow = || SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, format!("no calendar has the time {micros} us"));
     let time = DateTime::from_timestamp_micros(micros).ok_or_else(overflow)?.naive_utc();
     let seconds = if to_local {
         i64::from(zone.offset_from_utc_datetime(&time).fix().local_minus_utc())

@@ -5,9 +5,9 @@ use datafusion::{
     logical_expr::{Expr, expr::NullTreatment},
     scalar::ScalarValue,
 };
+use sql::SqlError;
 
 use super::step::Expression;
-use crate::sql::SqlError;
 
 /// The aggregates that are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

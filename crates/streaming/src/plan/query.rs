@@ -18,14 +18,11 @@ use datafusion::{
 };
 use futures::FutureExt;
 use model::MemoryBudget;
+use sql::{Readable, SourceDefinition, SqlError, datafusion_error, sqlstate};
 use sqlparser::ast;
 
-use super::{diagnosis::sql_error, window};
-use crate::{
-    functions::{self, Evaluation},
-    source::SourceDefinition,
-    sql::{INTERNAL, SqlError, TOO_LARGE},
-};
+use super::window;
+use crate::functions::{self, Evaluation};
 
 /// A query, planned.
 pub(super) struct PlannedQuery {
@@ -40,17 +37,16 @@ pub(super) struct PlannedQuery {
 /// Plans `text` over `sources`.
 pub(super) fn plan(text: &str, sources: &[SourceDefinition]) -> Result<PlannedQuery, SqlError> {
     let query = window::parse_query(text, sources)?;
-    let state = session(sources).map_err(|error| sql_error(text, sources, &error))?;
+    let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    let diagnosed = |error: DataFusionError| datafusion_error(&error, text, Readable::Sources(&names));
+    let state = session(sources).map_err(diagnosed)?;
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
     // Nothing here waits: every table is in memory.
     let plan = state.statement_to_plan(statement).now_or_never();
     let plan = plan.unwrap_or_else(|| Err(DataFusionError::Internal("planning a view waited".to_owned())));
-    let plan = plan.map_err(|error| sql_error(text, sources, &error))?;
+    let plan = plan.map_err(diagnosed)?;
     check_deterministic(&plan)?;
-    let normalised = state
-        .analyzer()
-        .execute_and_check(plan, state.config_options(), |_, _| {})
-        .map_err(|error| sql_error(text, sources, &error))?;
+    let normalised = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(diagnosed)?;
     let rules = Optimizer::with_rules(vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(OptimizeProjections::new()),
@@ -62,10 +58,13 @@ pub(super) fn plan(text: &str, sources: &[SourceDefinition]) -> Result<PlannedQu
     evaluation.attach(&mut options);
     let optimised = rules
         .optimize(normalised.clone(), &OptimizerContext::new_with_config_options(Arc::new(options)), |_, _| {})
-        .map_err(|error| sql_error(text, sources, &error))?;
+        .map_err(diagnosed)?;
     if evaluation.has_deferred() {
-        return Err(SqlError::new(TOO_LARGE, "a constant of the view is too large, or takes too long to compute")
-            .with_hint("write what it comes to, or a shorter one"));
+        return Err(SqlError::new(
+            sqlstate::PROGRAM_LIMIT_EXCEEDED,
+            "a constant of the view is too large, or takes too long to compute",
+        )
+        .with_hint("write what it comes to, or a shorter one"));
     }
     Ok(PlannedQuery { normalised, optimised, state })
 }
@@ -108,7 +107,7 @@ fn check_deterministic(plan: &LogicalPlan) -> Result<(), SqlError> {
         })
     });
     if let Err(error) = walked {
-        return Err(SqlError::new(INTERNAL, error.strip_backtrace()));
+        return Err(SqlError::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace()));
     }
     match offender {
         None => Ok(()),

@@ -13,6 +13,7 @@ use datafusion::{
     execution::SessionState,
     logical_expr::{Aggregate, Expr, LogicalPlan},
 };
+use sql::{SqlError, character_at, is_word, sqlstate, tokenize};
 use sqlparser::tokenizer::Token;
 
 use super::{
@@ -20,7 +21,6 @@ use super::{
     array_expression::with_arrays,
     step::{Expression, Step},
 };
-use crate::sql::{INTERNAL, SqlError, character_at, is_word, tokenize};
 
 /// A plan in its parts.
 pub(super) struct SplitPlan {
@@ -121,7 +121,7 @@ impl Compiler<'_> {
         let text = expression.to_string();
         let physical =
             self.state.create_physical_expr(expression.clone(), input).and_then(with_arrays).map_err(|error| {
-                SqlError::new(INTERNAL, format!("cannot compile {text}: {}", error.strip_backtrace()))
+                SqlError::new(sqlstate::INTERNAL_ERROR, format!("cannot compile {text}: {}", error.strip_backtrace()))
             })?;
         Ok(Expression { physical, text })
     }
@@ -144,7 +144,7 @@ impl Compiler<'_> {
             let text = expression.to_string();
             let argument_type = match &argument {
                 Some(argument) => argument.physical.data_type(input.as_arrow()).map_err(|error| {
-                    SqlError::new(INTERNAL, format!("{text} has no type: {}", error.strip_backtrace()))
+                    SqlError::new(sqlstate::INTERNAL_ERROR, format!("{text} has no type: {}", error.strip_backtrace()))
                 })?,
                 None => arrow::datatypes::DataType::Int64,
             };
@@ -183,7 +183,7 @@ fn check_subqueries(plan: &LogicalPlan) -> Result<(), SqlError> {
         })
     });
     match walked {
-        Err(error) => Err(SqlError::new(INTERNAL, error.strip_backtrace())),
+        Err(error) => Err(SqlError::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace())),
         Ok(_) if found => Err(SqlError::unsupported("a subquery in an expression of a view")),
         Ok(_) => Ok(()),
     }

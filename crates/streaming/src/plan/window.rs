@@ -12,6 +12,9 @@ use arrow::{
     compute::kernels::cast_utils::parse_interval_month_day_nano,
     datatypes::{DataType, Field},
 };
+use sql::{
+    SourceDefinition, SqlError, byte_of_location, character_at, rewrite, sqlstate, syntax_error, without_table_keyword,
+};
 use sqlparser::{
     ast::{
         Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query,
@@ -22,21 +25,13 @@ use sqlparser::{
     tokenizer::Span,
 };
 
-use crate::{
-    source::SourceDefinition,
-    sql::{
-        DATATYPE_MISMATCH, INVALID_PARAMETER, SYNTAX_ERROR, SqlError, UNDEFINED_TABLE, byte_of_location, character_at,
-        parser_error, rewrite, without_table_keyword,
-    },
-};
-
 const USAGE: &str = "write TUMBLE(source, time_column, INTERVAL '1 hour')";
 
 /// Parses a query and replaces the window functions in it.
 pub(super) fn parse_query(text: &str, sources: &[SourceDefinition]) -> Result<Box<Query>, SqlError> {
     let standard = without_table_keyword(text)?;
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&standard).and_then(|mut parser| parser.parse_query());
-    let mut query = parsed.map_err(|error| parser_error(text, &error.to_string()))?;
+    let mut query = parsed.map_err(|error| syntax_error(&error, text))?;
     rewrite(query.as_mut())?;
     match query.visit(&mut Rewriter { text, sources }) {
         ControlFlow::Continue(()) => Ok(query),
@@ -91,8 +86,9 @@ impl Rewriter<'_> {
     }
 
     fn arguments(&self, function: &Ident, arguments: &[FunctionArg]) -> Result<(Ident, Ident, Expr), SqlError> {
-        let usage =
-            || self.at(SqlError::new(SYNTAX_ERROR, "TUMBLE has other arguments"), function.span).with_hint(USAGE);
+        let usage = || {
+            self.at(SqlError::new(sqlstate::SYNTAX_ERROR, "TUMBLE has other arguments"), function.span).with_hint(USAGE)
+        };
         let expressions = arguments.iter().map(|argument| match argument {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
             _ => None,
@@ -119,7 +115,7 @@ impl Rewriter<'_> {
             None | Some(DataType::Timestamp(_, _) | DataType::Date32) => Ok(()),
             Some(_) => {
                 let message = format!("column \"{}\" is not a timestamp, so it has no windows", folded(time));
-                Err(self.at(SqlError::new(DATATYPE_MISMATCH, message), time.span).with_hint(USAGE))
+                Err(self.at(SqlError::new(sqlstate::DATATYPE_MISMATCH, message), time.span).with_hint(USAGE))
             }
         }
     }
@@ -137,7 +133,8 @@ impl Rewriter<'_> {
         if forwards && !mixed && nanoseconds % 1_000 == 0 {
             return Ok(());
         }
-        let error = SqlError::new(INVALID_PARAMETER, format!("a window of '{text}{unit}' is not possible"));
+        let error =
+            SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, format!("a window of '{text}{unit}' is not possible"));
         let hint = "write a length of time above zero, such as INTERVAL '1 hour', or of months alone";
         Err(self.at(error, literal.span).with_hint(hint))
     }
@@ -145,14 +142,14 @@ impl Rewriter<'_> {
     fn event_time(&self, name: &Ident) -> Result<Ident, SqlError> {
         let folded = folded(name);
         let Some(source) = self.sources.iter().find(|source| source.name == folded) else {
-            let error = SqlError::new(UNDEFINED_TABLE, format!("there is no source \"{folded}\""));
+            let error = SqlError::new(sqlstate::UNDEFINED_TABLE, format!("there is no source \"{folded}\""));
             return Err(self.at(error, name.span));
         };
         match &source.event_time {
             Some(time) => Ok(Ident::with_quote('"', time)),
             None => {
                 let message = format!("source \"{folded}\" has no event_time, so TUMBLE needs a time column");
-                Err(self.at(SqlError::new(SYNTAX_ERROR, message), name.span).with_hint(USAGE))
+                Err(self.at(SqlError::new(sqlstate::SYNTAX_ERROR, message), name.span).with_hint(USAGE))
             }
         }
     }
@@ -190,7 +187,7 @@ fn windowed(source: &Ident, time: &Ident, size: &Expr) -> Result<Box<Query>, Sql
         "SELECT *, tumble_start({size}, {time}) AS window_start, tumble_end({size}, {time}) AS window_end FROM {source}"
     );
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
-    let mut query = parsed.map_err(|error| parser_error(&text, &error.to_string()))?;
+    let mut query = parsed.map_err(|error| syntax_error(&error, &text))?;
     // The identifiers of the user's text keep their places, so that an unknown column is reported where it stands.
     let _: ControlFlow<()> = query.visit(&mut Placed { source, time });
     Ok(query)

@@ -13,17 +13,14 @@ use arrow::{
     compute::kernels::cast_utils::Parser,
     datatypes::{DataType, Date32Type, Field, TimeUnit},
 };
+use sql::{TimestampUnit, type_name};
 
 use super::{
-    definition::TimestampUnit,
     number_text::{self, Misfit, scaled},
     reason::{Reason, ReasonClass},
     timestamp_text::{number_us, text_us},
 };
-use crate::{
-    error::{Error, Result},
-    sql::type_name,
-};
+use crate::error::{Error, Result};
 
 /// How much of a value a reason repeats.
 const SHOWN_CHARACTERS_MAX: usize = 100;

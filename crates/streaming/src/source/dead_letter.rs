@@ -104,7 +104,7 @@ pub fn dead_letter_topic(topic: &TopicName) -> model::Result<TopicName> {
     if name.len() <= room {
         return TopicName::new(&format!("{name}{SUFFIX}"));
     }
-    let hash = crate::plan::hash(&[name]);
+    let hash = crate::hash::hash(&[name]);
     let (begin, hash) = (&name[..room - HASH_CHARACTERS - 1], &hash[..HASH_CHARACTERS]);
     TopicName::new(&format!("{begin}-{hash}{SUFFIX}"))
 }

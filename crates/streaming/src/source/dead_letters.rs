@@ -31,12 +31,13 @@ use std::{
 use bytes::Bytes;
 use eventlog::{Acks, Compression, EventLog, RecordBatchBuilder, Topic, TopicSettings, TopicSpec};
 use model::{Clock, Metrics, Offset, TopicName, TopicPartition};
+use sql::SourceDefinition;
 use uuid::Uuid;
 
 use super::{
-    SourceDefinition,
     checked_ranges::CheckedRanges,
     dead_letter::{self, Checked, Mark, RejectedBy, RejectedRecord, Rejecter, dead_letter_topic},
+    decoder_hash,
     reason::ReasonClass,
     unmatched::Unmatched,
 };
@@ -96,7 +97,7 @@ impl DeadLetters {
     /// That a source finds none of its columns in its records, in a sentence, where that is so.
     pub fn warning(&self, source: &SourceDefinition) -> Option<String> {
         let unmatched = self.unmatched.lock().unwrap_or_else(PoisonError::into_inner);
-        let unmatched = unmatched.get(&(source.name.clone(), source.decoder_hash()))?;
+        let unmatched = unmatched.get(&(source.name.clone(), decoder_hash(source)))?;
         unmatched.sentence(&source.columns)
     }
 

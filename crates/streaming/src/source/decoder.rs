@@ -5,15 +5,19 @@ use std::sync::Arc;
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use eventlog::{Record, StoredBatch};
 use model::Offset;
+use sql::{SourceDefinition, SourceFormat, TimestampUnit};
 
 use super::{
-    RejectedRecord, SourceDefinition, SourceFormat,
+    RejectedRecord,
     json::{DecodedJson, JsonDecoder, accepted},
     metadata::{self, ArrivedRecord},
     reason::{Reason, ReasonClass},
     unmatched::Unmatched,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    hash::hash,
+};
 
 /// What decoding gave.
 #[derive(Clone, Debug)]
@@ -130,4 +134,15 @@ fn reject(record: &Record, reason: Reason) -> RejectedRecord {
         headers: record.headers.clone(),
         reason,
     }
+}
+
+/// Counts up when a release decodes other records than the one before.
+const DECODER_VERSION: u32 = 2;
+
+/// A hash of what decides which records of a source can be decoded: the same across restarts.
+pub(crate) fn decoder_hash(source: &SourceDefinition) -> String {
+    let columns = source.columns.fields().iter().map(|field| format!("{}:{};", field.name(), field.data_type()));
+    let (version, format) = (DECODER_VERSION.to_string(), format!("{:?}", source.format));
+    let unit = source.timestamp_unit.map_or("", TimestampUnit::name);
+    hash(&[&version, &format, &columns.collect::<String>(), unit])
 }

@@ -21,9 +21,9 @@ use serde::{
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use sql::SourceDefinition;
 
 use super::{
-    SourceDefinition,
     column_values::ColumnValues,
     field_names::{FieldNames, FoundFields, Meaning},
     reason::{Reason, ReasonClass},

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use eventlog::Record;
 use model::Offset;
+use sql::SourceFormat;
 
-use super::{SourceFormat, timestamp_text::text_us};
+use super::timestamp_text::text_us;
 
 const EVENT_TYPE: &str = "ce_type";
 const EVENT_ID: &str = "ce_id";

@@ -7,12 +7,14 @@ use eventlog::{EventLog, StoredBatch};
 use futures::{FutureExt, future::select_all};
 use model::{Offset, Positions, TopicPartition};
 use serde::Deserialize;
+use sql::{OFFSET, SourceDefinition};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    DeadLetters, OFFSET, RejectedRecord, SourceDecoder, SourceDefinition,
+    DeadLetters, RejectedRecord, SourceDecoder,
     dead_letter::{Checked, Rejecter, dead_letter_topic},
+    decoder_hash,
     reason::{Reason, ReasonClass},
     unmatched::Unmatched,
 };
@@ -120,7 +122,7 @@ impl SourceReader {
             dead_letters,
             topic_id: topic.id,
             decoder,
-            rejecter: Rejecter::Source { name: source.name.clone(), decoder: source.decoder_hash() },
+            rejecter: Rejecter::Source { name: source.name.clone(), decoder: decoder_hash(source) },
             unmatched: Unmatched::default(),
             settings,
             partitions,

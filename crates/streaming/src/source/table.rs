@@ -18,9 +18,10 @@ use datafusion::{
 use eventlog::EventLog;
 use futures::stream;
 use model::{Epoch, Offset};
+use sql::SourceDefinition;
 
 use super::{
-    SourceDecoder, SourceDefinition,
+    SourceDecoder,
     unread_records::{Scan, UnreadRecords},
 };
 use crate::error::Error;

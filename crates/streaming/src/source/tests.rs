@@ -6,10 +6,9 @@ use arrow::array::AsArray;
 use datafusion::prelude::SessionContext;
 use eventlog::{Acks, Compression, EventLog, Record, RecordBatchBuilder, StoredBatch, TopicSpec};
 use model::{Epoch, Positions, TopicName, TopicPartition};
+use sql::SourceDefinition;
 
-use super::{
-    ReaderSettings, ReasonClass, SourceDecoder, SourceDefinition, SourceReader, SourceTable, dead_letter_topic,
-};
+use super::{ReaderSettings, ReasonClass, SourceDecoder, SourceReader, SourceTable, dead_letter_topic};
 use crate::testing::{
     MemoryLog, all_rows, batch, dead_letters, end_of, flights, header, lines, log_of_flights, record, source,
 };

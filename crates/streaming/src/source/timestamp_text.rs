@@ -5,11 +5,9 @@
 
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use chrono::{Timelike, Utc};
+use sql::TimestampUnit;
 
-use super::{
-    definition::TimestampUnit,
-    number_text::{Misfit, scaled},
-};
+use super::number_text::{Misfit, scaled};
 
 const SECOND_US: i128 = 1_000_000;
 /// The years 1 to 9999: what ISO 8601, Delta Lake and PostgreSQL's clients have in common.

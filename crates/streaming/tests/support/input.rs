@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::temporal_conversions::{date32_to_datetime, timestamp_us_to_datetime};
 use proptest::prelude::*;
-use streaming::{SourceDefinition, Statement, sql};
+use sql::{SourceDefinition, Statement};
 
 pub(crate) const COLUMNS: [(&str, &str); 11] = [
     ("at", "TIMESTAMP"),

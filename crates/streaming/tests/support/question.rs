@@ -4,7 +4,8 @@ use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
 use proptest::prelude::*;
 use proptest::sample::select;
-use streaming::{SourceDefinition, Statement, ViewPlan, sql};
+use sql::{SourceDefinition, Statement};
+use streaming::ViewPlan;
 
 use super::oracle;
 

@@ -14,7 +14,8 @@ use arrow::{
 use datafusion::common::ScalarValue;
 use lakehouse::BatchVersion;
 use model::{ErrorKind, Positions};
-use streaming::{EvaluatedRows, Fold, SourceDefinition, Statement, ViewPlan, sql};
+use sql::{SourceDefinition, Statement};
+use streaming::{EvaluatedRows, Fold, ViewPlan};
 
 use super::{BatchLayer, EPOCHS_MAX, GroupKeys, Layers};
 use crate::rows::differences;

@@ -6,14 +6,13 @@
 use std::borrow::Cow;
 
 use pgwire::api::Type;
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{
     binary::{incorrect, insufficient, take},
     element::{Elements, element_type},
     text::{check, invalid},
 };
-use crate::sql::sqlstate;
 
 /// More dimensions than any array has, as in PostgreSQL.
 const DIMENSIONS_MAX: i32 = 6;

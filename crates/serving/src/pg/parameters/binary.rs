@@ -1,9 +1,7 @@
 //! Values in PostgreSQL's binary form: numbers in network order, times counted from 2000-01-01.
 
 use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType};
-use streaming::SqlError;
-
-use crate::sql::sqlstate;
+use sql::{SqlError, sqlstate};
 
 /// Days and microseconds from 1970-01-01 to 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;

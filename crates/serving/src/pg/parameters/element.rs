@@ -12,7 +12,7 @@ use arrow::{
     },
 };
 use pgwire::api::Type;
-use streaming::SqlError;
+use sql::SqlError;
 
 use super::{binary, numeric, text};
 

@@ -6,14 +6,13 @@ use arrow::{
     array::{ArrayRef, Decimal128Array},
     datatypes::DECIMAL128_MAX_PRECISION,
 };
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{
     binary::{incorrect, take},
     element::Elements,
     text::{beyond, check, invalid},
 };
-use crate::sql::sqlstate;
 
 /// One more than the largest value: 38 digits.
 const LIMIT: u128 = 10_u128.pow(38);

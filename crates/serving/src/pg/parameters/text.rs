@@ -11,10 +11,9 @@ use pgwire::{
     api::Type,
     types::{FromSqlText, format::FormatOptions},
 };
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::binary::out_of_range;
-use crate::sql::sqlstate;
 
 const SECOND_NANOSECONDS: i64 = 1_000_000_000;
 

@@ -6,7 +6,7 @@ use datafusion::{
     common::ScalarValue, execution::SendableRecordBatchStream, physical_plan::stream::RecordBatchStreamAdapter,
 };
 use futures::stream;
-use streaming::SqlError;
+use sql::SqlError;
 
 use super::{Inner, execution::Read};
 use crate::sql::{

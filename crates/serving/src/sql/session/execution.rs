@@ -9,7 +9,8 @@ use datafusion::{
 };
 use futures::stream;
 use model::{Access, Positions, Resource, principal::authorise};
-use streaming::{Evaluation, Show, SqlError, Stage, Statement};
+use sql::{Show, SqlError, Statement, sql_error, sqlstate};
+use streaming::{Evaluation, Stage};
 
 use super::{
     Inner,
@@ -18,7 +19,7 @@ use super::{
 use crate::sql::{
     Defined, Effect, Outcome, Prepared, Unread, column_names,
     engine::{Failure, Interest},
-    error::{sql_error, sqlstate, unread},
+    error::unread,
     planner,
     point_read::{Lookup, PointRead},
     statement::Action,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{logical_expr::LogicalPlan, sql::sqlparser::ast};
-use streaming::{Evaluation, SqlError};
+use sql::SqlError;
+use streaming::Evaluation;
 
 use super::{Inner, execution::columns_of, variables::text_rows};
 use crate::sql::{

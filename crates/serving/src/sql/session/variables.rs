@@ -6,12 +6,11 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream;
 use model::Positions;
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::Inner;
 use crate::sql::{
     Effect, Outcome, Unread,
-    error::sqlstate,
     transaction::{Isolation, Transaction, assign},
     variables::{Assignment, Variables},
 };

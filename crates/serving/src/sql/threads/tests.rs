@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use streaming::SqlError;
+use sql::SqlError;
 
 use super::{SETS_MAX, Threads};
 

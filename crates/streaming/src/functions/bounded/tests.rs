@@ -2,8 +2,7 @@
 
 use arrow::util::display::array_value_to_string;
 use datafusion::{error::DataFusionError, prelude::SessionContext};
-
-use crate::SqlError;
+use sql::SqlError;
 
 /// The first value of the first row, or the code of the error.
 async fn answer(query: &str) -> Result<String, &'static str> {

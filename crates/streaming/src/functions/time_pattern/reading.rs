@@ -4,9 +4,9 @@
 //! of a year of two digits.
 
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime};
+use sql::{SqlError, sqlstate};
 
 use super::{DAYS, Field, MONTHS, strip};
-use crate::sql::{DATETIME_OVERFLOW, INVALID_DATETIME, SqlError};
 
 /// A text that is being read.
 pub(super) struct Reading<'a> {
@@ -152,13 +152,15 @@ impl<'a> Reading<'a> {
 
     fn invalid(&self, expected: &str) -> SqlError {
         let message = format!("{:?} does not fit the pattern: {expected} is expected at {:?}", self.whole, self.rest);
-        SqlError::new(INVALID_DATETIME, message)
+        SqlError::new(sqlstate::INVALID_DATETIME_FORMAT, message)
     }
 }
 
 impl Found {
     fn time(&self, text: &str) -> Result<NaiveDateTime, SqlError> {
-        let out_of_range = || SqlError::new(DATETIME_OVERFLOW, format!("date/time field value out of range: {text:?}"));
+        let out_of_range = || {
+            SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, format!("date/time field value out of range: {text:?}"))
+        };
         let date = self.date().ok_or_else(out_of_range)?;
         let time = self.time_of_day().ok_or_else(out_of_range)?;
         let local = date.and_time(time);

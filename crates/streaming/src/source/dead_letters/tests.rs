@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use eventlog::{Acks, EmbeddedLog, EventLog, EventLogSettings, Record, TopicSettings, TopicSpec};
 use futures::FutureExt;
 use model::{Metrics, Positions, SystemClock, TopicName, TopicPartition};
+use sql::SourceDefinition;
 
 use super::{BATCH_BYTES, DeadLetters};
 use crate::{
-    ReaderSettings, SourceDefinition, SourceReader,
+    ReaderSettings, SourceReader,
     source::{
         RejectedRecord,
         dead_letter::{Checked, Mark, Rejecter, class_of, encode, encode_without_value},

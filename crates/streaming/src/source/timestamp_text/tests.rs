@@ -1,7 +1,7 @@
 //! Texts and numbers, and what they are in microseconds.
 
 use super::{number_us, text_us};
-use crate::source::definition::TimestampUnit as Unit;
+use sql::TimestampUnit as Unit;
 
 #[test]
 fn a_text_is_exact_or_refused() {

@@ -9,7 +9,7 @@ use sqlparser::ast::{
     TableFactor, VisitMut, VisitorMut,
 };
 
-use super::error::SqlError;
+use crate::SqlError;
 
 /// Rewrites a statement or query: `time AT TIME ZONE zone` to `timezone(zone, time)`.
 ///

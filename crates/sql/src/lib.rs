@@ -10,31 +10,30 @@
 
 mod complexity;
 mod cursor;
+mod deep_stack;
+mod diagnosis;
 mod error;
 mod expansion;
 mod options;
 mod rewriting;
 mod source;
+mod source_definition;
+pub mod sqlstate;
 mod types;
 mod view;
 
-pub use error::SqlError;
+pub use cursor::{PlacedToken, byte_of_location, character_at, folded, is_word, tokenize};
+pub use deep_stack::on_deep_stack;
+pub use diagnosis::{Readable, datafusion_error, nearest, syntax_error};
+pub use error::{SqlError, sql_error};
 pub use rewriting::rewrite;
-pub use view::{Emit, ViewDefinition, ViewOptions};
-pub(crate) use view::{lower_first, parser_error, without_table_keyword};
-
-pub(crate) use cursor::{byte_of_location, character_at, is_word, tokenize};
-pub(crate) use error::{
-    AMBIGUOUS_COLUMN, DATATYPE_MISMATCH, DATETIME_OVERFLOW, DIVISION_BY_ZERO, DUPLICATE_COLUMN, GIVEN_UP,
-    GROUPING_ERROR, INTERNAL, INVALID_DATETIME, INVALID_PARAMETER, OUT_OF_MEMORY, SYNTAX_ERROR, TOO_LARGE,
-    UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNSUPPORTED,
-};
-pub(crate) use types::{timestamp_utc, type_name};
+pub use source_definition::{ARRIVAL_TIME, KEY, OFFSET, PARTITION, SourceDefinition, SourceFormat, TimestampUnit};
+pub use types::{timestamp_utc, type_name};
+pub use view::{Emit, ViewDefinition, ViewOptions, without_table_keyword};
 
 use sqlparser::tokenizer::Token;
 
-use crate::source::SourceDefinition;
-use cursor::{Cursor, PlacedToken};
+use cursor::Cursor;
 
 /// One statement.
 #[derive(Clone, Debug, PartialEq)]

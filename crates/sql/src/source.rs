@@ -6,12 +6,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 use model::TopicName;
 use sqlparser::tokenizer::Token;
 
-use super::{
-    cursor::Cursor,
-    error::{DATATYPE_MISMATCH, DUPLICATE_COLUMN, SYNTAX_ERROR, SqlError, UNDEFINED_COLUMN},
-    options, types,
-};
-use crate::source::{SourceDefinition, SourceFormat, TimestampUnit};
+use super::{cursor::Cursor, options, types};
+use crate::{SourceDefinition, SourceFormat, SqlError, TimestampUnit, sqlstate};
 
 const OPTIONS: &[&str] = &["topic", "partitions", "format", "event_time", "timestamp_unit"];
 const PLANNED: &[(&str, &str)] = &[
@@ -48,7 +44,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, text: &str) -> Result<SourceDefinit
     for (field, position) in source.columns.fields().iter().zip(positions) {
         if metadata.iter().any(|m| m.name() == field.name()) {
             let message = format!("column \"{}\" is one that every source of this format has", field.name());
-            return Err(SqlError::new(DUPLICATE_COLUMN, message).at(position).with_hint("choose another name"));
+            return Err(SqlError::new(sqlstate::DUPLICATE_COLUMN, message)
+                .at(position)
+                .with_hint("choose another name"));
         }
     }
     Ok(source)
@@ -61,12 +59,15 @@ fn columns(cursor: &mut Cursor<'_>) -> Result<(Vec<Field>, Vec<usize>), SqlError
         let position = cursor.position();
         let name = cursor.identifier("the name of a column")?;
         if fields.iter().any(|field| *field.name() == name) {
-            return Err(SqlError::new(DUPLICATE_COLUMN, format!("column \"{name}\" is given twice")).at(position));
+            return Err(
+                SqlError::new(sqlstate::DUPLICATE_COLUMN, format!("column \"{name}\" is given twice")).at(position)
+            );
         }
         fields.push(Field::new(name, types::parse(cursor)?, true));
         positions.push(position);
         if fields.len() > COLUMNS_MAX {
-            return Err(SqlError::new(SYNTAX_ERROR, format!("a source has at most {COLUMNS_MAX} columns")).at(position));
+            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, format!("a source has at most {COLUMNS_MAX} columns"))
+                .at(position));
         }
         if cursor.eat_token(&Token::Comma) {
             continue;
@@ -118,18 +119,18 @@ fn check_event_time(source: &SourceDefinition, name: &str, position: usize) -> R
         Ok(DataType::Timestamp(_, _)) => Ok(()),
         Ok(_) => {
             let message = format!("event_time column \"{name}\" is not a timestamp");
-            Err(SqlError::new(DATATYPE_MISMATCH, message).at(position))
+            Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message).at(position))
         }
         Err(_) => {
             let message = format!("event_time column \"{name}\" is not a column of the source");
-            Err(SqlError::new(UNDEFINED_COLUMN, message).at(position))
+            Err(SqlError::new(sqlstate::UNDEFINED_COLUMN, message).at(position))
         }
     }
 }
 
 fn topic_name(name: &str) -> Result<TopicName, SqlError> {
     TopicName::new(name).map_err(|error| {
-        let mapped = SqlError::new(super::error::INVALID_NAME, error.message().to_owned());
+        let mapped = SqlError::new(sqlstate::INVALID_NAME, error.message().to_owned());
         mapped.with_hint(error.hint().unwrap_or_default().to_owned())
     })
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use sqlparser::tokenizer::Token;
 
-use super::{
-    cursor::Cursor,
-    error::{INVALID_PARAMETER, SYNTAX_ERROR, SqlError},
-};
+use crate::{SqlError, sqlstate};
+
+use super::cursor::Cursor;
 
 /// One option as written.
 pub(crate) struct SqlOption {
@@ -23,8 +22,11 @@ pub(crate) struct SqlOption {
 impl SqlOption {
     /// The error for a value that this option cannot have.
     pub(crate) fn invalid(&self, why: &str) -> SqlError {
-        SqlError::new(INVALID_PARAMETER, format!("{:?} is not a value for option \"{}\": {why}", self.value, self.name))
-            .at(self.value_position)
+        SqlError::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            format!("{:?} is not a value for option \"{}\": {why}", self.value, self.name),
+        )
+        .at(self.value_position)
     }
 }
 
@@ -46,10 +48,10 @@ pub(crate) fn parse(
         if !known.contains(&name.as_str()) {
             let message = format!("there is no option \"{name}\"");
             let hint = format!("the options are: {}", known.join(", "));
-            return Err(SqlError::new(INVALID_PARAMETER, message).at(position).with_hint(hint));
+            return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message).at(position).with_hint(hint));
         }
         if options.iter().any(|option| option.name == name) {
-            return Err(SqlError::new(SYNTAX_ERROR, format!("option \"{name}\" is given twice")).at(position));
+            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, format!("option \"{name}\" is given twice")).at(position));
         }
         cursor.expect_token(&Token::Eq)?;
         let value_position = cursor.position();

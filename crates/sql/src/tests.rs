@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::{Emit, Show, Statement, parse};
-use crate::source::SourceFormat;
+use crate::SourceFormat;
 
 fn one(text: &str) -> Statement {
     let mut statements = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));

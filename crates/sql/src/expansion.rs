@@ -13,11 +13,9 @@ use sqlparser::{
     tokenizer::{Token, Word},
 };
 
-use super::{
-    character_at,
-    cursor::PlacedToken,
-    error::{SqlError, TOO_COMPLEX},
-};
+use crate::{SqlError, sqlstate};
+
+use super::{character_at, cursor::PlacedToken};
 
 /// Tables and subqueries.
 const RELATIONS_MAX: usize = 2_000;
@@ -31,7 +29,7 @@ pub(super) fn check(text: &str, statement: &[PlacedToken]) -> Result<(), SqlErro
         before = Some(&placed.token);
         if reading.level.relations > RELATIONS_MAX {
             let message = format!("the statement reads more than {RELATIONS_MAX} tables and subqueries");
-            return Err(SqlError::new(TOO_COMPLEX, message)
+            return Err(SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, message)
                 .at(character_at(text, placed.start))
                 .with_hint("what WITH names counts as often as it is read: read it once, or make it a view"));
         }

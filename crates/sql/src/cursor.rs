@@ -8,26 +8,27 @@ use sqlparser::{
     tokenizer::{Location, Token, Tokenizer},
 };
 
-use super::error::{INVALID_NAME, SYNTAX_ERROR, SqlError};
+use crate::{SqlError, sqlstate};
 
 const NAME_BYTES_MAX: usize = 63;
 
 /// One token that is neither white space nor a comment.
 #[derive(Clone, Debug)]
-pub(crate) struct PlacedToken {
-    pub(crate) token: Token,
+pub struct PlacedToken {
+    /// The token.
+    pub token: Token,
     /// Where it begins, in bytes.
-    pub(crate) start: usize,
+    pub start: usize,
     /// Where it ends, in bytes.
-    pub(crate) end: usize,
+    pub end: usize,
 }
 
 /// Tokenises `text`.
-pub(crate) fn tokenize(text: &str) -> Result<Vec<PlacedToken>, SqlError> {
+pub fn tokenize(text: &str) -> Result<Vec<PlacedToken>, SqlError> {
     let lines = line_starts(text);
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(|error| {
         let byte = byte_at(text, &lines, error.location);
-        SqlError::new(SYNTAX_ERROR, error.message.to_lowercase()).at(character_at(text, byte))
+        SqlError::new(sqlstate::SYNTAX_ERROR, error.message.to_lowercase()).at(character_at(text, byte))
     })?;
     let mut walk = Walk { text, lines: &lines, line: 0, column: 0, byte: 0 };
     let placed = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).map(|t| {
@@ -64,12 +65,12 @@ impl Walk<'_> {
 }
 
 /// The byte at which a line and column (both from 1) lie.
-pub(crate) fn byte_of_location(text: &str, location: Location) -> usize {
+pub fn byte_of_location(text: &str, location: Location) -> usize {
     byte_at(text, &line_starts(text), location)
 }
 
 /// The character (from 1) that begins at or after a byte.
-pub(crate) fn character_at(text: &str, byte: usize) -> usize {
+pub fn character_at(text: &str, byte: usize) -> usize {
     text.char_indices().take_while(|(start, _)| *start < byte).count() + 1
 }
 
@@ -145,7 +146,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn identifier(&mut self, what: &str) -> Result<String, SqlError> {
         match self.peek() {
             Some(Token::Word(word)) => {
-                let name = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
+                let name = folded(&word.value, word.quote_style.is_some());
                 self.next += 1;
                 Ok(name)
             }
@@ -160,7 +161,7 @@ impl<'a> Cursor<'a> {
         let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !plain || name.is_empty() || name.len() > NAME_BYTES_MAX || name.as_bytes()[0].is_ascii_digit() {
             let message = format!("{name:?} cannot be the name of a source or view");
-            return Err(SqlError::new(INVALID_NAME, message)
+            return Err(SqlError::new(sqlstate::INVALID_NAME, message)
                 .at(position)
                 .with_hint("use 1 to 63 lower-case letters, digits and underscores, a letter or underscore first"));
         }
@@ -183,11 +184,16 @@ impl<'a> Cursor<'a> {
             Some(token) => format!("found {token}"),
             None => "found the end of the statement".to_owned(),
         };
-        SqlError::new(SYNTAX_ERROR, format!("syntax error: expected {what}, {found}")).at(self.position())
+        SqlError::new(sqlstate::SYNTAX_ERROR, format!("syntax error: expected {what}, {found}")).at(self.position())
     }
 }
 
 /// Whether a token is this word, unquoted and in any case.
-pub(crate) fn is_word(token: &Token, word: &str) -> bool {
+pub fn is_word(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+}
+
+/// A name as it is meant: in lower case, unless it was quoted.
+pub fn folded(name: &str, quoted: bool) -> String {
+    if quoted { name.to_owned() } else { name.to_lowercase() }
 }

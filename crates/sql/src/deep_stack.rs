@@ -5,19 +5,21 @@
 
 use std::thread;
 
-use crate::sql::{INTERNAL, SqlError};
+use crate::{SqlError, sqlstate};
 
 const STACK_BYTES: usize = 32 * 1024 * 1024;
 
 /// Does `work` on a stack of its own, and waits for it. A panic becomes an error.
-pub(crate) fn run<T: Send>(work: impl FnOnce() -> Result<T, SqlError> + Send) -> Result<T, SqlError> {
+pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, SqlError> + Send) -> Result<T, SqlError> {
     thread::scope(|scope| {
         let started = thread::Builder::new().name("plan".to_owned()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
         match started {
-            Ok(thread) => {
-                thread.join().unwrap_or_else(|_| Err(SqlError::new(INTERNAL, "the query engine failed while planning")))
+            Ok(thread) => thread.join().unwrap_or_else(|_| {
+                Err(SqlError::new(sqlstate::INTERNAL_ERROR, "the query engine failed while planning"))
+            }),
+            Err(error) => {
+                Err(SqlError::new(sqlstate::INTERNAL_ERROR, format!("cannot start a thread to plan on: {error}")))
             }
-            Err(error) => Err(SqlError::new(INTERNAL, format!("cannot start a thread to plan on: {error}"))),
         }
     })
 }

@@ -7,22 +7,21 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use sqlparser::tokenizer::Token;
 
-use super::{
-    cursor::Cursor,
-    error::{INVALID_PARAMETER, SqlError, UNDEFINED_OBJECT},
-};
+use crate::{SqlError, sqlstate};
+
+use super::cursor::Cursor;
 
 const DECIMAL_PRECISION_MAX: u8 = 38;
 // `numeric` without a precision holds any number in PostgreSQL; 128 bits hold 28 digits before the point and 10 after.
 const DECIMAL_DEFAULT: DataType = DataType::Decimal128(DECIMAL_PRECISION_MAX, 10);
 
 /// A point in time: PostgreSQL's `timestamp with time zone`, kept in UTC.
-pub(crate) fn timestamp_utc() -> DataType {
+pub fn timestamp_utc() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")))
 }
 
 /// The SQL name of a type that a source's column can have.
-pub(crate) fn type_name(data_type: &DataType) -> String {
+pub fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 => "TEXT".to_owned(),
         DataType::Int16 => "SMALLINT".to_owned(),
@@ -66,7 +65,7 @@ pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<DataType, SqlError> {
         }
         _ => {
             let message = format!("there is no type \"{name}\"");
-            return Err(SqlError::new(UNDEFINED_OBJECT, message).at(position).with_hint(SUPPORTED));
+            return Err(SqlError::new(sqlstate::UNDEFINED_OBJECT, message).at(position).with_hint(SUPPORTED));
         }
     };
     if cursor.peek() == Some(&Token::LBracket) {
@@ -112,7 +111,7 @@ fn decimal(cursor: &mut Cursor<'_>) -> Result<DataType, SqlError> {
         _ => {
             let message = format!("numeric({precision}, {scale}) is not possible");
             let hint = "the precision is 1 to 38, the scale 0 to the precision";
-            Err(SqlError::new(INVALID_PARAMETER, message).at(position).with_hint(hint))
+            Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message).at(position).with_hint(hint))
         }
     }
 }

@@ -14,11 +14,9 @@ use sqlparser::{
     tokenizer::{Token, Word},
 };
 
-use super::{
-    character_at,
-    cursor::PlacedToken,
-    error::{SqlError, TOO_COMPLEX},
-};
+use crate::{SqlError, sqlstate};
+
+use super::{character_at, cursor::PlacedToken};
 
 /// How deeply brackets and `CASE` may be nested.
 const NESTING_MAX: usize = 50;
@@ -51,7 +49,9 @@ pub(super) fn check(text: &str, statement: &[PlacedToken]) -> Result<(), SqlErro
     for placed in statement {
         counts.add(&placed.token);
         if let Some((message, hint)) = counts.excess() {
-            return Err(SqlError::new(TOO_COMPLEX, message).at(character_at(text, placed.start)).with_hint(hint));
+            return Err(SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, message)
+                .at(character_at(text, placed.start))
+                .with_hint(hint));
         }
     }
     Ok(())

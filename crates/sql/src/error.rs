@@ -2,46 +2,9 @@
 
 use std::fmt;
 
-/// Syntax error.
-pub(crate) const SYNTAX_ERROR: &str = "42601";
-/// Feature not supported.
-pub(crate) const UNSUPPORTED: &str = "0A000";
-/// Undefined table (also: source, view).
-pub(crate) const UNDEFINED_TABLE: &str = "42P01";
-/// Undefined column.
-pub(crate) const UNDEFINED_COLUMN: &str = "42703";
-/// Undefined function.
-pub(crate) const UNDEFINED_FUNCTION: &str = "42883";
-/// Undefined object (also: type).
-pub(crate) const UNDEFINED_OBJECT: &str = "42704";
-/// Two columns of one name.
-pub(crate) const DUPLICATE_COLUMN: &str = "42701";
-/// A column reference that could mean two columns.
-pub(crate) const AMBIGUOUS_COLUMN: &str = "42702";
-/// A name that is not allowed.
-pub(crate) const INVALID_NAME: &str = "42602";
-/// A value of the wrong type.
-pub(crate) const DATATYPE_MISMATCH: &str = "42804";
-/// A column outside an aggregate and outside GROUP BY.
-pub(crate) const GROUPING_ERROR: &str = "42803";
-/// An option with a value it cannot have.
-pub(crate) const INVALID_PARAMETER: &str = "22023";
-/// A text is no time.
-pub(crate) const INVALID_DATETIME: &str = "22007";
-/// There is no such time.
-pub(crate) const DATETIME_OVERFLOW: &str = "22008";
-/// Division by zero.
-pub(crate) const DIVISION_BY_ZERO: &str = "22012";
-/// A value that is too large.
-pub(crate) const TOO_LARGE: &str = "54000";
-/// A statement that is too long a chain or nested too deeply.
-pub(crate) const TOO_COMPLEX: &str = "54001";
-/// Out of memory.
-pub(crate) const OUT_OF_MEMORY: &str = "53200";
-/// Cancelled, or nobody waits for it any more.
-pub(crate) const GIVEN_UP: &str = "57014";
-/// A bug.
-pub(crate) const INTERNAL: &str = "XX000";
+use model::{ErrorKind as Kind, MemoryExhausted};
+
+use crate::sqlstate;
 
 /// An error in a text of SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +27,7 @@ impl SqlError {
 
     /// Something that is not built; `what` is the subject of the sentence.
     pub fn unsupported(what: impl fmt::Display) -> Self {
-        Self::new(UNSUPPORTED, format!("{what} is not supported yet"))
+        Self::new(sqlstate::FEATURE_NOT_SUPPORTED, format!("{what} is not supported yet"))
     }
 
     /// Adds the place: a character of the text, counted from 1.
@@ -103,11 +66,10 @@ impl std::error::Error for SqlError {}
 
 impl From<SqlError> for model::Error {
     fn from(error: SqlError) -> Self {
-        use model::ErrorKind as Kind;
         let kind = match error.sqlstate {
-            UNSUPPORTED => Kind::Unsupported,
-            UNDEFINED_TABLE => Kind::NotFound,
-            INTERNAL => Kind::Internal,
+            sqlstate::FEATURE_NOT_SUPPORTED => Kind::Unsupported,
+            sqlstate::UNDEFINED_TABLE => Kind::NotFound,
+            sqlstate::INTERNAL_ERROR => Kind::Internal,
             _ => Kind::Invalid,
         };
         let mapped = Self::new(kind, error.to_string());
@@ -115,5 +77,31 @@ impl From<SqlError> for model::Error {
             Some(hint) => mapped.with_hint(hint),
             None => mapped,
         }
+    }
+}
+
+/// The shared error in PostgreSQL's terms.
+pub fn sql_error(error: &model::Error) -> SqlError {
+    let code = match error.kind() {
+        Kind::Invalid => sqlstate::INVALID_PARAMETER_VALUE,
+        Kind::NotFound => sqlstate::UNDEFINED_TABLE,
+        Kind::Conflict => sqlstate::DUPLICATE_OBJECT,
+        Kind::Denied => sqlstate::INSUFFICIENT_PRIVILEGE,
+        Kind::Rejected => sqlstate::RAISED,
+        Kind::Unavailable => sqlstate::NOT_AVAILABLE,
+        Kind::Corrupt => sqlstate::DATA_CORRUPTED,
+        Kind::Unsupported => sqlstate::FEATURE_NOT_SUPPORTED,
+        Kind::Internal => sqlstate::INTERNAL_ERROR,
+    };
+    let mapped = SqlError::new(code, error.to_string());
+    match error.hint() {
+        Some(hint) => mapped.with_hint(hint),
+        None => mapped,
+    }
+}
+
+impl From<&MemoryExhausted> for SqlError {
+    fn from(exhausted: &MemoryExhausted) -> Self {
+        Self::new(sqlstate::OUT_OF_MEMORY, exhausted.to_string()).with_hint(exhausted.hint())
     }
 }

@@ -5,19 +5,16 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use model::{TopicName, TopicPartition};
 
-use crate::{plan::hash, sql::timestamp_utc};
+use crate::timestamp_utc;
 
 /// The partition a row came from.
-pub(crate) const PARTITION: &str = "_partition";
+pub const PARTITION: &str = "_partition";
 /// The offset a row came from.
-pub(crate) const OFFSET: &str = "_offset";
+pub const OFFSET: &str = "_offset";
 /// When the log received the row's record.
-pub(crate) const ARRIVAL_TIME: &str = "_arrival_time";
+pub const ARRIVAL_TIME: &str = "_arrival_time";
 /// The record's key.
-pub(crate) const KEY: &str = "_key";
-
-/// Counts up when a release decodes other records than the one before.
-const DECODER_VERSION: u32 = 2;
+pub const KEY: &str = "_key";
 
 /// How the records of a topic are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +40,10 @@ pub enum TimestampUnit {
 
 impl TimestampUnit {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Seconds, Self::Milliseconds, Self::Microseconds, Self::Nanoseconds];
+    pub const ALL: [Self; 4] = [Self::Seconds, Self::Milliseconds, Self::Microseconds, Self::Nanoseconds];
 
     /// How many places after the point a number of this unit has before it counts microseconds.
-    pub(super) fn places(self) -> i32 {
+    pub fn places(self) -> i32 {
         match self {
             Self::Seconds => 6,
             Self::Milliseconds => 3,
@@ -56,7 +53,7 @@ impl TimestampUnit {
     }
 
     /// Its name in SQL.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Seconds => "seconds",
             Self::Milliseconds => "milliseconds",
@@ -120,14 +117,6 @@ impl SourceDefinition {
             ]);
         }
         fields
-    }
-
-    /// A hash of what decides which records can be decoded: the same across restarts.
-    pub(crate) fn decoder_hash(&self) -> String {
-        let columns = self.columns.fields().iter().map(|field| format!("{}:{};", field.name(), field.data_type()));
-        let (version, format) = (DECODER_VERSION.to_string(), format!("{:?}", self.format));
-        let unit = self.timestamp_unit.map_or("", TimestampUnit::name);
-        hash(&[&version, &format, &columns.collect::<String>(), unit])
     }
 
     /// A partition of the source's topic.

@@ -2,21 +2,17 @@
 
 use std::time::Duration;
 
-use sqlparser::{
-    dialect::PostgreSqlDialect,
-    parser::Parser,
-    tokenizer::{Location, Token},
-};
+use sqlparser::{dialect::PostgreSqlDialect, parser::Parser, tokenizer::Token};
+
+use crate::{SqlError, on_deep_stack, syntax_error};
 
 use super::{
-    byte_of_location, character_at,
+    character_at,
     cursor::{Cursor, PlacedToken},
-    error::{SYNTAX_ERROR, SqlError},
     is_word,
     options::{self, SqlOption},
     text_of, tokenize,
 };
-use crate::deep_stack;
 
 const OPTIONS: &[&str] = &["batch", "emit"];
 
@@ -77,7 +73,7 @@ pub(super) fn parse(
     }
     let before = query[0].start;
     let query = text_of(text, query);
-    deep_stack::run(|| check_query(query)).map_err(|error| error.shifted(character_at(text, before) - 1))?;
+    on_deep_stack(|| check_query(query)).map_err(|error| error.shifted(character_at(text, before) - 1))?;
     Ok(ViewDefinition { name, or_replace, options, query: query.to_owned(), text: text_of(text, statement).to_owned() })
 }
 
@@ -102,7 +98,7 @@ fn view_options(options: Vec<SqlOption>) -> Result<ViewOptions, SqlError> {
 }
 
 /// The standard writes `TUMBLE(TABLE source, ...)`; the parser does not, so `TABLE` becomes white space.
-pub(crate) fn without_table_keyword(text: &str) -> Result<String, SqlError> {
+pub fn without_table_keyword(text: &str) -> Result<String, SqlError> {
     let mut standard = text.to_owned();
     for window in tokenize(text)?.windows(3) {
         let [function, open, table] = window else { continue };
@@ -122,27 +118,5 @@ fn check_query(query: &str) -> Result<(), SqlError> {
             _ => parser.expected("the end of the query", parser.peek_token()),
         }
     });
-    parsed.map_err(|error| parser_error(query, &error.to_string()))
-}
-
-/// Turns sqlparser's message, which ends in `at Line: 1, Column: 2`, into an error with a position.
-pub(crate) fn parser_error(text: &str, message: &str) -> SqlError {
-    let message = message.trim_start_matches("sql parser error: ");
-    let placed = message.split_once(" at Line: ").and_then(|(message, place)| {
-        let (line, column) = place.split_once(", Column: ")?;
-        let location = Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? };
-        Some((message, character_at(text, byte_of_location(text, location))))
-    });
-    match placed {
-        Some((message, position)) => {
-            SqlError::new(SYNTAX_ERROR, format!("syntax error: {}", lower_first(message))).at(position)
-        }
-        None => SqlError::new(SYNTAX_ERROR, format!("syntax error: {}", lower_first(message))),
-    }
-}
-
-/// The text with a small first letter, as messages begin.
-pub(crate) fn lower_first(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+    parsed.map_err(|error| syntax_error(&error, query))
 }
