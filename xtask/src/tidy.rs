@@ -40,6 +40,7 @@ pub(crate) fn run(report: &mut Report, paths: &Paths) -> Result<()> {
         ("no banned word", sources::banned_words(&files)),
         ("no unsafe code", sources::unsafe_code(&files)),
         ("only the binary reads the environment", sources::environment(&files)),
+        ("a module is a file of its name", sources::module_files(&files)),
         ("every .rs file is part of a crate", sources::orphans(&files)),
         ("no path or host of one machine", documents::machine_paths(&files)),
         ("one title a markdown file", documents::titles(&files)),

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
 use crate::services::Services;
 use crate::stop::stopped;
 
@@ -14,9 +16,12 @@ use crate::stop::stopped;
 pub(crate) async fn run(services: Arc<Services>) {
     let mut stopping = services.stopping.clone();
     let interval = Duration::from_millis(services.settings.groups.offsets_check_interval_ms.max(1));
+    // Each look is a whole interval after the one before has ended.
+    let mut due = interval_at(Instant::now() + interval, interval);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let look = async {
-            tokio::time::sleep(interval).await;
+            due.tick().await;
             look(&services).await;
         };
         tokio::select! {

@@ -1,6 +1,6 @@
 //! The listening socket and its connections.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use eventlog::EventLog;
 use model::{Clock, Error, Metrics, SystemEntropy};
@@ -16,6 +16,9 @@ use crate::offset_expiry;
 use crate::services::Services;
 use crate::settings::BrokerSettings;
 use crate::stop::stopped;
+
+/// How long the door waits after a connection that it could not accept.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// A running Kafka server.
 #[derive(Debug)]
@@ -103,7 +106,9 @@ async fn accept(listener: TcpListener, services: Arc<Services>) {
                 Err(error) => {
                     // Out of file handles, most likely: wait for some to come back.
                     tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    if timeout(ACCEPT_RETRY, stopped(&mut stopping)).await.is_ok() {
+                        break;
+                    }
                 }
             },
         }

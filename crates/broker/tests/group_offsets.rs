@@ -106,9 +106,10 @@ async fn offsets_expire_a_week_after_the_last_member_has_left() {
 
 async fn wait_until(is_so: impl Fn() -> bool) {
     let soon = Duration::from_secs(20);
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
     let waiting = async {
         while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            looks.tick().await;
         }
     };
     tokio::time::timeout(soon, waiting).await.expect("it does not come about");

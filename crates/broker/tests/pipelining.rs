@@ -58,9 +58,10 @@ async fn a_request_is_stored_while_the_one_before_it_waits_for_its_answer() {
     for number in 0..REQUESTS {
         wire.stream.write_all(&request(number, 1)).await.unwrap();
     }
+    let mut looks = tokio::time::interval(Duration::from_millis(1));
     let all_stored = async {
         while held.stored.load(Ordering::SeqCst) < REQUESTS {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            looks.tick().await;
         }
     };
     let stored = timeout(SOON, all_stored).await;

@@ -87,7 +87,7 @@ async fn append(
             Ok::<_, eventlog::Error>(())
         }));
     }
-    tokio::time::sleep(duration).await;
+    tokio::time::sleep_until((begun + duration).into()).await;
     stop.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await??;

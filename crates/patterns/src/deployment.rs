@@ -25,7 +25,7 @@ use futures::FutureExt as _;
 use model::{Epoch, Error, ErrorKind, Positions, Result};
 use parking_lot::RwLock;
 use serving::views::{Relation, Snapshot, Views};
-use sql::{SourceDefinition, Statement, ViewDefinition};
+use sql::{SourceDefinition, ViewDefinition};
 use streaming::{SourceTable, ViewPlan};
 
 use crate::{
@@ -37,6 +37,7 @@ use crate::{
     parts::Parts,
     running_view::{self, RunningView, Wiring},
     stopped_view::StoppedView,
+    stored_statement::{self, view_definition},
 };
 
 /// What a view is doing.
@@ -82,9 +83,7 @@ impl Deployment {
             defining: tokio::sync::Mutex::default(),
         });
         for (name, text) in deployment.catalogue.sources()? {
-            let Statement::CreateSource(source) = single(&text)? else {
-                return Err(Error::corrupt(format!("the catalogue's source {name} is not a CREATE SOURCE")));
-            };
+            let source = stored_statement::source_definition(&name, &text)?;
             // Clients may have made another topic of the name: then views over it are stopped, and the rest runs.
             match deployment.ensure_topic(&source).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -301,7 +300,7 @@ impl Deployment {
         definition: &ViewDefinition,
         plan: Arc<ViewPlan>,
     ) -> Result<(Positions, Option<String>)> {
-        let started = std::time::Instant::now();
+        let started = self.parts.clock.instant();
         let (stored, notice) = self.prepare(definition, &plan, old.stored.version + 1).await?;
         let target = self.end_of(plan.source())?;
         let is_same_topic = stored.topic_id == old.stored.topic_id;
@@ -316,7 +315,7 @@ impl Deployment {
             new.discard(&self.parts).await?;
             return Err(error);
         }
-        self.parts.metrics.view_rebuild.observe(started.elapsed().as_secs_f64());
+        self.parts.metrics.view_rebuild.observe((self.parts.clock.instant() - started).as_secs_f64());
         new.stored.built = true;
         self.commit(new).await?;
         // Stopped, it would never move again: there is no way back to it.
@@ -474,21 +473,6 @@ async fn note_built(deployment: Weak<Deployment>, relation: Arc<dyn Relation>, v
     let Some(deployment) = deployment.upgrade() else { return };
     if let Err(error) = deployment.catalogue.note_built(relation.name(), version) {
         tracing::warn!(view = relation.name(), %error, "the next start does not know that this view has answered");
-    }
-}
-
-fn single(text: &str) -> Result<Statement> {
-    let mut statements = sql::parse(text)?;
-    match (statements.pop(), statements.is_empty()) {
-        (Some(statement), true) => Ok(statement),
-        _ => Err(Error::corrupt(format!("not one statement: {text}"))),
-    }
-}
-
-fn view_definition(stored: &StoredView) -> Result<ViewDefinition> {
-    match single(&stored.text)? {
-        Statement::CreateView(definition) => Ok(definition),
-        _ => Err(Error::corrupt(format!("the catalogue's view {} is not a CREATE MATERIALIZED VIEW", stored.name))),
     }
 }
 

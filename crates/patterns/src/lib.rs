@@ -37,6 +37,7 @@ mod rows;
 mod running_view;
 mod source_list;
 mod stopped_view;
+mod stored_statement;
 
 pub use catalogue::{check_catalogue, copy_catalogue};
 pub use deployment::{Deployment, ViewState};

@@ -2,9 +2,10 @@
 //!
 //! `cargo run --release -p streaming --example fold_rate [records]`
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eventlog::{Compression, Record, RecordBatchBuilder, StoredBatch};
+use model::{Clock as _, SystemClock};
 use sql::Statement;
 use streaming::{Fold, SourceDecoder, ViewPlan};
 
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Some(Statement::CreateSource(source)) = sql::parse(SOURCE)?.pop() else { return Err("no source".into()) };
     let batches: Vec<StoredBatch> = (0..records / RECORDS_PER_BATCH).map(batch).collect();
     let mut decoder = SourceDecoder::new(&source)?;
-    let started = Instant::now();
+    let started = SystemClock.instant();
     let mut rows = Vec::new();
     for batch in &batches {
         rows.push(decoder.decode(0, std::slice::from_ref(batch), 0, i64::MAX)?.rows);
@@ -35,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let text = format!("CREATE MATERIALIZED VIEW v AS {query}");
         let Some(Statement::CreateView(view)) = sql::parse(&text)?.pop() else { return Err("no view".into()) };
         let plan = ViewPlan::new(&view, std::slice::from_ref(&source))?;
-        let (mut fold, started) = (Fold::new(&plan)?, Instant::now());
+        let (mut fold, started) = (Fold::new(&plan)?, SystemClock.instant());
         for rows in &rows {
             fold.apply(rows, None)?;
             fold.drain_changes()?;

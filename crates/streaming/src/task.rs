@@ -5,15 +5,16 @@
 //! the Positions it names; a task that is killed anywhere and started again ends with the rows that it would have had;
 //! a state that has grown over what all views may have ends the task, and not the process.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use eventlog::EventLog;
 use model::{MemoryReservation, Metrics, Positions};
 use serde::Deserialize;
-use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior},
+};
 
 use crate::{
     checkpoint::CheckpointStore,

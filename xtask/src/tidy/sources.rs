@@ -122,6 +122,12 @@ pub(crate) fn settings_defaults(files: &[Source]) -> Findings {
     findings
 }
 
+/// A module is a file of its name, with its parts in a folder beside it; the folders that tests share cannot be.
+pub(crate) fn module_files(files: &[Source]) -> Findings {
+    let inner = rust(files).filter(|file| file.path.contains("/src/") && file.path.ends_with("/mod.rs"));
+    inner.map(|file| format!("{}: name the file as the module, beside its folder", file.path)).collect()
+}
+
 /// A file that no `mod` names is not compiled, so nothing in it is true.
 pub(crate) fn orphans(files: &[Source]) -> Findings {
     let text = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
@@ -131,12 +137,12 @@ pub(crate) fn orphans(files: &[Source]) -> Findings {
         if matches!(inner, "lib.rs" | "main.rs") || inner.starts_with("bin/") {
             continue;
         }
-        let module = inner.trim_end_matches(".rs").trim_end_matches("/mod");
+        let module = inner.trim_end_matches(".rs");
         let (parent, name) = module.rsplit_once('/').map_or(("", module), |(parent, name)| (parent, name));
         let candidates = if parent.is_empty() {
             vec![format!("{krate}/src/lib.rs"), format!("{krate}/src/main.rs")]
         } else {
-            vec![format!("{krate}/src/{parent}.rs"), format!("{krate}/src/{parent}/mod.rs")]
+            vec![format!("{krate}/src/{parent}.rs")]
         };
         let declared = format!("mod {name};");
         let named = candidates.iter().filter_map(|path| text(path)).any(|text| text.contains(&declared));

@@ -30,6 +30,13 @@ fn long_files_are_seen_unless_they_are_tests() {
 }
 
 #[test]
+fn a_module_is_a_file_of_its_name() {
+    check(sources::module_files, "crates/a/src/b/mod.rs", "//! B.\n", 1);
+    check(sources::module_files, "crates/a/src/b.rs", "//! B.\n", 0);
+    check(sources::module_files, "crates/a/tests/support/mod.rs", "//! B.\n", 0);
+}
+
+#[test]
 fn banned_words_are_whole_words() {
     check(sources::banned_words, "a.rs", concat!("// FIX", "ME: later"), 1);
     check(sources::banned_words, "a.rs", concat!("    todo", "!()"), 1);

@@ -89,13 +89,14 @@ fn a_log_that_cannot_be_opened_is_not_changed_by_trying() {
 /// Appends until it is taken, as a producer does; the clock goes on meanwhile.
 async fn append_patiently(log: &EmbeddedLog, clock: &ManualClock, value: &str, sequence: i32) -> Result<Offset> {
     let mut refused = None;
+    let mut attempts = tokio::time::interval(Duration::from_millis(1));
     for _ in 0..2_000 {
         match log.append(&partition(0), batch(value, sequence), Acks::Durable).await {
             Err(error @ (Error::DiskFull { .. } | Error::TooManyOpenFiles { .. })) => refused = Some(error),
             appended => return appended.map(|appended| appended.base_offset),
         }
         clock.advance(10);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        attempts.tick().await;
     }
     panic!("the log does not go on: {refused:?}");
 }

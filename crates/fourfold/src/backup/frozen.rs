@@ -165,6 +165,7 @@ impl Drop for Frozen {
 }
 
 // A file that goes while it is linked is one more reason to begin again.
+#[expect(clippy::disallowed_methods, reason = "who changes the files is another process, and says nothing")]
 fn attempts<T>(busy: &str, mut attempt: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
     for _ in 0..ATTEMPTS_MAX {
         match attempt() {

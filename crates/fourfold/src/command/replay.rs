@@ -19,10 +19,11 @@ pub(crate) async fn run(view: &str, http: &Http, as_json: bool) -> Result<()> {
     let refresh = http.post("/v1/sql", &request);
     tokio::pin!(refresh);
     let bar = progress_bar();
+    let mut looks = tokio::time::interval(POLL_INTERVAL);
     let answer = loop {
         tokio::select! {
             answer = &mut refresh => break answer?,
-            () = tokio::time::sleep(POLL_INTERVAL) => show_progress(&bar, view, http).await,
+            _ = looks.tick() => show_progress(&bar, view, http).await,
         }
     };
     bar.finish_and_clear();

@@ -1,11 +1,9 @@
 //! CQRS: a command is rejected by a named rule, another is accepted and answers with its position, and the read model
 //! is queried with that position and shows it.
 
-use std::time::Instant;
-
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow::array::AsArray as _;
-use model::Positions;
+use model::{Clock as _, Positions, SystemClock};
 use serde_json::{Value, json};
 
 use super::latency::Latencies;
@@ -88,7 +86,7 @@ async fn round_trips(stage: &Stage<'_>) -> Result<Latencies> {
     let mut latencies = Vec::with_capacity(ROUND_TRIPS);
     for i in 0..ROUND_TRIPS {
         let id = format!("DEMO-{i}");
-        let started = Instant::now();
+        let started = SystemClock.instant();
         let positions = schedule(stage, &id).await?;
         let shown = board_entry(stage, &id, &positions).await?;
         latencies.push(started.elapsed());

@@ -11,7 +11,7 @@ use broker::client::{Client, Delivery, Producer, ProducerSettings};
 use bytes::Bytes;
 use eventlog::{Record, TopicSettings};
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Offset, Positions, TopicName, TopicPartition};
+use model::{Clock as _, Offset, Positions, SystemClock, TopicName, TopicPartition};
 use serving::views::Relation;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -104,7 +104,7 @@ impl Feed {
         let end = if percent < PACED_SHARE { self.first_late * percent / PACED_SHARE } else { self.first_late };
         let end = if percent > PACED_SHARE { self.arrivals.len() } else { end }.max(self.sent);
         let begin = self.sent;
-        let started = Instant::now();
+        let started = SystemClock.instant();
         let watcher = view.as_ref().map(|view| Watcher::start(Arc::clone(view)));
         let sent = self.send(begin..end, pace, started).await?;
         for (partition, offset, _) in &sent {
@@ -131,11 +131,11 @@ impl Feed {
         for (i, record) in self.records[range].iter().enumerate() {
             if let Pace::EventsPerSecond(rate) = pace {
                 let due = started + Duration::from_secs_f64(i as f64 / rate);
-                if due > Instant::now() {
+                if due > SystemClock.instant() {
                     tokio::time::sleep_until(due.into()).await;
                 }
             }
-            let at = Instant::now();
+            let at = SystemClock.instant();
             let delivery = self.producer.send(&self.topic, record.clone()).await?;
             unconfirmed.send((delivery, at)).await.context("confirmations ended")?;
             bar.inc(1);
@@ -202,17 +202,19 @@ impl Watcher {
         let (stop, mut stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let mut seen: Vec<(Instant, Positions)> = Vec::new();
+            let mut looks = tokio::time::interval(LOOK_INTERVAL);
+            looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 let ended = !matches!(stopped.try_recv(), Err(oneshot::error::TryRecvError::Empty));
                 // What a reader would get, so for a merged view the time of the merge counts.
                 let positions = view.snapshot().await?.positions().clone();
                 if seen.last().is_none_or(|(_, last)| *last != positions) {
-                    seen.push((Instant::now(), positions));
+                    seen.push((SystemClock.instant(), positions));
                 }
                 if ended {
                     return Ok(seen);
                 }
-                tokio::time::sleep(LOOK_INTERVAL).await;
+                looks.tick().await;
             }
         });
         Self { stop, task }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use eventstore::{Aggregates, AsOf, CommandError, CommandId, CommandOutcome, CommandRequest};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use model::SystemEntropy;
+use model::{Clock as _, SystemClock, SystemEntropy};
 use patterns::event_sourcing::FLIGHT;
 use serde_json::{Value, json, value::RawValue};
 
@@ -34,7 +34,7 @@ impl Fleet {
         let mut seen = BTreeSet::new();
         let flights: Vec<Flight> =
             flights.iter().filter(|flight| seen.insert(flight.id())).take(FLIGHTS).cloned().collect();
-        let started = Instant::now();
+        let started = SystemClock.instant();
         let lives = stream::iter(&flights).map(|flight| live(server.aggregates(), flight));
         let latencies: Vec<Vec<Duration>> = lives.buffer_unordered(CONCURRENCY).try_collect().await?;
         let latencies = latencies.concat();
@@ -82,7 +82,7 @@ async fn live(commands: &Aggregates, flight: &Flight) -> Result<Vec<Duration>> {
     let id = flight.id();
     let mut latencies = Vec::new();
     for (command_type, data) in life(flight) {
-        let started = Instant::now();
+        let started = SystemClock.instant();
         let outcome = command(commands, &id, command_type, &data).await;
         outcome.with_context(|| format!("{command_type} {id}"))?;
         latencies.push(started.elapsed());

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use model::{Clock as _, SystemClock};
 use serde_json::json;
 use serving::views::Views;
 
@@ -85,7 +85,7 @@ async fn replace(stage: &Stage<'_>) -> Result<Replaced> {
     let reads = Arc::new(AtomicU64::new(0));
     let done = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn(read_until(Arc::clone(stage.views()), Arc::clone(&reads), Arc::clone(&done)));
-    let started = Instant::now();
+    let started = SystemClock.instant();
     let defined = stage.define(CORRECTED).await;
     let seconds = started.elapsed().as_secs_f64();
     done.store(true, Ordering::Relaxed);

@@ -56,13 +56,15 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
 mod tests {
     //! The arithmetic, on hand-made times.
 
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
+
+    use model::{Clock as _, SystemClock};
 
     use super::Latencies;
 
     #[test]
     fn an_event_is_visible_when_the_position_has_passed_it() {
-        let start = Instant::now();
+        let start = SystemClock.instant();
         let at = |ms| start + Duration::from_millis(ms);
         let partition: model::TopicPartition = "t/0".parse().unwrap();
         let sent = [(partition.clone(), 0, at(0)), (partition.clone(), 1, at(5)), (partition, 2, at(6))];

@@ -58,7 +58,9 @@ pub(super) async fn accept(listener: TcpListener, server: Arc<Server>, mut stopp
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an HTTP connection");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    if tokio::time::timeout(ACCEPT_RETRY, told_to_stop(&mut stopping)).await.is_ok() {
+                        break;
+                    }
                 }
             },
             Some(_) = connections.join_next() => {}

@@ -17,6 +17,9 @@ use crate::sql::SqlService;
 /// word.
 const STARTING_MAX: usize = 256;
 
+/// How long the door waits after a connection that it could not accept.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
 /// A door that is open.
 #[derive(Debug)]
 pub struct PgServer {
@@ -82,7 +85,9 @@ async fn accept(listener: TcpListener, settings: PgSettings, sql: Arc<SqlService
             Event::Accepted(Err(error)) => {
                 // Out of file descriptors, mostly: a pause lets some come back.
                 tracing::warn!(%error, "cannot accept a PostgreSQL client");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                if timeout(ACCEPT_RETRY, &mut stopped).await.is_ok() {
+                    break;
+                }
             }
             Event::Accepted(Ok((stream, peer))) => {
                 let Ok(entry) = Arc::clone(&starting).try_acquire_owned() else { continue };

@@ -74,6 +74,13 @@ pub(super) struct SessionLocks {
 }
 
 impl SessionLocks {
+    /// The session's number, which no other session of this server has.
+    pub(super) fn number(&self) -> u64 {
+        self.session
+    }
+}
+
+impl SessionLocks {
     /// Takes a lock once more; `false` where another session holds it.
     pub(super) fn try_lock(&self, key: Key, mode: Mode) -> Result<bool, SqlError> {
         let Some(locks) = self.locks.upgrade() else { return Ok(true) };

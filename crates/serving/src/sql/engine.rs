@@ -5,10 +5,7 @@
 //! read, rows are found by their keys and variables are set; planning that keeps its thread for too long is answered
 //! with an error and left behind; the batches that wait for a slow reader are few and reserved.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use arrow::{
     array::{Array, RecordBatch},
@@ -70,11 +67,10 @@ impl Engine {
         }
         let mut look_again = self.planning_timeout;
         loop {
-            tokio::select! {
-                ended = task.ended() => return ended,
-                () = tokio::time::sleep(look_again) => {}
+            if let Ok(ended) = tokio::time::timeout(look_again, task.ended()).await {
+                return ended;
             }
-            let kept = task.keeps_thread_since().map_or(Duration::ZERO, |since: Instant| since.elapsed());
+            let kept = task.keeps_thread_since().map_or(Duration::ZERO, |since| since.elapsed());
             if kept >= self.planning_timeout {
                 return Err(self.takes_too_long().into());
             }

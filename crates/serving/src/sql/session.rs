@@ -219,7 +219,7 @@ impl Inner {
             settings: service.settings.clone(),
         };
         let mut state = SessionStateBuilder::new_from_existing(service.describing.clone())
-            .with_session_id(uuid::Uuid::new_v4().to_string())
+            .with_session_id(functions.locks.number().to_string())
             .with_catalog_list(service.session_catalogs(Arc::clone(&public), Arc::new(pg_catalog)))
             .build();
         for function in functions.all() {

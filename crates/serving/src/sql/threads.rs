@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use model::{Error, Result};
@@ -21,6 +21,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
     task::JoinHandle,
+    time::Instant,
 };
 
 /// The stack of a thread: DataFusion walks statements and plans by recursion.

@@ -291,8 +291,9 @@ async fn whoever_waits_is_told_how_long_or_why_it_is_in_vain() {
     };
     // Whatever is published meanwhile, all that it has waited is told.
     let late = waiting(50);
+    let mut beats = tokio::time::interval(Duration::from_millis(4));
     for _ in 0..10 {
-        tokio::time::sleep(Duration::from_millis(4)).await;
+        beats.tick().await;
         views.publish("other", Arc::new(view()));
     }
     let late = model::Error::from(late.await.unwrap().unwrap_err());

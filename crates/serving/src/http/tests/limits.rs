@@ -79,9 +79,10 @@ async fn begin_large_answer_in(door: &Door, rows: usize, encoding: &str) -> TcpS
 
 /// Asks until there is a place for the question.
 async fn until_there_is_a_place(door: &Door) {
+    let mut attempts = tokio::time::interval(Duration::from_millis(20));
     let freed = async {
         while door.ask("GET /v1/topics", None).await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            attempts.tick().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), freed).await.expect("a place is free again");
@@ -116,10 +117,11 @@ async fn who_waits_and_who_sends_slowly_keeps_nobody_from_an_answer() {
         open.push(stream);
     }
     let another = "GET /v1/topics/t/partitions/0/records?min_position=t/0:9&timeout_ms=0";
+    let mut attempts = tokio::time::interval(Duration::from_millis(10));
     let refused = async {
         // Until the one that waits has its place.
         while door.ask(another, None).await.status != 503 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            attempts.tick().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), refused).await.expect("the place to wait is taken");

@@ -15,10 +15,10 @@ mod oracle;
 mod stage;
 
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum as _;
+use model::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use self::flights::Flight;
@@ -48,7 +48,7 @@ pub(crate) struct Finding {
 /// Runs the parts that were asked for.
 pub(crate) async fn run(arguments: DemoArguments, as_json: bool) -> Result<()> {
     log_to_stderr();
-    let started = Instant::now();
+    let started = SystemClock.instant();
     let flights = flights::load(arguments.data.as_deref())?;
     let enough = || format!("the demo needs at least {FLIGHTS_MIN} flights, and there are {}", flights.len());
     ensure!(flights.len() >= FLIGHTS_MIN, enough());

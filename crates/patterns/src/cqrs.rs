@@ -1,4 +1,4 @@
-#![doc = include_str!("../../../../docs/patterns/cqrs.md")]
+#![doc = include_str!("../../../docs/patterns/cqrs.md")]
 //!
 //! # In code
 //! What it is: this page. The command side is [`eventstore::Aggregates`], which knows no view; the query side is

@@ -1,4 +1,4 @@
-#![doc = include_str!("../../../../docs/patterns/lambda.md")]
+#![doc = include_str!("../../../docs/patterns/lambda.md")]
 //!
 //! # In code
 //! What it is: [`LambdaView`], two tasks over one [`MergedView`]. The speed task folds the log from H on and closes

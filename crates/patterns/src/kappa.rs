@@ -1,4 +1,4 @@
-#![doc = include_str!("../../../../docs/patterns/kappa.md")]
+#![doc = include_str!("../../../docs/patterns/kappa.md")]
 //!
 //! # In code
 //! What it is: [`KappaView`], one view task wired to one materialised view. Replacing a view is starting a second one

@@ -1,4 +1,4 @@
-#![doc = include_str!("../../../../docs/patterns/event-sourcing.md")]
+#![doc = include_str!("../../../docs/patterns/event-sourcing.md")]
 //!
 //! # In code
 //! What it is: one function that opens the event store over the log and registers the deciders that ship with the
