@@ -22,6 +22,7 @@ use crate::{
     wal_scan::{Found, WINDOW_BYTES, WalFile, WalScan},
 };
 
+mod first_file;
 mod plan;
 mod replay;
 mod restore;

@@ -123,6 +123,7 @@
 //! ```
 
 mod aggregates;
+mod all_page;
 mod behaviour;
 mod cache;
 mod canonical;
@@ -148,6 +149,7 @@ mod turnstiles;
 mod writer;
 
 pub use aggregates::{Aggregates, AggregatesSettings, StateAt};
+pub use all_page::AllPage;
 pub use command::{CommandError, CommandOutcome, CommandRequest};
 pub use damage::Damage;
 pub use decider::{Context, Decider, Rejection};
@@ -156,7 +158,7 @@ pub use event::{CommandId, NewEvent, RecordedEvent};
 pub use fold::AsOf;
 pub use index::ForeignRecords;
 pub use settings::EventStoreSettings;
-pub use store::{AllPage, Appended, EventStore};
+pub use store::{Appended, EventStore};
 pub use stream::{Direction, ExpectedVersion, StreamName, StreamSummary};
 pub use subscription::{Delivery, Subscription};
 

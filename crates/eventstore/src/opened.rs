@@ -12,7 +12,7 @@ use model::{Clock, Metrics, Offset, TopicName, TopicPartition};
 use parking_lot::RwLock;
 
 use crate::{
-    AllPage, Damage, Error, EventStoreSettings, Result,
+    AllPage, Damage, Error, EventStoreSettings, Result, StreamName,
     damage::{is_damage, streams_in},
     index::Index,
     outcome::{self, CommandEnd, OUTCOME_BYTES_MAX},
@@ -334,4 +334,9 @@ async fn topic(
         )));
     }
     Ok(topic)
+}
+
+/// What is said of a stream whose version cannot be known.
+pub(crate) fn no_events(stream: &StreamName) -> String {
+    format!("stream {stream} takes no events, because its version cannot be known")
 }

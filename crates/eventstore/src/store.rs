@@ -12,11 +12,11 @@ use tokio::{
 };
 
 use crate::{
-    CommandId, Damage, Direction, Error, EventStoreSettings, ExpectedVersion, ForeignRecords, NewEvent, RecordedEvent,
-    Result, StreamName, StreamSummary, Subscription,
+    AllPage, CommandId, Damage, Direction, Error, EventStoreSettings, ExpectedVersion, ForeignRecords, NewEvent,
+    RecordedEvent, Result, StreamName, StreamSummary, Subscription,
     draft::{Append, Proposal},
     index::{HandledCommand, Versions},
-    opened::Opened,
+    opened::{Opened, no_events},
     outcome::{CommandEnd, OUTCOME_BYTES_MAX},
     record,
     writer::{Done, Request, Waiting, Writer},
@@ -42,17 +42,6 @@ pub struct Appended {
     pub positions: Positions,
     /// Whether the events were there already, from the same append sent before.
     pub duplicate: bool,
-}
-
-/// A page of all events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllPage {
-    /// The events, in order. There may be none although more follow, where others have written into the topic.
-    pub events: Vec<RecordedEvent>,
-    /// Where to read on.
-    pub next_offset: Offset,
-    /// The end of the store when the page was read: when `next_offset` has reached it, everything was read.
-    pub end_offset: Offset,
 }
 
 impl EventStore {
@@ -336,9 +325,4 @@ impl EventStore {
         }
         Ok(bytes)
     }
-}
-
-/// What is said of a stream whose version cannot be known.
-pub(crate) fn no_events(stream: &StreamName) -> String {
-    format!("stream {stream} takes no events, because its version cannot be known")
 }

@@ -21,10 +21,9 @@ use crate::{
     Error, ExpectedVersion, NewEvent, RecordedEvent, Result, StreamName,
     draft::{Append, Decision, Draft, Proposal},
     index::{CommandResult, Index, Versions},
-    opened::Opened,
+    opened::{Opened, no_events},
     outcome::{self, Outcome},
     record::{self, Placement},
-    store::no_events,
 };
 
 /// What the writer is asked.

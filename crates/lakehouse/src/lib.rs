@@ -20,6 +20,7 @@ mod batch_table;
 mod capture;
 mod checked_files;
 mod checksum;
+mod columns;
 mod durable_file_system;
 mod epoch;
 mod error;

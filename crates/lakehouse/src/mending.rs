@@ -28,8 +28,8 @@ use sql::SourceDefinition;
 use streaming::SourceTable;
 
 use crate::checked_files::{CheckedFiles, CheckedRoot, TableChecksums};
+use crate::columns::{OFFSET_COLUMN, PARTITION_COLUMN, STATISTICS};
 use crate::error::{FileDamage, LakeError, Result};
-use crate::table::{OFFSET_COLUMN, PARTITION_COLUMN, STATISTICS};
 use crate::{LakeTable, maintenance, rows, staged_files, stated_bounds};
 
 // What the rows of a file weigh in the log's metrics of a merge; it says nothing here.

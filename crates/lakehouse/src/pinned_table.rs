@@ -22,10 +22,10 @@ use deltalake_core::DeltaTable;
 use model::Positions;
 
 use crate::checked_files::CheckedRoot;
+use crate::columns::{OFFSET_COLUMN, PARTITION_COLUMN};
 use crate::error::LakeError;
 use crate::exact_scan::ExactScan;
 use crate::stored_schema::StoredSchema;
-use crate::table::{OFFSET_COLUMN, PARTITION_COLUMN};
 
 /// The rows of a lake table below some Positions, at one version.
 #[derive(Clone)]

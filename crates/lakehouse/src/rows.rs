@@ -10,8 +10,8 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use model::{Epoch, Offset, Positions, TopicPartition};
 
 use crate::TableDefinition;
+use crate::columns::{OFFSET_COLUMN, PARTITION_COLUMN};
 use crate::error::{LakeError, Result};
-use crate::table::{OFFSET_COLUMN, PARTITION_COLUMN};
 
 /// Whether the definition has the columns that say where a row comes from.
 pub(crate) fn check_columns(definition: &TableDefinition) -> Result<()> {

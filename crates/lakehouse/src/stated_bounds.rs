@@ -10,7 +10,7 @@ use std::ops::{Range, RangeInclusive};
 use model::{Offset, Positions, TopicName, TopicPartition};
 use serde::Deserialize;
 
-use crate::table::{OFFSET_COLUMN, PARTITION_COLUMN};
+use crate::columns::{OFFSET_COLUMN, PARTITION_COLUMN};
 
 // More than a topic can have.
 const PARTITIONS_MAX: i64 = 100_000;

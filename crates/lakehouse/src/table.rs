@@ -24,24 +24,17 @@ use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
 use crate::checked_files::TableChecksums;
+use crate::columns::STATISTICS;
 use crate::epoch::{Decision, decide};
 use crate::error::{LakeError, Result, is_commit_conflict};
 use crate::maintenance::{self, Maintenance, MaintenanceSettings};
 use crate::stored_schema::{NaiveTimestamps, StoredSchema};
 use crate::{LakeLocation, PinnedTable, rows, staged_files, stated_bounds};
 
-/// The column with a row's partition.
-pub(crate) const PARTITION_COLUMN: &str = "_partition";
-/// The column with a row's offset.
-pub(crate) const OFFSET_COLUMN: &str = "_offset";
 /// The key of a commit's Positions, as text, in its commit info.
 pub(crate) const POSITIONS_KEY: &str = "fourfold.positions";
 // The table property with the id of the topic whose offsets the table speaks of.
 const TOPIC_ID_KEY: &str = "fourfold.topicId";
-// The columns whose bounds go into the Delta log: those that follow the order of arrival, so that bounds exclude
-// files. Bounds of other columns exclude little, and a value that has no text form (a year beyond 262143) would
-// refuse its whole commit.
-pub(crate) const STATISTICS: [&str; 3] = [PARTITION_COLUMN, OFFSET_COLUMN, "_arrival_time"];
 // How many log entries a reader of the table replays at most.
 const CHECKPOINT_INTERVAL_COMMITS: u64 = 25;
 // Each attempt begins with a fresh look at the table, so that attempts only end when others commit all the time.

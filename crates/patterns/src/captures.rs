@@ -12,7 +12,7 @@ use sql::SourceDefinition;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::{extent::Extent, lambda::Captured, parts::Parts};
+use crate::{captured::Captured, extent::Extent, parts::Parts};
 
 /// The captures that run.
 pub(crate) struct Captures {

@@ -18,8 +18,6 @@ use parking_lot::RwLock;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use uuid::Uuid;
 
-use crate::Deployment;
-
 const SOURCES: TableDefinition<'_, &str, &str> = TableDefinition::new("sources");
 const VIEWS: TableDefinition<'_, &str, (u64, u128, &str)> = TableDefinition::new("views");
 // Which version of a view has answered once: one that was whole.
@@ -214,16 +212,6 @@ fn views_in(transaction: &redb::ReadTransaction) -> Result<Vec<StoredView>, redb
         Ok(StoredView { name, version, topic_id, text, built })
     });
     entries.collect()
-}
-
-impl Deployment {
-    /// Writes the definitions, as of one moment, to a catalogue of its own at `file`, where none is.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn copy_catalogue(&self, file: &Path) -> Result<()> {
-        self.catalogue.copy_to(file)
-    }
 }
 
 /// Copies the catalogue at `from`, which nobody has open, to `to`, where none is.

@@ -35,9 +35,10 @@ use crate::{
     kappa::KappaView,
     lambda::LambdaView,
     parts::Parts,
-    running_view::{self, RunningView, Wiring},
+    running_view::{self, RunningView},
     stopped_view::StoppedView,
     stored_statement::{self, view_definition},
+    wiring::Wiring,
 };
 
 /// What a view is doing.
@@ -279,6 +280,14 @@ impl Deployment {
             Ok((partition, bounds.high_watermark))
         };
         partitions.map(end).collect()
+    }
+
+    /// Writes the definitions, as of one moment, to a catalogue of its own at `file`, where none is.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn copy_catalogue(&self, file: &Path) -> Result<()> {
+        self.catalogue.copy_to(file)
     }
 
     /// Stops every view with a last checkpoint, then the captures.

@@ -18,7 +18,7 @@ use serving::views::{Building, Relation, View};
 use streaming::{CheckpointStore, ViewChange, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
 use tokio::sync::watch;
 
-use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, running_view::Wiring};
+use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, wiring::Wiring};
 
 /// A view that one task folds from the log.
 pub(crate) struct KappaView {

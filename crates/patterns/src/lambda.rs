@@ -20,7 +20,7 @@ use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::FutureExt;
-use lakehouse::{BatchTable, BatchVersion, CaptureProgress, LakeTable};
+use lakehouse::{BatchTable, BatchVersion, CaptureProgress};
 use model::{Error, ErrorKind, Positions, Result};
 use parking_lot::Mutex;
 use serving::views::Relation;
@@ -32,7 +32,9 @@ use tokio::{
 };
 
 use self::merged::MergedView;
-use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, running_view::Wiring};
+use crate::{
+    captured::Captured, catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, wiring::Wiring,
+};
 
 // Where in the lake the batches are.
 const BATCHES: &str = "batch";
@@ -75,15 +77,6 @@ struct Layered {
     captured: Captured,
     batches: BatchTable,
     merged: Arc<MergedView>,
-}
-
-/// The lake's side of a source: its table, and how far the capture is.
-#[derive(Clone)]
-pub(crate) struct Captured {
-    pub(crate) table: Arc<LakeTable>,
-    pub(crate) progress: watch::Receiver<CaptureProgress>,
-    /// What became of the table that was there before, where it was not to be believed.
-    pub(crate) note: Option<String>,
 }
 
 impl LambdaView {

@@ -20,6 +20,7 @@
 //!
 //! What must hold: the same question gets the same answer from all four (`tests/same_answer.rs`).
 
+mod captured;
 mod captures;
 mod catalogue;
 pub mod cqrs;
@@ -38,6 +39,7 @@ mod running_view;
 mod source_list;
 mod stopped_view;
 mod stored_statement;
+mod wiring;
 
 pub use catalogue::{check_catalogue, copy_catalogue};
 pub use deployment::{Deployment, ViewState};

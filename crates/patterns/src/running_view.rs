@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use model::{Error, Positions, Result};
 use serving::views::Relation;
 use sql::SourceDefinition;
@@ -10,34 +9,9 @@ use streaming::ViewPlan;
 use tokio::task::JoinHandle;
 
 use crate::{
-    catalogue::StoredView,
-    incarnation::Incarnation,
-    kappa,
-    lambda::{self, LambdaView},
-    parts::Parts,
-    stopped_view::StoppedView,
+    catalogue::StoredView, incarnation::Incarnation, kappa, lambda, parts::Parts, stopped_view::StoppedView,
+    wiring::Wiring,
 };
-
-/// How a view is wired: on one path, on two, or not at all where it could not be started.
-#[async_trait]
-pub(crate) trait Wiring: Send + Sync {
-    /// What queries read.
-    fn relation(&self) -> Arc<dyn Relation>;
-
-    /// The pattern's name.
-    fn pattern(&self) -> &'static str;
-
-    /// What it is doing while all is well, for people.
-    fn state(&self) -> String;
-
-    /// Stops its tasks, with what they have to store stored.
-    async fn stop(&self) -> Result<()>;
-
-    /// The two paths, where it has them.
-    fn lambda(&self) -> Option<&LambdaView> {
-        None
-    }
-}
 
 /// A view of a deployment.
 pub(crate) struct RunningView {

@@ -14,7 +14,7 @@ use model::{Error, Positions, Result, TopicName};
 use serving::views::{Reach, Relation, Snapshot};
 use streaming::ViewPlan;
 
-use crate::running_view::Wiring;
+use crate::wiring::Wiring;
 
 /// A view without rows and without an answer.
 #[derive(Debug)]

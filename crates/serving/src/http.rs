@@ -27,6 +27,7 @@ mod negotiation;
 mod numbers;
 mod parameters;
 mod places;
+mod positions;
 mod problem;
 mod record_json;
 mod records;

@@ -24,6 +24,7 @@ mod server;
 mod settings;
 mod simple;
 mod startup;
+mod statement_parser;
 mod wide_numbers;
 
 pub use server::{PgServer, start};

@@ -10,6 +10,7 @@
 //! What must hold: every result carries the Positions it reflects; `fourfold.min_position` is honoured by every read;
 //! the statement timeout and a cancel reach planning and the whole of the result.
 
+mod action;
 mod advisory_locks;
 mod catalog;
 mod column_names;
@@ -23,6 +24,7 @@ mod explain;
 mod functions;
 mod guard;
 mod information_schema;
+mod isolation;
 mod memory_pool;
 mod outcome;
 mod parameter_types;

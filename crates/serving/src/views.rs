@@ -7,6 +7,7 @@
 //! one snapshot belong together; a relation that is still being built answers nobody.
 
 mod building;
+mod projection;
 mod reach;
 mod registry;
 mod relation;

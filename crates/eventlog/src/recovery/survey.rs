@@ -16,7 +16,7 @@ use bytes::Bytes;
 use model::{Offset, TopicPartition};
 use uuid::Uuid;
 
-use super::plan::first_file;
+use super::first_file::first_file;
 use crate::{
     checkpoint::{Checkpoint, PartitionCheckpoint},
     disk::Disk,

@@ -15,7 +15,7 @@ use crate::{
     incarnation::Incarnation,
     kappa::KappaView,
     lambda::LambdaView,
-    running_view::Wiring as _,
+    wiring::Wiring as _,
 };
 
 mod damaged;

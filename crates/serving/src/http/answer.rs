@@ -1,19 +1,13 @@
 //! Answers that went well: JSON with Positions, in the body and in a header.
 
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use model::{Error, Positions};
 use serde::Serialize;
 
-use super::problem::Problem;
-
-/// The header in which an answer says how far it has read or written.
-pub(super) const POSITIONS_HEADER: HeaderName = HeaderName::from_static("fourfold-positions");
-
-/// Clients and proxies give up on headers somewhere above 8 KiB; the body then has the Positions alone.
-const POSITIONS_HEADER_BYTES_MAX: usize = 4096;
+use super::{positions::with_positions, problem::Problem};
 
 #[derive(Serialize)]
 struct WithPositions<'a, T> {
@@ -35,15 +29,4 @@ pub(super) fn bare_json<T: Serialize>(status: StatusCode, body: &T) -> Response 
         Ok(text) => (status, [(header::CONTENT_TYPE, "application/json")], text).into_response(),
         Err(error) => Problem::from(Error::internal("cannot write the answer").with_source(error)).into_response(),
     }
-}
-
-/// Adds the header.
-pub(super) fn with_positions(mut response: Response, positions: &Positions) -> Response {
-    let text = positions.to_string();
-    if text.len() <= POSITIONS_HEADER_BYTES_MAX
-        && let Ok(value) = HeaderValue::from_str(&text)
-    {
-        response.headers_mut().insert(POSITIONS_HEADER, value);
-    }
-    response
 }

@@ -13,7 +13,7 @@ use axum::{
 use model::{Error, ErrorKind, Positions};
 use serde_json::{Map, Value};
 
-use super::answer::with_positions;
+use super::positions::with_positions;
 
 // An estimate beyond this is none.
 const RETRY_AFTER_S_MAX: u64 = 60;

@@ -32,9 +32,10 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Server, answer,
+    Server,
     negotiation::Format,
     numbers::Numbers,
+    positions::with_positions,
     problem::{Problem, Result},
     times,
 };
@@ -212,7 +213,7 @@ pub(super) async fn streamed(server: &Server, mut rows: Rows, format: Format) ->
     };
     let body = Body::from_stream(stream::unfold(writing, Writing::step));
     let response = ([(header::CONTENT_TYPE, format.content_type())], body).into_response();
-    Ok(answer::with_positions(response, &rows.positions))
+    Ok(with_positions(response, &rows.positions))
 }
 
 fn empty(schema: &SchemaRef) -> SendableRecordBatchStream {

@@ -5,15 +5,10 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pgwire::{
-    api::{ClientInfo, PidSecretKeyGenerator, RandomPidSecretKeyGenerator, cancel::CancelHandler},
-    messages::cancel::CancelRequest,
-};
+use pgwire::api::{ClientInfo, PidSecretKeyGenerator, RandomPidSecretKeyGenerator};
 
-use super::connection::Connection;
 use crate::sql::Session;
 
 /// What names a connection: its number, and a secret that only its client was told. As bytes, because a cancel request
@@ -38,7 +33,7 @@ impl Cancels {
         Registration { key, cancels: Arc::clone(self) }
     }
 
-    fn cancel(&self, key: &Key) {
+    pub(super) fn cancel(&self, key: &Key) {
         let session = self.sessions.lock().get(key).and_then(Weak::upgrade);
         if let Some(session) = session {
             session.cancel();
@@ -55,12 +50,5 @@ pub(super) struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.cancels.sessions.lock().remove(&self.key);
-    }
-}
-
-#[async_trait]
-impl CancelHandler for Connection {
-    async fn on_cancel_request(&self, request: CancelRequest) {
-        self.cancels.cancel(&(request.pid, request.secret_key.to_bytes()));
     }
 }

@@ -7,11 +7,13 @@ use std::{
 
 use arrow::datatypes::Schema;
 use arrow_pg::datatypes::arrow_schema_to_pg_fields;
+use async_trait::async_trait;
 use model::{MemoryReservation, Principal};
 use parking_lot::Mutex;
 use pgwire::{
-    api::{portal::Format, results::FieldInfo},
+    api::{cancel::CancelHandler, portal::Format, results::FieldInfo},
     error::PgWireResult,
+    messages::cancel::CancelRequest,
     types::format::FormatOptions,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,8 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     backend::Backend,
     cancel::{Cancels, Registration},
-    extended::StatementParser,
     settings::PgSettings,
+    statement_parser::StatementParser,
 };
 use crate::sql::{BYTEA_OUTPUT, EXTRA_FLOAT_DIGITS, INTERVAL_STYLE, Session, SqlService};
 
@@ -88,5 +90,12 @@ impl Connection {
             changed
         };
         if changed { client.feed_parameter("fourfold.positions", text).await } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl CancelHandler for Connection {
+    async fn on_cancel_request(&self, request: CancelRequest) {
+        self.cancels.cancel(&(request.pid, request.secret_key.to_bytes()));
     }
 }

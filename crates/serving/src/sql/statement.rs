@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::sql::sqlparser::ast;
-use sql::{Show, SqlError, Statement, sqlstate};
+use sql::{SqlError, Statement, sqlstate};
 
 use super::{
-    copy::{self, CopyOptions},
+    action::Action,
+    copy,
     cursor::{Declaration, Fetch},
     explain,
+    isolation::isolation_of,
     parser::{self, Piece, identifier},
     point_read::PointRead,
-    refusal,
-    transaction::{self, Isolation},
-    variables::{self, Assignment},
+    refusal, variables,
 };
 
 /// One statement of a text that may hold several.
@@ -62,42 +62,6 @@ impl Prepared {
     pub fn ends_transaction(&self) -> bool {
         matches!(&*self.action, Action::Commit | Action::Rollback | Action::RollbackToSavepoint)
     }
-}
-
-/// What a statement asks for.
-#[derive(Debug)]
-pub(super) enum Action {
-    Define(Statement),
-    ExplainDefinition(Statement),
-    List(Show),
-    /// A query, or `EXPLAIN` of one.
-    Query(Arc<ast::Statement>),
-    Copy {
-        query: Arc<ast::Statement>,
-        options: CopyOptions,
-    },
-    Set(Vec<Assignment>),
-    ShowVariable(String),
-    ShowAllVariables,
-    ResetVariable(Option<String>),
-    SetIsolation {
-        isolation: Isolation,
-        session: bool,
-    },
-    Begin(Option<Isolation>),
-    Commit,
-    Rollback,
-    Savepoint(&'static str),
-    RollbackToSavepoint,
-    Discard {
-        all: bool,
-    },
-    Deallocate(Option<String>),
-    Declare(Declaration),
-    Fetch(Fetch),
-    CloseCursor(Option<String>),
-    /// Nobody listens here, so there is nothing to end; pools say it before they hand out a connection again.
-    Unlisten,
 }
 
 /// Reads what a statement asks for.
@@ -167,7 +131,7 @@ fn read_tree(statement: ast::Statement, text: &str) -> Result<Action, SqlError> 
         Tree::Explain { .. } => Ok(Action::Query(Arc::new(statement))),
         Tree::Set(set) => variables::read_set(set, text),
         Tree::ShowVariable { variable } => Ok(variables::read_show(&variable)),
-        Tree::StartTransaction { modes, .. } => Ok(Action::Begin(transaction::isolation_of(&modes)?)),
+        Tree::StartTransaction { modes, .. } => Ok(Action::Begin(isolation_of(&modes)?)),
         Tree::Commit { .. } => Ok(Action::Commit),
         Tree::Rollback { savepoint: Some(_), .. } => Ok(Action::RollbackToSavepoint),
         Tree::Rollback { .. } => Ok(Action::Rollback),

@@ -9,9 +9,9 @@ use model::Positions;
 use sql::{SqlError, nearest, sqlstate};
 
 use super::{
+    action::Action,
+    isolation::{Isolation, isolation_of},
     settings::SqlSettings,
-    statement::Action,
-    transaction::{Isolation, isolation_of},
 };
 
 /// What later queries have to reflect.

@@ -10,7 +10,10 @@ use datafusion::{
 use futures::{StreamExt, stream};
 use model::{Error, Positions, Result};
 
-use super::snapshot_table::SnapshotTable;
+use super::{
+    projection::{projected_schema, same_columns},
+    snapshot_table::SnapshotTable,
+};
 
 /// Rows that can be read many times and are the same each time.
 pub trait Rows: Debug + Send + Sync {
@@ -114,17 +117,4 @@ impl Rows for BatchRows {
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
-}
-
-/// The schema that is left after `projection`.
-pub(super) fn projected_schema(schema: &SchemaRef, projection: Option<&[usize]>) -> Result<SchemaRef> {
-    let Some(indices) = projection else { return Ok(Arc::clone(schema)) };
-    let projected = schema.project(indices);
-    projected.map(Arc::new).map_err(|e| Error::internal("cannot project a snapshot").with_source(e))
-}
-
-/// Whether two schemas have the same columns in the same order; what is nullable and metadata do not count.
-pub(super) fn same_columns(left: &SchemaRef, right: &SchemaRef) -> bool {
-    left.fields().len() == right.fields().len()
-        && left.fields().iter().zip(right.fields()).all(|(l, r)| l.name() == r.name() && l.data_type() == r.data_type())
 }

@@ -19,7 +19,7 @@ use datafusion::{
 };
 use futures::stream;
 
-use super::{Rows, snapshot::projected_schema};
+use super::{Rows, projection::projected_schema};
 
 #[derive(Debug)]
 pub(super) struct SnapshotTable {

@@ -22,8 +22,8 @@ use streaming::ViewChange;
 
 use super::{
     Reach, Relation, Rows, Snapshot,
+    projection::{projected_schema, same_columns},
     row_codec::{RowBytes, RowCodec},
-    snapshot::{projected_schema, same_columns},
 };
 
 /// Rows decoded at a time.

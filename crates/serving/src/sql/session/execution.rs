@@ -17,12 +17,13 @@ use super::{
     variables::{rows_outcome, text_rows},
 };
 use crate::sql::{
-    Defined, Effect, Outcome, Prepared, Unread, column_names,
+    Defined, Effect, Outcome, Prepared, Unread,
+    action::Action,
+    column_names,
     engine::{Failure, Interest},
     error::unread,
     planner,
     point_read::{Lookup, PointRead},
-    statement::Action,
     variables::POSITIONS,
 };
 

@@ -9,11 +9,7 @@ use streaming::Evaluation;
 
 use super::{Inner, execution::columns_of, variables::text_rows};
 use crate::sql::{
-    Prepared, column_names, parameter_types,
-    parser::Piece,
-    planner,
-    point_read::PointRead,
-    statement::{self, Action},
+    Prepared, action::Action, column_names, parameter_types, parser::Piece, planner, point_read::PointRead, statement,
 };
 
 impl Inner {

@@ -11,7 +11,8 @@ use sql::{SqlError, sqlstate};
 use super::Inner;
 use crate::sql::{
     Effect, Outcome, Unread,
-    transaction::{Isolation, Transaction, assign},
+    isolation::Isolation,
+    transaction::{Transaction, assign},
     variables::{Assignment, Variables},
 };
 

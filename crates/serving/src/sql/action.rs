@@ -1,0 +1,49 @@
+//! What a statement asks for, as a closed list.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast;
+use sql::{Show, Statement};
+
+use super::{
+    copy::CopyOptions,
+    cursor::{Declaration, Fetch},
+    isolation::Isolation,
+    variables::Assignment,
+};
+
+/// What a statement asks for.
+#[derive(Debug)]
+pub(super) enum Action {
+    Define(Statement),
+    ExplainDefinition(Statement),
+    List(Show),
+    /// A query, or `EXPLAIN` of one.
+    Query(Arc<ast::Statement>),
+    Copy {
+        query: Arc<ast::Statement>,
+        options: CopyOptions,
+    },
+    Set(Vec<Assignment>),
+    ShowVariable(String),
+    ShowAllVariables,
+    ResetVariable(Option<String>),
+    SetIsolation {
+        isolation: Isolation,
+        session: bool,
+    },
+    Begin(Option<Isolation>),
+    Commit,
+    Rollback,
+    Savepoint(&'static str),
+    RollbackToSavepoint,
+    Discard {
+        all: bool,
+    },
+    Deallocate(Option<String>),
+    Declare(Declaration),
+    Fetch(Fetch),
+    CloseCursor(Option<String>),
+    /// Nobody listens here, so there is nothing to end; pools say it before they hand out a connection again.
+    Unlisten,
+}
