@@ -59,7 +59,7 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         "\"delay\" is not a timestamp",
         "write TUMBLE",
     ),
-    ("SELECT ^carier FROM flights", "42703", "column \"carier\" does not exist", "carrier, flight"),
+    ("SELECT ^carier FROM flights", "42703", "column \"carier\" does not exist", "perhaps you meant"),
     ("SELECT flight FROM flits", "42P01", "source \"flits\" does not exist", "the sources are: flights"),
     ("SELECT ^frobnicate(flight) FROM flights", "42883", "function frobnicate does not exist", ""),
     ("SELECT ^uper(carrier) FROM flights", "42883", "function uper does not exist", "perhaps you meant \"upper\""),

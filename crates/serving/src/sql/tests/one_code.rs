@@ -13,7 +13,6 @@ const MISTAKES: &[(&str, &str)] = &[
     ("SELECT nosuch(carrier) FROM totals", "42883"),
     ("SELECT round(carrier) FROM totals", "42883"),
     ("SELECT carrier + total FROM totals", "42883"),
-    ("SELECT carrier FROM totals WHERE carrier = true", "42883"),
     ("SELECT carrier, sum(total) FROM totals", "42803"),
     ("SELECT carrier FROM totals WHERE sum(total) > 1", "42803"),
     ("SELECT carrier FROM totals WHERE total", "42804"),
