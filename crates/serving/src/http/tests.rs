@@ -128,12 +128,18 @@ impl Door {
     }
 }
 
+/// What is expected of a member that must not be there.
+const ABSENT: &str = "<absent>";
+
 #[track_caller]
 fn assert_like(actual: &Value, expected: &Value, at: &str) {
     match (actual, expected) {
         (Value::Object(actual), Value::Object(expected)) => {
             for (name, value) in expected {
-                assert_like(actual.get(name).unwrap_or(&Value::Null), value, &format!("{at} {name}"));
+                match actual.get(name) {
+                    Some(found) => assert_like(found, value, &format!("{at} {name}")),
+                    None => assert_eq!(value, ABSENT, "{at}: no {name} in {actual:?}"),
+                }
             }
         }
         (Value::Array(actual), Value::Array(expected)) => {
