@@ -3,6 +3,7 @@
 mod bounded;
 mod evaluation;
 mod exact_aggregate;
+mod exact_comparison;
 mod number_pattern;
 mod time_pattern;
 mod to_char;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use datafusion::{error::DataFusionError, execution::FunctionRegistry, logical_expr::ScalarUDF};
 
 pub use evaluation::{Evaluation, Stage};
+pub use exact_comparison::ExactComparison;
 use to_char::{FromText, ToChar};
 use tumble::{Edge, Tumble};
 use zone::InZone;

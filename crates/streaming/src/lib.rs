@@ -60,10 +60,10 @@ mod testing;
 pub use checkpoint::{CheckpointStore, RestoredCheckpoint};
 pub use error::{Error, Result};
 pub use fold::{EvaluatedRows, FailedRow, Fold, ViewChange, normal_key};
-pub use functions::{Evaluation, Stage, bound_functions, register_aggregates, register_times};
+pub use functions::{Evaluation, ExactComparison, Stage, bound_functions, register_aggregates, register_times};
 pub use plan::ViewPlan;
 pub use source::{
     DeadLetters, Decoded, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord, SourceBatch,
-    SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic,
+    SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic, digits_after_point,
 };
 pub use task::{ViewProgress, ViewTask, ViewTaskHandle, ViewTaskSettings};

@@ -33,6 +33,7 @@ pub use table::SourceTable;
 pub use unread_records::UnreadRecords;
 
 pub(crate) use decoder::decoder_hash;
+pub use number_text::digits_after_point;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, SchemaRef},
+};
 use axum::{
     extract::{OriginalUri, State},
     http::StatusCode,
@@ -215,7 +218,7 @@ fn key_names(relation: &dyn Relation) -> Vec<String> {
     key_fields(&relation.schema(), relation.key_columns()).map(|field| field.name().clone()).collect()
 }
 
-fn key_fields<'a>(schema: &'a SchemaRef, key: &'a [usize]) -> impl Iterator<Item = &'a arrow::datatypes::Field> {
+fn key_fields<'a>(schema: &'a SchemaRef, key: &'a [usize]) -> impl Iterator<Item = &'a Field> {
     key.iter().filter_map(|column| schema.fields().get(*column).map(AsRef::as_ref))
 }
 
@@ -235,11 +238,19 @@ fn read_key(relation: &dyn Relation, path: &str) -> Result<Vec<ScalarValue>> {
             names.join("/")
         )));
     }
-    let parse = |(field, segment): (&arrow::datatypes::Field, &str)| {
+    let parse = |(field, segment): (&Field, &str)| {
         let text = percent_encoding::percent_decode_str(segment)
             .decode_utf8()
             .map_err(|_| Problem::invalid(format!("the key part {segment:?} is not UTF-8")))?;
-        ScalarValue::try_from_string(text.to_string(), field.data_type()).map_err(|_| {
+        let value = ScalarValue::try_from_string(text.to_string(), field.data_type()).ok();
+        // Not rounded to another key.
+        let fits = match field.data_type() {
+            DataType::Decimal128(_, scale) => {
+                streaming::digits_after_point(&text).is_some_and(|digits| digits <= i32::from(*scale))
+            }
+            _ => true,
+        };
+        value.filter(|_| fits).ok_or_else(|| {
             let (name, type_name) = (field.name(), rows::type_name(field.data_type()));
             Problem::invalid(format!("{text:?} is no {type_name}, which column {name} of the key is"))
         })

@@ -84,13 +84,28 @@ pub(super) async fn plan(
     if values.is_empty() {
         return plan_tree(state, tree.clone()).await;
     }
-    let cast = |(value, data_type): (&ScalarValue, &DataType)| match value.data_type() == *data_type {
-        true => Ok(value.clone()),
-        false => value.cast_to(data_type),
-    };
-    let values = values.iter().zip(types).map(cast).collect::<Result<Vec<_>, _>>()?;
+    let values = values.iter().zip(types).map(|(value, wanted)| parameter(value, wanted));
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+    let types: Vec<DataType> = values.iter().map(ScalarValue::data_type).collect();
     let values = ParamValues::List(values.into_iter().map(ScalarAndMetadata::from).collect());
-    plan_typed(state, tree, types).await?.replace_params_with_values(&values)
+    plan_typed(state, tree, &types).await?.replace_params_with_values(&values)
+}
+
+/// A value as the type that the statement implies. A number with more digits than that has keeps them: it is compared
+/// with a column, and not stored in it.
+fn parameter(value: &ScalarValue, wanted: &DataType) -> Result<ScalarValue, DataFusionError> {
+    let given = value.data_type();
+    if given == *wanted {
+        return Ok(value.clone());
+    }
+    let cast = value.cast_to(wanted);
+    match (&given, wanted) {
+        (DataType::Decimal128(_, places), DataType::Decimal128(_, fewer)) if places > fewer => match cast {
+            Ok(cast) if cast.cast_to(&given).is_ok_and(|back| back == *value) => Ok(cast),
+            _ => Ok(value.clone()),
+        },
+        _ => cast,
+    }
 }
 
 /// The plan with what is constant in it computed; what was left to be computed later because it is costly.

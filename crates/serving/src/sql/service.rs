@@ -172,6 +172,7 @@ fn describing_context(
     streaming::register_times(&mut context)?;
     streaming::bound_functions(&mut context)?;
     streaming::register_aggregates(&mut context)?;
+    context.add_analyzer_rule(Arc::new(streaming::ExactComparison));
     setup_pg_catalog(&context, CATALOG, Roles).map_err(|error| *error)?;
     if let Some(catalog) = catalogs.catalog(CATALOG) {
         let information_schema = Arc::new(InformationSchema::new(relations.clone(), Arc::clone(&catalogs)));

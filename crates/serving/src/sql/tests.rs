@@ -1,6 +1,7 @@
 //! Statements to answers, codes and places.
 
 mod bounds;
+mod exact_numbers;
 mod one_code;
 
 use std::{sync::Arc, time::Duration};

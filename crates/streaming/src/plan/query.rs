@@ -84,6 +84,7 @@ fn session(sources: &[SourceDefinition]) -> Result<SessionState, DataFusionError
     functions::register_times(&mut context)?;
     functions::bound_functions(&mut context)?;
     functions::register_aggregates(&mut context)?;
+    context.add_analyzer_rule(Arc::new(functions::ExactComparison));
     for source in sources {
         context.register_table(source.name.as_str(), Arc::new(EmptyTable::new(source.schema())))?;
     }

@@ -46,6 +46,13 @@ pub(super) fn scaled(text: &str, places: i32) -> Result<i128, Misfit> {
     Ok(if negative { -magnitude } else { magnitude })
 }
 
+/// How many digits after the point a number needs; `None` for what is no number.
+pub fn digits_after_point(text: &str) -> Option<i32> {
+    let Number { mantissa, exponent, .. } = parse(text.trim().as_bytes())?;
+    let needed = if mantissa == Some(0) { 0 } else { (-exponent).max(0) };
+    Some(i32::try_from(needed).unwrap_or(i32::MAX))
+}
+
 /// Whether a number that is written so is 0.
 pub(super) fn is_zero(text: &str) -> bool {
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
