@@ -32,6 +32,8 @@ mod server;
 mod services;
 mod settings;
 mod stop;
+mod topic_deletion;
 
-pub use server::Broker;
+pub use server::{Broker, Parts};
 pub use settings::{BrokerSettings, GroupSettings};
+pub use topic_deletion::TopicDeletion;

@@ -57,7 +57,13 @@ impl Caller {
 }
 
 /// Why something was not done: Kafka's code, and words for people.
-type Refusal = (ErrorCode, String);
+pub(crate) type Refusal = (ErrorCode, String);
+
+/// An error in words, and what to do about it.
+pub(crate) fn reason(error: &model::Error) -> String {
+    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{error}{hint}")
+}
 
 /// A name as a client sent it, when it can be a topic's.
 fn topic_name(name: &str) -> Result<TopicName, ErrorCode> {
@@ -166,10 +172,8 @@ impl Call<'_> {
     fn may_change_topic(&self, access: Access, name: &str) -> Result<(), Refusal> {
         let topic = self.services.log.topic(name);
         let resource = topic.as_ref().map_or(Resource::Topic(name), |topic| topic.resource());
-        authorise(&self.caller.principal, access, resource).map_err(|error| {
-            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            (ErrorCode::TopicAuthorizationFailed, format!("{error}{hint}"))
-        })
+        authorise(&self.caller.principal, access, resource)
+            .map_err(|error| (ErrorCode::TopicAuthorizationFailed, reason(&error)))
     }
 
     /// Reads the body of a request off the hot path.

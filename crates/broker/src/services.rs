@@ -14,7 +14,9 @@ use crate::answer_budget::AnswerBudget;
 use crate::coordinator::Coordinator;
 use crate::damage_reports::DamageReports;
 use crate::offset_room::OffsetRoom;
+use crate::server::Parts;
 use crate::settings::BrokerSettings;
+use crate::topic_deletion::TopicDeletion;
 
 pub(crate) struct Services {
     pub(crate) settings: BrokerSettings,
@@ -24,6 +26,7 @@ pub(crate) struct Services {
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) topic_deletion: TopicDeletion,
     pub(crate) coordinator: Coordinator,
     pub(crate) offset_room: OffsetRoom,
     pub(crate) damage_reports: DamageReports,
@@ -43,12 +46,11 @@ impl Services {
     pub(crate) fn new(
         settings: BrokerSettings,
         listening: SocketAddr,
-        log: Arc<dyn EventLog>,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
+        parts: Parts,
         coordinator: Coordinator,
         stopping: watch::Receiver<bool>,
     ) -> Self {
+        let Parts { log, clock, metrics, topic_deletion } = parts;
         let counter = |api: &Api| {
             let counter = metrics.broker_requests.get_or_create(&[("api", api.name().to_owned())]).clone();
             (*api, counter)
@@ -65,6 +67,7 @@ impl Services {
             stopping,
             log,
             clock,
+            topic_deletion,
             coordinator,
             listening,
         }

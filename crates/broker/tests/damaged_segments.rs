@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use broker::{Broker, BrokerSettings};
+use broker::{Broker, BrokerSettings, Parts, TopicDeletion};
 use eventlog::{Acks, EmbeddedLog, EventLog, EventLogSettings, RecordBatchBuilder, TopicSpec};
 use kafka_wire::messages as m;
 use kafka_wire::{Api, ErrorCode};
@@ -85,7 +85,13 @@ async fn a_consumer_is_told_of_damage_and_the_operator_once() {
     let log = open(directory.path()).await;
     let settings = BrokerSettings { port: 0, ..BrokerSettings::shipped() };
     let served: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);
-    let broker = Broker::start(settings, served, Arc::new(SystemClock), Metrics::default()).await.unwrap();
+    let parts = Parts {
+        log: served,
+        clock: Arc::new(SystemClock),
+        metrics: Metrics::default(),
+        topic_deletion: TopicDeletion::unrestricted(),
+    };
+    let broker = Broker::start(settings, parts).await.unwrap();
     let mut wire = Wire::connect(&broker.local_addr().to_string()).await;
 
     let (code, before) = fetch(&mut wire, 0).await;

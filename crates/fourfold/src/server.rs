@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use broker::Broker;
+use broker::{Broker, TopicDeletion};
 use eventlog::{EmbeddedLog, EventLog};
 use eventstore::{Aggregates, EventStore};
 use lakehouse::{DurableFileSystem, LakeLocation};
@@ -16,6 +16,7 @@ use serving::{
     http::{self, Backups, Doors, HttpServer, Part, Readiness},
     pg::{self, PgServer},
     sql::SqlService,
+    topic_use::TopicUse,
     views::Views,
 };
 use streaming::DeadLetters;
@@ -89,8 +90,13 @@ impl Server {
         let memory = MemoryBudget::new(machine_memory::budget_bytes(settings.memory.budget_bytes));
         let sql =
             SqlService::with_memory(memory, Arc::clone(&views), definitions, settings.sql.clone(), metrics.clone())?;
-        let broker =
-            Broker::start(settings.kafka.clone(), Arc::clone(&log), Arc::clone(&clock), metrics.clone()).await?;
+        let behind_broker = broker::Parts {
+            log: Arc::clone(&log),
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            topic_deletion: topic_deletion(Arc::clone(&deployment)),
+        };
+        let broker = Broker::start(settings.kafka.clone(), behind_broker).await?;
         let pg = pg::start(settings.pg.clone(), Arc::clone(&sql)).await?;
         let doors = Doors {
             log,
@@ -184,6 +190,14 @@ fn readiness(log: Arc<EmbeddedLog>, store: Arc<EventStore>, deployment: Arc<Depl
             note: Some(state),
         });
         std::iter::once(log).chain(damaged_events(&store)).chain(views).collect()
+    })
+}
+
+// Kafka clients too are kept from deleting what a source needs.
+fn topic_deletion(deployment: Arc<Deployment>) -> TopicDeletion {
+    TopicDeletion::new(move |topic| match TopicUse::find(topic, &deployment.sources()) {
+        Some(used) => Err(used.into()),
+        None => Ok(()),
     })
 }
 

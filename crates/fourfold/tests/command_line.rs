@@ -106,6 +106,16 @@ impl Server {
         self.run_with(arguments, b"")
     }
 
+    /// Deletes a topic as a Kafka client does.
+    fn delete_by_kafka(&self, name: &str) -> model::Result<()> {
+        let (_, address) = self.addresses.iter().find(|(name, _)| *name == "FOURFOLD_KAFKA").expect("an address");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let client = broker::client::Client::connect(address).await?;
+            client.delete_topic(&model::TopicName::new(name)?).await
+        })
+    }
+
     fn run_with(&self, arguments: &[&str], input: &[u8]) -> Ran {
         run_in(self.folder.path(), &self.addresses, arguments, input)
     }
@@ -341,11 +351,16 @@ fn a_topic_that_a_source_reads_is_not_deleted_by_accident() {
     let server = Server::start();
     let source = "CREATE SOURCE s (a INT) WITH (topic = 't', partitions = 1, format = 'json')";
     server.run(&["sql", "-c", source]).ends_with(0);
+    server.run(&["topic", "create", "unread"]).ends_with(0);
     server.run(&["topic", "delete", "t"]).ends_with(1).prints("").says("is read by source s").says("--force");
     let told = server.run(&["topic", "delete", "t", "--json"]).ends_with(1).error();
     assert_eq!((&told["kind"], &told["sources"]), (&"conflict".into(), &serde_json::json!(["s"])));
     server.run(&["topic", "delete", "nope"]).ends_with(1).says("topic \"nope\" does not exist");
     server.run(&["topic", "delete", "t", "--http", "127.0.0.1:1"]).ends_with(1).says("no server answers");
+    // Kafka's own way is refused alike.
+    let by_kafka = server.delete_by_kafka("t").unwrap_err().to_string();
+    assert!(by_kafka.contains("is read by source s (drop first what needs it (DROP SOURCE s)"), "{by_kafka}");
+    server.delete_by_kafka("unread").unwrap();
     // What is deleted is named by one door, so that two can never mean two servers.
     server.run(&["topic", "delete", "t", "--kafka", "127.0.0.1:1"]).ends_with(2).prints("");
     let view = "CREATE MATERIALIZED VIEW v AS SELECT a, count(*) AS n FROM s GROUP BY a";

@@ -139,6 +139,8 @@ pub fn table_markdown() -> String {
          | transactions | `UNSUPPORTED_VERSION` (35); to FindCoordinator up to version 2, which librdkafka asks, \
          `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` (53), the only code with which it shows the reason |\n\
          | a topic setting that would change what the topic does, or is none | `INVALID_CONFIG` (40), naming it |\n\
+         | the deletion of a topic that a source reads, or has its dead letters in | `POLICY_VIOLATION` (44), naming the \
+         sources from version 5 on; the server's log names them too. `fourfold topic delete --force` deletes it |\n\
          | a topic with which the log would have more partitions than `log.partitions_max` | `POLICY_VIOLATION` (44), naming \
          the setting |\n\
          | an offset with which groups would have committed more than `kafka.offsets_max` or, in notes, \

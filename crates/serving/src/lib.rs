@@ -15,4 +15,5 @@ pub mod http;
 pub mod pg;
 pub mod sql;
 mod stall_guard;
+pub mod topic_use;
 pub mod views;

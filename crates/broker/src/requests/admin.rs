@@ -158,6 +158,7 @@ async fn delete_topic(
     };
     let name = &topic.name;
     call.may_change_topic(Access::Alter, name.as_str())?;
+    call.services.topic_deletion.check(name)?;
     log.delete_topic(name).await.map_err(|error| (error_code(&error), error.to_string()))?;
     Ok(WireTopicName(text(name.as_str())))
 }

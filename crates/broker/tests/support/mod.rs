@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::client::Client;
-use broker::{Broker, BrokerSettings, GroupSettings};
+use broker::{Broker, BrokerSettings, GroupSettings, Parts, TopicDeletion};
 use eventlog::{EmbeddedLog, EventLog, EventLogSettings, Record};
 use model::{Clock, Metrics, SystemClock, TopicName, TopicPartition};
 
@@ -22,12 +22,19 @@ impl Served {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
-        Self::start_all(change, EventLogSettings::shipped(), Arc::new(SystemClock), |log| log).await
+        Self::start_at(Arc::new(SystemClock), change).await
     }
 
     /// With another clock.
     pub(crate) async fn start_at(clock: Arc<dyn Clock>, change: impl FnOnce(&mut BrokerSettings)) -> Self {
-        Self::start_all(change, EventLogSettings::shipped(), clock, |log| log).await
+        Self::start_all(change, EventLogSettings::shipped(), clock, |parts| parts).await
+    }
+
+    /// With topics that may not be deleted.
+    pub(crate) async fn start_keeping(topic_deletion: TopicDeletion) -> Self {
+        let clock = Arc::new(SystemClock);
+        let keep = |parts| Parts { topic_deletion, ..parts };
+        Self::start_all(|_| {}, EventLogSettings::shipped(), clock, keep).await
     }
 
     /// With a log of these settings, which the broker sees through `wrap`.
@@ -35,6 +42,7 @@ impl Served {
         log_settings: EventLogSettings,
         wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
     ) -> Self {
+        let wrap = |parts: Parts| Parts { log: wrap(parts.log), ..parts };
         Self::start_all(|_| {}, log_settings, Arc::new(SystemClock), wrap).await
     }
 
@@ -42,7 +50,7 @@ impl Served {
         change: impl FnOnce(&mut BrokerSettings),
         log_settings: EventLogSettings,
         clock: Arc<dyn Clock>,
-        wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
+        change_parts: impl FnOnce(Parts) -> Parts,
     ) -> Self {
         let mut settings = BrokerSettings {
             port: 0,
@@ -55,8 +63,13 @@ impl Served {
         let metrics = Metrics::default();
         let log = EmbeddedLog::open(directory.path(), log_settings, Arc::clone(&clock), metrics.clone());
         let log = log.await.unwrap();
-        let shared: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);
-        let broker = Broker::start(settings, wrap(shared), clock, metrics.clone()).await.unwrap();
+        let parts = Parts {
+            log: Arc::<EmbeddedLog>::clone(&log),
+            clock,
+            metrics: metrics.clone(),
+            topic_deletion: TopicDeletion::unrestricted(),
+        };
+        let broker = Broker::start(settings, change_parts(parts)).await.unwrap();
         Self { broker, log, metrics, _directory: directory }
     }
 

@@ -1,0 +1,62 @@
+//! [`TopicUse`]: what the sources need a topic for, and so why it should not be deleted.
+//!
+//! What it is: the one rule, asked by `DELETE /v1/topics/{topic}` (and so by `fourfold topic delete`), and by Kafka's
+//! `DeleteTopics`.
+//!
+//! What it is not: authorisation. A caller who may change the topic is kept from an accident.
+
+use std::fmt;
+
+use model::{Error, TopicName};
+use streaming::{SourceDefinition, dead_letter_topic};
+
+/// A topic that sources need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicUse {
+    topic: TopicName,
+    verb: &'static str,
+    sources: Vec<String>,
+}
+
+impl TopicUse {
+    /// What `sources` need the topic for: they read it, or have their dead letters in it. `None` when none does.
+    pub fn find(topic: &TopicName, sources: &[SourceDefinition]) -> Option<Self> {
+        let names = |uses: &dyn Fn(&TopicName) -> bool| -> Vec<String> {
+            sources.iter().filter(|source| uses(&source.topic)).map(|source| source.name.clone()).collect()
+        };
+        let readers = names(&|read| read == topic);
+        let rejecters = names(&|read| dead_letter_topic(read).is_ok_and(|letters| letters == *topic));
+        let (verb, sources) = match (readers.is_empty(), rejecters.is_empty()) {
+            (false, _) => ("is read by", readers),
+            (true, false) => ("has the dead letters of", rejecters),
+            (true, true) => return None,
+        };
+        Some(Self { topic: topic.clone(), verb, sources })
+    }
+
+    /// The sources that need it.
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// What to do before the topic is deleted.
+    pub fn remedy(&self) -> String {
+        let dropped: Vec<String> = self.sources.iter().map(|source| format!("DROP SOURCE {source}")).collect();
+        format!("drop first what needs it ({})", dropped.join("; "))
+    }
+}
+
+impl fmt::Display for TopicUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = if self.sources.len() == 1 { "source" } else { "sources" };
+        write!(f, "topic {} {} {noun} {}", self.topic, self.verb, self.sources.join(", "))
+    }
+}
+
+/// The refusal to delete it, where only the command line can insist.
+impl From<TopicUse> for Error {
+    fn from(used: TopicUse) -> Self {
+        let hint = format!("{}, or delete it all the same: fourfold topic delete --force", used.remedy());
+        Self::conflict(used.to_string()).with_hint(hint)
+    }
+}
