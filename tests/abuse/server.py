@@ -20,7 +20,7 @@ MEMORY_LIMIT_BYTES = 1 << 30
 MEMORY_GUARD_BYTES = 3 << 30
 PAGE_BYTES = resource.getpagesize()
 # What an operator of a machine with 1 GB would set.
-SMALL_MACHINE = {"FOURFOLD_MEMORY_BUDGET_BYTES": str(256 << 20), "FOURFOLD_VIEWS_STATE_BYTES_MAX": str(128 << 20)}
+SMALL_MACHINE = {"FOURFOLD_MEMORY_BUDGET_BYTES": str(256 << 20)}
 
 
 class Refused(Exception):

@@ -16,6 +16,12 @@ pub(crate) fn budget_bytes(setting: u64) -> u64 {
     machine.into_iter().chain(group).min().unwrap_or(UNKNOWN_BYTES) / 2
 }
 
+/// What views may take of the budget: not the last quarter, so that a server that is full of views still answers, and lets
+/// them be dropped.
+pub(crate) fn for_views(budget_bytes: u64) -> u64 {
+    budget_bytes - budget_bytes / 4
+}
+
 /// `MemTotal:  16384 kB`.
 fn total_bytes(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -37,6 +43,7 @@ mod tests {
         assert_eq!(total_bytes("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
         assert_eq!((limit_bytes("1073741824\n"), limit_bytes("max\n")), (Some(1 << 30), None));
         assert_eq!(budget_bytes(7), 7);
+        assert_eq!(for_views(100), 75);
         assert!(budget_bytes(0) > 0);
     }
 }

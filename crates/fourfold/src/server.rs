@@ -74,9 +74,10 @@ impl Server {
         )
         .await?;
         let views = Views::new(metrics.clone());
+        let memory = MemoryBudget::new(machine_memory::budget_bytes(settings.memory.budget_bytes));
         let patterns = settings.patterns();
         let parts = Parts {
-            state_memory: MemoryBudget::new(patterns.view_task.state_bytes_max),
+            state_memory: memory.part(machine_memory::for_views(memory.bytes_max())),
             log: Arc::clone(&log),
             dead_letters: DeadLetters::new(Arc::clone(&log), Arc::clone(&clock), metrics.clone()),
             checkpoints: checkpoint_store(&directory.join("checkpoints"))?,
@@ -87,7 +88,6 @@ impl Server {
         };
         let deployment = Deployment::open(&catalogue, parts, Arc::clone(&views)).await?;
         let definitions = Arc::clone(&deployment) as _;
-        let memory = MemoryBudget::new(machine_memory::budget_bytes(settings.memory.budget_bytes));
         let sql =
             SqlService::with_memory(memory, Arc::clone(&views), definitions, settings.sql.clone(), metrics.clone())?;
         let behind_broker = broker::Parts {

@@ -1,12 +1,14 @@
 //! One budget of memory for all who hold much of it: queries, the state of views, answers that are being sent.
 //!
-//! What it is: [`MemoryBudget`], a number that is shared, and [`MemoryReservation`], a part of it under a name. Who is
-//! about to grow asks first, and gives back what it has dropped.
+//! What it is: [`MemoryBudget`], a number that is shared, and [`MemoryReservation`], what somebody has of it under a name.
+//! Who is about to grow asks first, and gives back what it has dropped. Those who would keep it for ever ask a *part* of the
+//! budget, so that something is left for the others.
 //!
 //! What it is not: an allocator. What nobody reserves (code, buffers of connections, the pages of the log) comes on top.
 //!
-//! What must hold: all reservations together never pass the budget; a reservation that is dropped gives everything
-//! back; a refusal says how much was asked for, how much there is, and which setting says so.
+//! What must hold: all reservations together never pass the budget, and those of a part never pass the part; a reservation
+//! that is dropped gives everything back; a refusal says how much was asked for, how much there is, and which setting says
+//! so.
 
 use std::{
     collections::BTreeMap,
@@ -30,17 +32,72 @@ struct Shared {
     bytes_max: u64,
     reserved_bytes: AtomicU64,
     by_name: Mutex<BTreeMap<&'static str, Arc<AtomicU64>>>,
+    /// What it is a part of.
+    whole: Option<MemoryBudget>,
+}
+
+impl Shared {
+    /// Counts so many bytes more, here and in the whole, or nowhere.
+    fn take(&self, bytes: u64) -> Result<(), Full> {
+        let grown = |reserved: u64| reserved.checked_add(bytes).filter(|grown| *grown <= self.bytes_max);
+        let taken = self.reserved_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown);
+        taken.map_err(|reserved| Full {
+            free_bytes: self.bytes_max.saturating_sub(reserved),
+            bytes_max: self.bytes_max,
+            is_part: self.whole.is_some(),
+        })?;
+        let of_whole = self.whole.as_ref().map_or(Ok(()), |whole| whole.0.take(bytes));
+        of_whole.inspect_err(|_| {
+            self.reserved_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        })
+    }
+
+    fn take_beyond(&self, bytes: u64) {
+        self.reserved_bytes.fetch_add(bytes, Ordering::AcqRel);
+        if let Some(whole) = &self.whole {
+            whole.0.take_beyond(bytes);
+        }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.reserved_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        if let Some(whole) = &self.whole {
+            whole.0.give_back(bytes);
+        }
+    }
+}
+
+/// There is not as much.
+struct Full {
+    free_bytes: u64,
+    bytes_max: u64,
+    is_part: bool,
 }
 
 impl MemoryBudget {
     /// A budget of so many bytes.
     pub fn new(bytes_max: u64) -> Self {
-        Self(Arc::new(Shared { bytes_max, reserved_bytes: AtomicU64::new(0), by_name: Mutex::default() }))
+        Self::of(bytes_max, None)
+    }
+
+    /// A part of it: what is reserved there is reserved here too, and is never more than `bytes_max`.
+    #[must_use]
+    pub fn part(&self, bytes_max: u64) -> Self {
+        Self::of(bytes_max, Some(self.clone()))
+    }
+
+    fn of(bytes_max: u64, whole: Option<Self>) -> Self {
+        Self(Arc::new(Shared { bytes_max, reserved_bytes: AtomicU64::new(0), by_name: Mutex::default(), whole }))
     }
 
     /// A reservation of nothing yet. `name` says what it is for, such as `queries`; many may have the same.
     pub fn reservation(&self, name: &'static str) -> MemoryReservation {
-        let mut names = self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        // The whole tells of all.
+        let mut whole = self;
+        while let Some(wider) = &whole.0.whole {
+            whole = wider;
+        }
+        let mut names = whole.0.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let named_bytes = Arc::clone(names.entry(name).or_default());
         MemoryReservation { budget: self.clone(), name, named_bytes, bytes: 0 }
     }
@@ -65,7 +122,7 @@ impl MemoryBudget {
         self.0.reserved_bytes.load(Ordering::Acquire)
     }
 
-    /// How much is reserved under each name.
+    /// How much is reserved under each name; of a part, its whole tells.
     pub fn by_name(&self) -> BTreeMap<&'static str, u64> {
         let names = self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         names.iter().map(|(name, bytes)| (*name, bytes.load(Ordering::Acquire))).collect()
@@ -97,26 +154,22 @@ impl MemoryReservation {
     /// # Errors
     /// [`MemoryExhausted`] when so many are not there; the reservation is what it was.
     pub fn grow(&mut self, bytes: u64) -> Result<(), MemoryExhausted> {
-        let shared = &self.budget.0;
-        let grown = |reserved: u64| reserved.checked_add(bytes).filter(|grown| *grown <= shared.bytes_max);
-        match shared.reserved_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown) {
-            Ok(_) => {
-                self.grew(bytes);
-                Ok(())
-            }
-            Err(reserved) => Err(MemoryExhausted {
-                name: self.name,
-                asked_bytes: bytes,
-                free_bytes: shared.bytes_max.saturating_sub(reserved),
-                budget_bytes: shared.bytes_max,
-            }),
-        }
+        let taken = self.budget.0.take(bytes);
+        taken.map_err(|Full { free_bytes, bytes_max, is_part }| MemoryExhausted {
+            name: self.name,
+            asked_bytes: bytes,
+            free_bytes,
+            budget_bytes: bytes_max,
+            is_part,
+        })?;
+        self.grew(bytes);
+        Ok(())
     }
 
     /// Takes so many bytes more, also where they are not there: for what has been allocated already, and cannot be
     /// refused any more. Until it is given back, others are refused.
     pub fn grow_beyond(&mut self, bytes: u64) {
-        self.budget.0.reserved_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.budget.0.take_beyond(bytes);
         self.grew(bytes);
     }
 
@@ -125,7 +178,7 @@ impl MemoryReservation {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         self.named_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        self.budget.0.reserved_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.budget.0.give_back(bytes);
     }
 
     /// Takes or gives back what is between what it has and `bytes`.
@@ -169,8 +222,10 @@ pub struct MemoryExhausted {
     pub asked_bytes: u64,
     /// How much there was.
     pub free_bytes: u64,
-    /// How large the budget is.
+    /// How large the budget is, or the part of it that there was not enough of.
     pub budget_bytes: u64,
+    /// Whether it is the part that is used up, which no one else can give back, and not the whole.
+    pub is_part: bool,
 }
 
 impl MemoryExhausted {
@@ -182,11 +237,12 @@ impl MemoryExhausted {
 
 impl fmt::Display for MemoryExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, asked_bytes, free_bytes, budget_bytes } = self;
+        let Self { name, asked_bytes, free_bytes, budget_bytes, is_part } = self;
+        let part = if *is_part { format!(" that {name} may take") } else { String::new() };
         write!(
             f,
-            "out of memory: {asked_bytes} bytes more are needed for {name}, and {free_bytes} of the {budget_bytes} bytes \
-             of {MEMORY_SETTING} are free"
+            "out of memory: {asked_bytes} bytes more are needed for {name}, and {free_bytes} of the {budget_bytes} bytes\
+             {part} of {MEMORY_SETTING} are free"
         )
     }
 }

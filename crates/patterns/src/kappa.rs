@@ -15,7 +15,7 @@ use model::{Error, Positions, Result};
 use object_store::{ObjectStoreExt as _, path::Path};
 use parking_lot::Mutex;
 use serving::views::{Building, Relation, View};
-use streaming::{CheckpointStore, ViewChange, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
+use streaming::{CheckpointStore, StateMemory, ViewChange, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
 use tokio::sync::watch;
 
 use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, wiring::Wiring};
@@ -45,6 +45,7 @@ impl KappaView {
         let checkpoints =
             CheckpointStore::new(Arc::clone(&parts.checkpoints), &checkpoint_prefix(plan.name(), version));
         let extent = Extent::of(parts.log.as_ref(), plan.source())?;
+        let served = Arc::clone(&view);
         let (checkpoints, building) = restorable(checkpoints, plan, &extent).await?;
         view.reach().build(building);
         let task = ViewTask {
@@ -56,7 +57,7 @@ impl KappaView {
             until: None,
             settings: parts.settings.view_task.clone(),
             metrics: parts.metrics.clone(),
-            memory: parts.state_memory.reservation("views"),
+            memory: StateMemory::new(plan.name(), &parts.state_memory).with_served(move || served.memory_bytes()),
         };
         let target = Arc::clone(&view);
         let emit = move |change: ViewChange, positions: &Positions| {

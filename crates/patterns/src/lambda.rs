@@ -24,7 +24,7 @@ use lakehouse::{BatchTable, BatchVersion, CaptureProgress};
 use model::{Error, ErrorKind, Positions, Result};
 use parking_lot::Mutex;
 use serving::views::Relation;
-use streaming::{Fold, SourceReader, ViewPlan};
+use streaming::{Evaluated, Fold, SourceBatch, SourceReader, StateMemory, ViewPlan};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
@@ -40,6 +40,8 @@ use crate::{
 const BATCHES: &str = "batch";
 // A batch run waits for the lake this long before it gives up until the next one.
 const CAPTURE_TIMEOUT: Duration = Duration::from_secs(120);
+// With so much folded the memory is measured before the epoch ends.
+const MEMORY_MEASURE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A view whose answer is a batch version merged with the epochs after it.
 pub(crate) struct LambdaView {
@@ -216,7 +218,7 @@ fn batch_table(parts: &Parts, view: &str, version: u64) -> BatchTable {
 }
 
 enum SpeedEvent {
-    Rows(streaming::Result<Option<streaming::SourceBatch>>),
+    Rows(streaming::Result<Option<SourceBatch>>),
     EpochEnds,
     Stop,
 }
@@ -280,7 +282,7 @@ impl Layered {
         let mut reader = SourceReader::open(log, dead_letters, self.plan.source(), from, None, reader)?;
         let mut epochs = interval(self.parts.settings.lambda.epoch_interval);
         epochs.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut memory = self.parts.state_memory.reservation("views");
+        let mut memory = StateMemory::new(self.plan.name(), &self.parts.state_memory);
         let (metrics, view) = (&self.parts.metrics, [("view", self.plan.name().to_owned())]);
         metrics.view_lag_records.get_or_create(&view).set(reader.lag_records());
         loop {
@@ -292,12 +294,13 @@ impl Layered {
             match event {
                 SpeedEvent::Rows(rows) => match rows? {
                     Some(batch) => {
-                        // After the rows were read and before they are seen.
-                        self.incarnation.check()?;
-                        let rows = reader.evaluate(&self.plan, &batch).await?;
-                        let folded_records = (batch.rows.num_rows() - rows.failed().len()) as u64;
-                        self.merged.fold(rows, &batch.positions)?;
-                        metrics.view_folded_records.get_or_create(&view).inc_by(folded_records);
+                        tokio::select! {
+                            folded = self.fold_batch(&mut reader, batch, &mut memory) => {
+                                metrics.view_folded_records.get_or_create(&view).inc_by(folded?);
+                            }
+                            // There may be no memory before others give some back.
+                            _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+                        }
                         metrics.view_lag_records.get_or_create(&view).set(reader.lag_records());
                     }
                     None => return Ok(()),
@@ -306,13 +309,38 @@ impl Layered {
                     self.merged.close_epoch()?;
                     let bytes = self.merged.memory_bytes() as u64;
                     metrics.view_state.get_or_create(&view).set(i64::try_from(bytes).unwrap_or(i64::MAX));
-                    memory.resize(bytes).map_err(|exhausted| streaming::Error::StateTooLarge {
-                        view: self.plan.name().to_owned(),
-                        bytes,
-                        budget_bytes: exhausted.budget_bytes,
-                    })?;
+                    tokio::select! {
+                        has = memory.have(bytes) => has?,
+                        _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+                    }
                 }
                 SpeedEvent::Stop => return Ok(()),
+            }
+        }
+    }
+
+    /// Folds a batch of the source, and tells how many records that were.
+    async fn fold_batch(
+        &self,
+        reader: &mut SourceReader,
+        mut batch: SourceBatch,
+        memory: &mut StateMemory,
+    ) -> Result<u64> {
+        let (mut folded_records, mut unmeasured_bytes) = (0, 0);
+        loop {
+            // After the rows were read and before they are seen.
+            self.incarnation.check()?;
+            let Evaluated { rows, record_count, positions, has_more, .. } =
+                reader.evaluate(&self.plan, &mut batch).await?;
+            unmeasured_bytes += rows.bytes();
+            if unmeasured_bytes >= MEMORY_MEASURE_BYTES {
+                memory.have((self.merged.memory_bytes() + rows.bytes()) as u64).await?;
+                unmeasured_bytes = 0;
+            }
+            self.merged.fold(rows, &positions)?;
+            folded_records += record_count;
+            if !has_more {
+                return Ok(folded_records);
             }
         }
     }

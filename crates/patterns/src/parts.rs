@@ -22,7 +22,7 @@ pub struct Parts {
     pub lake: LakeLocation,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What the state of all views together may take.
+    /// What all views together may take: their state, and the rows that they serve.
     pub state_memory: MemoryBudget,
     /// What is counted.
     pub metrics: Metrics,

@@ -69,15 +69,15 @@ impl CheckpointStore {
         let mut next =
             Manifest { plan_hash, positions: positions.clone(), next_segment: before.next_segment, segments: kept };
         if dirty.num_rows() > 0 {
-            let segment = self.write(&mut next.next_segment, dirty).await?;
+            let segment = self.write(&mut next.next_segment, plan, std::slice::from_ref(dirty)).await?;
             next.segments.push(segment);
         }
         let compacts = next.segments.len() > SEGMENTS_MAX;
         if compacts {
             let states = self.read_all(&next.segments).await?;
-            let compacted = segment::compact(plan.state_schema(), plan.state_key_count(), &states)
+            let compacted = segment::compact(plan.state_schema(), plan.state_key_count(), states)
                 .map_err(Error::arrow("merge the segments of a checkpoint"))?;
-            next.segments = vec![self.write(&mut next.next_segment, &compacted).await?];
+            next.segments = vec![self.write(&mut next.next_segment, plan, &compacted).await?];
         }
         let bytes = next.to_bytes().map_err(|reason| self.corrupt(MANIFEST, reason))?;
         self.put(MANIFEST, bytes).await?;
@@ -144,13 +144,13 @@ impl CheckpointStore {
         Ok(self.manifest.clone())
     }
 
-    async fn write(&self, next_segment: &mut u64, states: &RecordBatch) -> Result<Segment> {
-        let bytes = segment::encode(states).map_err(Error::arrow("write a segment"))?;
+    async fn write(&self, next_segment: &mut u64, plan: &ViewPlan, states: &[RecordBatch]) -> Result<Segment> {
+        let bytes = segment::encode(plan.state_schema(), states).map_err(Error::arrow("write a segment"))?;
         let name = format!("segment-{next_segment:010}.arrow");
         let written = Segment {
             name: name.clone(),
             bytes: bytes.len() as u64,
-            rows: states.num_rows() as u64,
+            rows: states.iter().map(|states| states.num_rows() as u64).sum(),
             crc32c: crc32c::crc32c(&bytes),
         };
         self.put(&name, bytes).await?;

@@ -66,8 +66,8 @@ pub enum Error {
     },
     /// The state of a view, with that of all others, is more than is allowed.
     #[error(
-        "the state of view {view} has {bytes} bytes, and with that of all others it is over the {budget_bytes} bytes of \
-         views.state_bytes_max"
+        "the state of view {view} has {bytes} bytes, and with that of all others it is over the {budget_bytes} bytes that \
+         views may take of memory.budget_bytes"
     )]
     StateTooLarge {
         /// The view.
@@ -109,7 +109,7 @@ impl From<Error> for model::Error {
             Error::CheckpointCorrupt { .. } => Self::new(Kind::Corrupt, error.to_string())
                 .with_hint("keep a copy, then delete the view's checkpoint: the view is rebuilt from the log"),
             Error::StateTooLarge { .. } => Self::new(Kind::Unavailable, error.to_string())
-                .with_hint("raise views.state_bytes_max, drop a view, or group by fewer keys"),
+                .with_hint("raise memory.budget_bytes, drop a view, or group by fewer keys"),
             Error::Storage { .. } => Self::new(Kind::Unavailable, error.to_string()),
             Error::Shape { .. } | Error::Arrow { .. } | Error::TaskLost(_) => {
                 Self::new(Kind::Internal, error.to_string())

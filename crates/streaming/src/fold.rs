@@ -33,6 +33,7 @@ use crate::{
     plan::{Grouping, ViewPlan, plain_text, step},
 };
 pub(crate) use accumulator::Aggregate;
+pub(crate) use evaluated_rows::array_bytes;
 pub use evaluated_rows::{EvaluatedRows, FailedRow};
 use group_fold::GroupFold;
 pub use groups::normal_key;

@@ -53,6 +53,7 @@ mod functions;
 mod hash;
 mod plan;
 pub mod source;
+mod state_memory;
 mod task;
 #[cfg(test)]
 mod testing;
@@ -63,7 +64,8 @@ pub use fold::{EvaluatedRows, FailedRow, Fold, ViewChange, normal_key};
 pub use functions::{Evaluation, ExactComparison, Stage, bound_functions, register_aggregates, register_times};
 pub use plan::ViewPlan;
 pub use source::{
-    DeadLetters, Decoded, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord, SourceBatch,
-    SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic, digits_after_point,
+    DeadLetters, Decoded, Evaluated, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord,
+    SourceBatch, SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic, digits_after_point,
 };
+pub use state_memory::StateMemory;
 pub use task::{ViewProgress, ViewTask, ViewTaskHandle, ViewTaskSettings};

@@ -27,7 +27,7 @@ mod unread_records;
 pub use dead_letter::{RejectedBy, RejectedRecord, dead_letter_topic};
 pub use dead_letters::{DeadLetters, LetterCount};
 pub use decoder::{Decoded, SourceDecoder};
-pub use reader::{ReaderSettings, SourceBatch, SourceReader};
+pub use reader::{Evaluated, ReaderSettings, SourceBatch, SourceReader};
 pub use reason::{Reason, ReasonClass};
 pub use table::SourceTable;
 pub use unread_records::UnreadRecords;

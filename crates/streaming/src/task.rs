@@ -3,12 +3,12 @@
 //! What must hold: a record that cannot be decoded or evaluated is in the dead-letter topic before the task's Positions
 //! are past it; a change is emitted with the Positions after it, in order; a checkpoint holds the state at exactly
 //! the Positions it names; a task that is killed anywhere and started again ends with the rows that it would have had;
-//! a state that has grown over what all views may have ends the task, and not the process.
+//! a state that would grow over what all views may have ends the task, and not the process.
 
 use std::{sync::Arc, time::Duration};
 
 use eventlog::EventLog;
-use model::{MemoryReservation, Metrics, Positions};
+use model::{Metrics, Positions};
 use serde::Deserialize;
 use tokio::{
     sync::watch,
@@ -21,12 +21,17 @@ use crate::{
     error::{Error, Result},
     fold::{Fold, ViewChange},
     plan::ViewPlan,
-    source::{DeadLetters, ReaderSettings, SourceBatch, SourceReader},
+    source::{DeadLetters, Evaluated, ReaderSettings, SourceBatch, SourceReader},
+    state_memory::StateMemory,
 };
 
 const MEMORY_MEASURE_INTERVAL: Duration = Duration::from_secs(1);
-// With so much read the state is measured earlier.
+// With so much folded the state is measured earlier.
 const MEMORY_MEASURE_BYTES: usize = 16 * 1024 * 1024;
+// And with so much a checkpoint is made earlier: to write one takes as much memory again as it has to say.
+const CHECKPOINT_BYTES: usize = 32 * 1024 * 1024;
+// What is folded is kept twice at most: by the fold, and for those who read it.
+const KEPT_TIMES: usize = 2;
 
 /// How a task works.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,8 +40,6 @@ pub struct ViewTaskSettings {
     /// was read.
     #[serde(rename = "checkpoint_interval_ms", deserialize_with = "settings::milliseconds")]
     pub checkpoint_interval: Duration,
-    /// How many bytes the state of all views together may have.
-    pub state_bytes_max: u64,
     /// How the log is read.
     #[serde(flatten)]
     pub reader: ReaderSettings,
@@ -85,8 +88,8 @@ pub struct ViewTask {
     pub settings: ViewTaskSettings,
     /// What to count.
     pub metrics: Metrics,
-    /// The part of the memory for the state of all views that this one has.
-    pub memory: MemoryReservation,
+    /// The memory for the state.
+    pub memory: StateMemory,
 }
 
 /// What the loop wakes up for.
@@ -128,7 +131,7 @@ impl ViewTask {
             Some(checkpoints) => {
                 // Before it is read: a state that does not fit must not be what ends the process.
                 let bytes = checkpoints.state_bytes(&self.plan).await?;
-                reserve(&mut self.memory, &self.plan, bytes)?;
+                self.memory.have(bytes).await?;
                 checkpoints.load(&self.plan).await?
             }
             None => None,
@@ -140,7 +143,7 @@ impl ViewTask {
                 fold.restore_state(states)?;
             }
             (start, checkpointed) = (restored.positions.clone(), restored.positions);
-            reserve(&mut self.memory, &self.plan, fold.memory_bytes() as u64)?;
+            self.memory.have(fold.memory_bytes() as u64).await?;
         }
         let reader = SourceReader::open(
             Arc::clone(&self.log),
@@ -166,11 +169,18 @@ impl ViewTask {
             progress,
             memory_measured: None,
             unmeasured_bytes: 0,
+            unwritten_bytes: 0,
             failure_told: false,
         };
         let join = tokio::spawn(running.run(stopped));
         Ok(ViewTaskHandle { name, progress: watched, stop, join })
     }
+}
+
+/// How a task ended, and the memory of what is still served.
+struct Ended {
+    result: Result<Positions>,
+    _memory: StateMemory,
 }
 
 struct Running<F> {
@@ -180,34 +190,32 @@ struct Running<F> {
     advanced: F,
     progress: watch::Sender<ViewProgress>,
     memory_measured: Option<Instant>,
-    /// What was read since then.
+    /// What was folded since then.
     unmeasured_bytes: usize,
+    /// What was folded since the last checkpoint.
+    unwritten_bytes: usize,
     failure_told: bool,
 }
 
-/// Takes or gives back memory for a state of `bytes`.
-fn reserve(memory: &mut MemoryReservation, plan: &ViewPlan, bytes: u64) -> Result<()> {
-    memory.resize(bytes).map_err(|exhausted| Error::StateTooLarge {
-        view: plan.name().to_owned(),
-        bytes,
-        budget_bytes: exhausted.budget_bytes,
-    })
-}
-
 impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
-    async fn run(mut self, stop: watch::Receiver<bool>) -> Result<Positions> {
+    async fn run(mut self, stop: watch::Receiver<bool>) -> Ended {
         let ended = self.follow(stop).await;
         if let Err(error) = &ended {
             tracing::error!(view = self.task.plan.name(), %error, "a view has failed and goes no further");
             self.progress.send_modify(|progress| progress.failure = Some(error.to_string()));
         }
-        ended
+        self.task.memory.keep_served();
+        Ended { result: ended, _memory: self.task.memory }
     }
 
     async fn follow(&mut self, mut stop: watch::Receiver<bool>) -> Result<Positions> {
         // What was restored, and the one row of an aggregate over nothing, are there before the first record.
         let start = self.progress.borrow().positions.clone();
         (self.advanced)(&mut self.fold, &start)?;
+        tokio::select! {
+            measured = self.measure(0) => measured?,
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
         let interval = self.task.settings.checkpoint_interval;
         let mut checkpoint_timer = tokio::time::interval(interval.max(Duration::from_millis(1)));
         checkpoint_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -221,12 +229,18 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
             };
             match wake {
                 Wake::Rows(batch) => {
-                    self.fold_batch(&batch).await?;
+                    self.fold_batch(batch, &mut stop).await?;
                     if interval.is_zero() {
                         self.checkpoint_or_later().await?;
                     }
                 }
-                Wake::CheckpointDue => self.checkpoint_or_later().await?,
+                Wake::CheckpointDue => {
+                    self.checkpoint_or_later().await?;
+                    if self.unmeasured_bytes > 0 {
+                        // What was taken for rows that were not kept.
+                        self.give_back();
+                    }
+                }
                 Wake::Finished | Wake::Stop => {
                     self.checkpoint().await?;
                     return Ok(self.progress.borrow().positions.clone());
@@ -247,21 +261,73 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         }
     }
 
-    async fn fold_batch(&mut self, batch: &SourceBatch) -> Result<()> {
-        let rows = self.reader.evaluate(&self.task.plan, batch).await?;
-        let failed_records = rows.failed().len() as u64;
-        let folded_records = batch.rows.num_rows() as u64 - failed_records;
+    /// Folds a batch, or what comes of it before someone wants the task to stop.
+    async fn fold_batch(&mut self, mut batch: SourceBatch, stop: &mut watch::Receiver<bool>) -> Result<()> {
+        loop {
+            let evaluated = self.reader.evaluate(&self.task.plan, &mut batch).await?;
+            tokio::select! {
+                biased;
+                room = self.make_room(evaluated.rows.bytes()) => room?,
+                // There may be none before others give some back.
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            }
+            let has_more = evaluated.has_more;
+            self.fold_rows(evaluated)?;
+            if !has_more {
+                return Ok(());
+            }
+            if self.unwritten_bytes >= CHECKPOINT_BYTES {
+                self.checkpoint_or_later().await?;
+            }
+        }
+    }
+
+    fn fold_rows(&mut self, evaluated: Evaluated) -> Result<()> {
+        let Evaluated { rows, record_count, rejected_records, positions, .. } = evaluated;
         self.fold.fold(rows)?;
-        self.unmeasured_bytes += batch.rows.get_array_memory_size();
-        self.measure(folded_records)?;
-        (self.advanced)(&mut self.fold, &batch.positions)?;
+        (self.advanced)(&mut self.fold, &positions)?;
+        self.count(record_count);
         self.tell_failure();
         self.progress.send_modify(|progress| {
-            progress.positions.clone_from(&batch.positions);
-            progress.folded_records += folded_records;
-            progress.rejected_records += batch.rejected_records + failed_records;
+            progress.positions = positions;
+            progress.folded_records += record_count;
+            progress.rejected_records += rejected_records;
         });
         Ok(())
+    }
+
+    /// Takes memory for rows before they are folded, as if all of them would be kept.
+    async fn make_room(&mut self, bytes: usize) -> Result<()> {
+        self.unmeasured_bytes += bytes;
+        self.unwritten_bytes += bytes;
+        let kept_bytes = bytes.saturating_mul(KEPT_TIMES);
+        // Adding up the memory looks at every group: once a second is enough, unless much was folded.
+        let is_due = self.memory_measured.is_none_or(|measured| measured.elapsed() >= MEMORY_MEASURE_INTERVAL)
+            || self.unmeasured_bytes >= MEMORY_MEASURE_BYTES;
+        if !is_due && self.task.memory.try_grow(kept_bytes as u64) {
+            return Ok(());
+        }
+        self.measure(kept_bytes).await
+    }
+
+    /// Has as much memory as the state takes, and so much more.
+    async fn measure(&mut self, more_bytes: usize) -> Result<()> {
+        let bytes = self.state_bytes();
+        self.task.memory.have(bytes.saturating_add(more_bytes) as u64).await
+    }
+
+    /// Gives back what the state does not take.
+    fn give_back(&mut self) {
+        let bytes = self.state_bytes();
+        self.task.memory.have_no_more_than(bytes as u64);
+    }
+
+    fn state_bytes(&mut self) -> usize {
+        let bytes = self.fold.memory_bytes();
+        let view = [("view", self.task.plan.name().to_owned())];
+        self.task.metrics.view_state.get_or_create(&view).set(bytes as i64);
+        (self.memory_measured, self.unmeasured_bytes) = (Some(Instant::now()), 0);
+        bytes
     }
 
     /// Tells once that a value of a group cannot be computed: it may be so for many groups and for long.
@@ -285,27 +351,18 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         checkpoints.publish(&self.task.plan, &positions, &dirty).await?;
         // Only now: had it failed, the groups would have to be written the next time.
         self.fold.forget_dirty();
+        self.unwritten_bytes = 0;
         self.task.metrics.view_checkpoint.observe(started.elapsed().as_secs_f64());
         self.progress.send_modify(|progress| progress.checkpointed = positions);
         Ok(())
     }
 
-    fn measure(&mut self, folded_records: u64) -> Result<()> {
+    fn count(&self, folded_records: u64) {
         let metrics = &self.task.metrics;
         let view = [("view", self.task.plan.name().to_owned())];
         metrics.view_folded_records.get_or_create(&view).inc_by(folded_records);
         metrics.view_lag_records.get_or_create(&view).set(self.reader.lag_records());
         metrics.view_rows.get_or_create(&view).set(self.fold.group_count() as i64);
-        // Adding up the memory looks at every group: once a second is enough, unless much was read.
-        if self.memory_measured.is_none_or(|measured| measured.elapsed() >= MEMORY_MEASURE_INTERVAL)
-            || self.unmeasured_bytes >= MEMORY_MEASURE_BYTES
-        {
-            let bytes = self.fold.memory_bytes();
-            metrics.view_state.get_or_create(&view).set(bytes as i64);
-            (self.memory_measured, self.unmeasured_bytes) = (Some(Instant::now()), 0);
-            reserve(&mut self.task.memory, &self.task.plan, bytes as u64)?;
-        }
-        Ok(())
     }
 }
 
@@ -314,7 +371,7 @@ pub struct ViewTaskHandle {
     name: String,
     progress: watch::Receiver<ViewProgress>,
     stop: watch::Sender<bool>,
-    join: JoinHandle<Result<Positions>>,
+    join: JoinHandle<Ended>,
 }
 
 impl ViewTaskHandle {
@@ -343,7 +400,7 @@ impl ViewTaskHandle {
     /// What the task failed with.
     pub async fn wait(self) -> Result<Positions> {
         match self.join.await {
-            Ok(ended) => ended,
+            Ok(ended) => ended.result,
             Err(error) => {
                 tracing::error!(view = self.name, %error, "a view's task ended abnormally");
                 Err(Error::TaskLost(format!("view {}", self.name)))

@@ -21,7 +21,9 @@ use object_store::{ObjectStore, memory::InMemory};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use sql::SourceDefinition;
-use streaming::{CheckpointStore, Error, Fold, ReaderSettings, SourceReader, ViewPlan, ViewTask, ViewTaskSettings};
+use streaming::{
+    CheckpointStore, Error, Fold, ReaderSettings, SourceReader, StateMemory, ViewPlan, ViewTask, ViewTaskSettings,
+};
 use support::input::{self, Input, Placed, Row, input};
 use support::log::Log;
 use support::question::{Aggregates, Question, question};
@@ -236,7 +238,7 @@ impl Subject {
                 reader: ReaderSettings { read_bytes_max },
                 ..ViewTaskSettings::shipped()
             },
-            memory: MemoryBudget::new(u64::MAX).reservation("views"),
+            memory: StateMemory::new("v", &MemoryBudget::new(u64::MAX)),
             metrics: Metrics::default(),
         };
         let kept = Arc::new(Mutex::new(Kept::default()));

@@ -7,7 +7,9 @@ fn reservations_never_pass_the_budget_and_give_back_what_they_took() {
     let budget = MemoryBudget::new(100);
     let mut queries = budget.reserve("queries", 60).unwrap();
     let refused = budget.reserve("views", 41).unwrap_err();
-    assert_eq!(refused, MemoryExhausted { name: "views", asked_bytes: 41, free_bytes: 40, budget_bytes: 100 });
+    let expected =
+        MemoryExhausted { name: "views", asked_bytes: 41, free_bytes: 40, budget_bytes: 100, is_part: false };
+    assert_eq!(refused, expected);
     let views = budget.reserve("views", 40).unwrap();
     assert_eq!(budget.by_name(), [("queries", 60), ("views", 40)].into());
     queries.resize(10).unwrap();
@@ -17,6 +19,27 @@ fn reservations_never_pass_the_budget_and_give_back_what_they_took() {
     drop(views);
     queries.shrink(1_000);
     assert_eq!((queries.bytes(), budget.reserved_bytes()), (0, 0));
+}
+
+#[test]
+fn a_part_leaves_the_rest_to_others_and_may_use_what_they_leave() {
+    let budget = MemoryBudget::new(100);
+    let part = budget.part(75);
+    let views = part.reserve("views", 70).unwrap();
+    let refused = part.reserve("views", 6).unwrap_err();
+    assert!(refused.is_part && refused.free_bytes == 5 && refused.budget_bytes == 75, "{refused:?}");
+    assert!(refused.to_string().contains("5 of the 75 bytes that views may take of memory.budget_bytes are free"));
+    let mut queries = budget.reserve("queries", 28).unwrap();
+    // The whole is what is used up here: it may be given back.
+    let refused = part.reserve("views", 3).unwrap_err();
+    assert!(!refused.is_part && refused.free_bytes == 2 && refused.budget_bytes == 100, "{refused:?}");
+    assert_eq!(part.reserved_bytes(), 70, "what is refused by the whole is not counted in the part");
+    assert_eq!(budget.by_name(), [("queries", 28), ("views", 70)].into());
+    queries.shrink(1);
+    part.reserve("views", 3).unwrap();
+    drop(views);
+    assert_eq!((part.reserved_bytes(), budget.reserved_bytes()), (0, 27));
+    budget.reserve("queries", 73).unwrap();
 }
 
 #[test]

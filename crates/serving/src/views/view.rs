@@ -3,7 +3,13 @@
 //! What must hold: a change and its Positions become visible in one step or not at all; a reader holds the lock only
 //! to copy two pointers, so it never keeps the writer waiting, and what it has read never changes under it.
 
-use std::{ops::Bound, sync::Arc};
+use std::{
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use arrow::{
     array::{Array, Int64Array, RecordBatch},
@@ -26,8 +32,12 @@ use super::{
     row_codec::{RowBytes, RowCodec},
 };
 
-/// Rows decoded at a time.
+/// Rows decoded at a time, and their bytes: at least one row, and no further one beyond.
 const BATCH_ROWS: usize = 8192;
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a row takes besides its bytes: two counted pointers, and its share of the map.
+const ROW_BYTES: usize = 128;
 
 /// A materialised view.
 #[derive(Debug)]
@@ -38,6 +48,8 @@ pub struct View {
     current: RwLock<Contents>,
     /// Held while a change is applied: there is one writer.
     writing: Mutex<()>,
+    /// What the rows take.
+    bytes: AtomicUsize,
     reach: Reach,
 }
 
@@ -62,6 +74,7 @@ impl View {
             codec: Arc::new(RowCodec::new(schema, key_columns)?),
             current: RwLock::new(Contents { rows: OrdMap::new(), positions: Positions::new() }),
             writing: Mutex::new(()),
+            bytes: AtomicUsize::new(0),
             reach: Reach::new(name, Positions::new()),
         })
     }
@@ -83,17 +96,24 @@ impl View {
         self.check(rows, weights)?;
         let _one_writer = self.writing.lock();
         let mut contents = self.current.read().clone();
+        let (mut came_bytes, mut left_bytes) = (0, 0);
         if rows.num_rows() > 0 {
             let (keys, values) = self.codec.encode(rows)?;
             let removed = (0..rows.num_rows()).filter(|row| weights.value(*row) < 0);
             for row in removed {
-                contents.rows.remove(&keys.row(row));
+                let key = keys.row(row);
+                left_bytes += contents.rows.remove(&key).map_or(0, |value| row_bytes(&key, &value));
             }
             let put = (0..rows.num_rows()).filter(|row| weights.value(*row) > 0);
             for row in put {
-                contents.rows.insert(keys.row(row), values.row(row));
+                let (key, value) = (keys.row(row), values.row(row));
+                let key_bytes = key.len();
+                came_bytes += row_bytes(&key, &value);
+                left_bytes += contents.rows.insert(key, value).map_or(0, |old| ROW_BYTES + key_bytes + old.len());
             }
         }
+        self.bytes.fetch_add(came_bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(left_bytes, Ordering::Relaxed);
         contents.positions.advance_all(positions);
         let reached = contents.positions.clone();
         let old = std::mem::replace(&mut *self.current.write(), contents);
@@ -101,6 +121,11 @@ impl View {
         drop(old);
         self.reach.arrive(reached);
         Ok(())
+    }
+
+    /// About how much memory its rows take, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// The Positions that the view reflects now.
@@ -172,6 +197,10 @@ impl Relation for View {
     }
 }
 
+fn row_bytes(key: &RowBytes, value: &RowBytes) -> usize {
+    ROW_BYTES + key.len() + value.len()
+}
+
 /// The rows of one version, decoded as they are read.
 #[derive(Debug)]
 struct ViewRows {
@@ -215,11 +244,18 @@ struct Cursor {
 impl Cursor {
     fn next_batch(mut self) -> Option<(Result<RecordBatch, DataFusionError>, Option<Self>)> {
         let from = self.after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(Arc::clone(key)));
-        let rows: Vec<(&RowBytes, &RowBytes)> = self.rows.range((from, Bound::Unbounded)).take(BATCH_ROWS).collect();
+        let mut bytes = 0;
+        let fitting = self.rows.range((from, Bound::Unbounded)).take(BATCH_ROWS).take_while(|(key, value)| {
+            let fits = bytes < BATCH_BYTES;
+            bytes += row_bytes(key, value);
+            fits
+        });
+        let rows: Vec<(&RowBytes, &RowBytes)> = fitting.collect();
         let last = rows.last().map(|(key, _)| Arc::clone(key))?;
+        let ended = rows.len() < BATCH_ROWS && bytes < BATCH_BYTES;
         let bytes = rows.iter().map(|(key, value)| (&***key, &***value));
         let batch = self.codec.decode(bytes, self.projection.as_deref(), &self.schema).map_err(DataFusionError::from);
-        let ended = rows.len() < BATCH_ROWS || batch.is_err();
+        let ended = ended || batch.is_err();
         drop(rows);
         self.after = Some(last);
         Some((batch, (!ended).then_some(self)))

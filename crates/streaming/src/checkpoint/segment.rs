@@ -1,6 +1,6 @@
 //! Segments: states as Arrow IPC files, written once.
 
-use std::{io::Cursor, sync::Arc};
+use std::io::Cursor;
 
 use arrow::{
     array::{BooleanArray, RecordBatch},
@@ -12,10 +12,16 @@ use arrow::{
 };
 use hashbrown::HashSet;
 
+use crate::fold::array_bytes;
+
+/// What a file has besides its states, about.
+const FRAME_BYTES: usize = 4 * 1024;
+
 /// States as a file.
-pub(super) fn encode(states: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = FileWriter::try_new(Vec::new(), states.schema_ref())?;
-    writer.write(states)?;
+pub(super) fn encode(schema: &SchemaRef, states: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+    let bytes = states.iter().flat_map(RecordBatch::columns).map(array_bytes).sum::<usize>();
+    let mut writer = FileWriter::try_new(Vec::with_capacity(bytes + FRAME_BYTES), schema)?;
+    states.iter().try_for_each(|states| writer.write(states))?;
     writer.into_inner()
 }
 
@@ -28,17 +34,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RecordBatch, ArrowError> {
 }
 
 /// The newest state of each key, without the groups that are gone. `segments` are oldest first; the first `key_count`
-/// columns are the key, the next one is how many rows the group has.
+/// columns are the key, the next one is how many rows the group has. Nothing is put together: a state may be large.
 pub(super) fn compact(
     schema: &SchemaRef,
     key_count: usize,
-    segments: &[RecordBatch],
-) -> Result<RecordBatch, ArrowError> {
+    segments: Vec<RecordBatch>,
+) -> Result<Vec<RecordBatch>, ArrowError> {
     let fields = schema.fields().iter().take(key_count);
     let converter = RowConverter::new(fields.map(|field| SortField::new(field.data_type().clone())).collect())?;
     let mut seen: HashSet<Box<[u8]>> = HashSet::new();
     let mut newest = Vec::with_capacity(segments.len());
-    for states in segments.iter().rev() {
+    for states in segments.into_iter().rev() {
         let counts = states.column(key_count).as_any().downcast_ref::<arrow::array::Int64Array>();
         let counts = counts.ok_or_else(|| ArrowError::SchemaError("rows is not a BIGINT".to_owned()))?;
         let keys = if key_count == 0 { None } else { Some(converter.convert_columns(&states.columns()[..key_count])?) };
@@ -48,8 +54,9 @@ pub(super) fn compact(
                 Some(seen.insert(key) && counts.value(row) != 0)
             })
             .collect();
-        newest.push(filter_record_batch(states, &keep)?);
+        let states = filter_record_batch(&states, &keep)?;
+        newest.extend((states.num_rows() > 0).then_some(states));
     }
     newest.reverse();
-    concat_batches(&Arc::clone(schema), &newest)
+    Ok(newest)
 }

@@ -41,6 +41,8 @@ pub struct EvaluatedRows {
     pub(super) weighted: bool,
     pub(super) pieces: Vec<Piece>,
     failed: Vec<FailedRow>,
+    /// What the pieces take.
+    bytes: usize,
 }
 
 /// Neighbouring rows that were evaluated together.
@@ -55,6 +57,18 @@ pub(super) struct Piece {
     pub(super) arguments: Vec<(Option<ArrayRef>, Option<BooleanArray>)>,
 }
 
+impl Piece {
+    fn bytes(&self) -> usize {
+        let arguments = self.arguments.iter().filter_map(|(values, _)| values.as_ref());
+        self.rows.columns().iter().chain(&self.keys).chain(arguments).map(array_bytes).sum()
+    }
+}
+
+/// What the values of an array take, wherever its buffers are shared.
+pub(crate) fn array_bytes(array: &ArrayRef) -> usize {
+    array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
+}
+
 impl EvaluatedRows {
     /// Evaluates rows with their weights; without weights each row counts once. The rows have the source's whole
     /// schema, or those of its columns, by name, that [`ViewPlan::source_columns`] lists.
@@ -64,8 +78,7 @@ impl EvaluatedRows {
     /// [`failed`](Self::failed).
     pub fn new(plan: &ViewPlan, rows: &RecordBatch, weights: Option<&Int64Array>) -> Result<Self> {
         let (rows, counting) = without_weight_zero(source_rows(plan, rows)?, weights)?;
-        let weighted = counting.is_some();
-        let mut evaluated = Self { plan_hash: plan.hash(), weighted, pieces: Vec::new(), failed: Vec::new() };
+        let mut evaluated = Self::none(plan, counting.is_some());
         if rows.num_rows() == 0 {
             return Ok(evaluated);
         }
@@ -73,7 +86,7 @@ impl EvaluatedRows {
         for name in places(plan) {
             carried.push(rows.column_by_name(name).map(ArrayRef::clone).ok_or_else(|| missing(name))?);
         }
-        evaluated.add(plan, &CarriedRows { rows, carried }, 0)?;
+        evaluated.add(plan, &CarriedRows { rows, carried }, 0, usize::MAX)?;
         if let (Some(weights), false) = (weights, evaluated.failed.is_empty()) {
             // Rows of weight 0 were not counted.
             let weights = weights.values().iter().enumerate();
@@ -81,6 +94,32 @@ impl EvaluatedRows {
             evaluated.failed.iter_mut().for_each(|failed| failed.row = numbers[failed.row]);
         }
         Ok(evaluated)
+    }
+
+    /// Evaluates the first of some rows, all or as many as it takes to have more than `bytes_max`, and tells how many. Each
+    /// row counts once.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn first(plan: &ViewPlan, rows: &RecordBatch, bytes_max: usize) -> Result<(Self, usize)> {
+        let rows = source_rows(plan, rows)?;
+        let mut evaluated = Self::none(plan, false);
+        if rows.num_rows() == 0 {
+            return Ok((evaluated, 0));
+        }
+        let carried = places(plan).iter().map(|name| rows.column_by_name(name).cloned().ok_or_else(|| missing(name)));
+        let input = CarriedRows { carried: carried.collect::<Result<_>>()?, rows };
+        let row_count = evaluated.add(plan, &input, 0, bytes_max)?;
+        Ok((evaluated, row_count))
+    }
+
+    fn none(plan: &ViewPlan, weighted: bool) -> Self {
+        Self { plan_hash: plan.hash(), weighted, pieces: Vec::new(), failed: Vec::new(), bytes: 0 }
+    }
+
+    /// What the values take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The rows that are left out, in order.
@@ -92,20 +131,28 @@ impl EvaluatedRows {
         std::mem::take(&mut self.failed)
     }
 
-    /// Evaluates rows as a whole, or in halves when that fails, down to the single row.
-    fn add(&mut self, plan: &ViewPlan, input: &CarriedRows, first: usize) -> Result<()> {
+    /// Evaluates rows as a whole, or in halves when that fails, down to the single row. Where there are more than
+    /// `bytes_max` already, it leaves the rest; tells how many it has done.
+    fn add(&mut self, plan: &ViewPlan, input: &CarriedRows, first: usize, bytes_max: usize) -> Result<usize> {
         let row_count = input.rows.num_rows();
         match evaluate(plan, input.clone()) {
-            Ok(piece) => self.pieces.push(piece),
+            Ok(piece) => {
+                self.bytes += piece.bytes();
+                self.pieces.push(piece);
+            }
             Err(error) if !is_of_rows(&error) => return Err(error),
             Err(error) if row_count == 1 => self.failed.push(FailedRow { row: first, reason: error.to_string() }),
             Err(_) => {
                 let half = row_count / 2;
-                self.add(plan, &input.slice(0, half), first)?;
-                self.add(plan, &input.slice(half, row_count - half), first + half)?;
+                let done = self.add(plan, &input.slice(0, half), first, bytes_max)?;
+                if done < half || self.bytes > bytes_max {
+                    return Ok(done);
+                }
+                let rest = input.slice(half, row_count - half);
+                return Ok(half + self.add(plan, &rest, first + half, bytes_max)?);
             }
         }
-        Ok(())
+        Ok(row_count)
     }
 }
 

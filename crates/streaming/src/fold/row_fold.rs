@@ -8,7 +8,10 @@ use arrow::{
 };
 use hashbrown::{HashMap, HashSet};
 
-use super::{ViewChange, evaluated_rows::Piece};
+use super::{
+    ViewChange,
+    evaluated_rows::{Piece, array_bytes},
+};
 use crate::{
     error::{Error, Result},
     plan::{ViewPlan, step},
@@ -16,6 +19,8 @@ use crate::{
 
 /// Small batches are put together up to this size, so that a slow trickle does not end in thousands of them.
 const CHUNK_ROWS: usize = 8_192;
+/// Larger ones are not: each time everything would be copied.
+const CHUNK_BYTES: usize = 1024 * 1024;
 
 type Place = (i32, i64);
 
@@ -24,6 +29,8 @@ pub(super) struct RowFold {
     plan: Arc<ViewPlan>,
     chunks: Vec<RecordBatch>,
     row_count: usize,
+    /// What the rows take.
+    bytes: usize,
     /// Rows not yet given out as changes, as chunks.
     changed: Pending,
     /// Rows not yet given out as states, as chunks.
@@ -52,7 +59,14 @@ impl Pending {
 
 impl RowFold {
     pub(super) fn new(plan: Arc<ViewPlan>) -> Self {
-        Self { plan, chunks: Vec::new(), row_count: 0, changed: Pending::default(), dirty: Pending::default() }
+        Self {
+            plan,
+            chunks: Vec::new(),
+            row_count: 0,
+            bytes: 0,
+            changed: Pending::default(),
+            dirty: Pending::default(),
+        }
     }
 
     /// Folds rows; what they carry are weights (if `weighted`), then partition and offset.
@@ -77,7 +91,8 @@ impl RowFold {
         let gone = key_batch(&self.plan, &self.changed.gone(&self.plan)?)?;
         let weights = std::iter::repeat_n(1, added.num_rows()).chain(std::iter::repeat_n(-1, gone.num_rows()));
         let weights: Int64Array = weights.collect::<Vec<i64>>().into();
-        let rows = self.concat(&[added, gone])?;
+        // Not copied where there is nothing to add.
+        let rows = if gone.num_rows() == 0 { added } else { self.concat(&[added, gone])? };
         self.changed = Pending::default();
         Ok(ViewChange { rows, weights })
     }
@@ -85,6 +100,9 @@ impl RowFold {
     pub(super) fn dirty_state(&self) -> Result<RecordBatch> {
         let added = self.states(&self.concat(&self.dirty.added)?, 1)?;
         let gone = self.states(&key_batch(&self.plan, &self.dirty.gone(&self.plan)?)?, 0)?;
+        if gone.num_rows() == 0 {
+            return Ok(added);
+        }
         concat_batches(self.plan.state_schema(), [&added, &gone]).map_err(Error::arrow("gather states"))
     }
 
@@ -108,6 +126,7 @@ impl RowFold {
             let mut replaced: HashSet<Place> = places_of(&self.plan, &present)?.collect();
             replaced.extend(absent);
             self.row_count -= retain(&self.plan, &mut self.chunks, &replaced)?.len();
+            self.count_bytes();
             retain(&self.plan, &mut self.changed.added, &replaced)?;
         }
         self.add(present, false);
@@ -123,7 +142,11 @@ impl RowFold {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.chunks.iter().map(RecordBatch::get_array_memory_size).sum()
+        self.bytes
+    }
+
+    fn count_bytes(&mut self) {
+        self.bytes = self.chunks.iter().map(bytes_of).sum();
     }
 
     fn add(&mut self, rows: RecordBatch, dirty: bool) {
@@ -131,7 +154,11 @@ impl RowFold {
             return;
         }
         self.row_count += rows.num_rows();
-        let small = self.chunks.last().is_some_and(|last| last.num_rows() + rows.num_rows() <= CHUNK_ROWS);
+        let bytes = bytes_of(&rows);
+        self.bytes += bytes;
+        let small = self.chunks.last().is_some_and(|last| {
+            last.num_rows() + rows.num_rows() <= CHUNK_ROWS && bytes_of(last) + bytes <= CHUNK_BYTES
+        });
         let joined = if small {
             self.chunks.last().and_then(|last| self.concat(&[last.clone(), rows.clone()]).ok())
         } else {
@@ -171,6 +198,7 @@ impl RowFold {
         }
         let removed = retain(&self.plan, &mut self.chunks, places)?;
         self.row_count -= removed.len();
+        self.count_bytes();
         let never_shown: HashSet<Place> = retain(&self.plan, &mut self.changed.added, places)?.into_iter().collect();
         retain(&self.plan, &mut self.dirty.added, places)?;
         self.changed.removed.extend(removed.iter().filter(|place| !never_shown.contains(*place)));
@@ -213,6 +241,11 @@ impl RowFold {
         let absent = places_of(&self.plan, &absent)?.collect();
         Ok((present, absent))
     }
+}
+
+/// What rows take, whoever else holds what they are slices of.
+fn bytes_of(rows: &RecordBatch) -> usize {
+    rows.columns().iter().map(array_bytes).sum()
 }
 
 /// The places of rows, read from their key columns.

@@ -30,10 +30,9 @@ use datafusion::{
 use model::{MemoryBudget, MemoryReservation};
 use sql::{SqlError, sqlstate};
 
-/// What a planner may compute on the way: one value, and all together.
+/// What a planner may compute on the way: one value, and the steps of all together.
 const PLANNED_VALUE_BYTES_MAX: u64 = 64 * 1024;
 const PLANNED_VALUE_WORK_MAX: u64 = 1024 * 1024;
-const PLANNED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const PLANNED_WORK_MAX: u64 = 32 * 1024 * 1024;
 
 /// The constants of a statement all together, in bytes. Smaller ones than the least are not counted.
@@ -84,6 +83,9 @@ pub(super) struct Cost {
 }
 
 impl Evaluation {
+    /// What all values may have together that a planner computes on the way.
+    pub const PLANNED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
     /// A statement that begins to be planned.
     pub fn new(budget: MemoryBudget) -> Self {
         Self(Arc::new(Shared {
@@ -137,7 +139,7 @@ impl Evaluation {
             let is_cheap = cost.bytes <= PLANNED_VALUE_BYTES_MAX
                 && cost.work <= PLANNED_VALUE_WORK_MAX
                 && spend(&self.0.planned_work, cost.work, PLANNED_WORK_MAX)
-                && spend(&self.0.constant_bytes, cost.bytes, PLANNED_BYTES_MAX);
+                && spend(&self.0.constant_bytes, cost.bytes, Self::PLANNED_BYTES_MAX);
             if is_cheap {
                 return Ok(());
             }

@@ -52,8 +52,9 @@ pub(super) fn plan(text: &str, sources: &[SourceDefinition]) -> Result<PlannedQu
         Arc::new(OptimizeProjections::new()),
         Arc::new(CommonSubexprEliminate::new()),
     ]);
-    // What a view computes for ever is not to be computed anew for each batch, nor for long while it is planned.
-    let evaluation = Evaluation::new(MemoryBudget::new(u64::MAX));
+    // What a view computes for ever is not to be computed anew for each batch, nor for long while it is planned, nor is
+    // much held for it: a planner computes only what is cheap.
+    let evaluation = Evaluation::new(MemoryBudget::new(Evaluation::PLANNED_BYTES_MAX));
     let mut options = state.config_options().as_ref().clone();
     evaluation.attach(&mut options);
     let optimised = rules

@@ -24,6 +24,12 @@ use crate::{
     plan::ViewPlan,
 };
 
+/// What the rows come to, about, that a view evaluates at once.
+const EVALUATED_BYTES: usize = 4 * 1024 * 1024;
+/// How many rows are evaluated before anything is known of them, and how fast they may become more.
+const ROWS_AT_FIRST: usize = 16;
+const ROWS_GROWTH: usize = 8;
+
 /// How a reader reads.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ReaderSettings {
@@ -50,8 +56,42 @@ pub struct SourceBatch {
     pub rejected_records: u64,
     /// Where the reader stands after them.
     pub positions: Positions,
+    /// Where the reader stood before them.
+    before: Positions,
     /// What was read, for the records that a view rejects later.
-    stored: Vec<StoredBatch>,
+    stored: Arc<[StoredBatch]>,
+}
+
+impl SourceBatch {
+    /// Takes the first rows away, with the Positions after them.
+    fn take_first(&mut self, row_count: usize, place: &TopicPartition) -> Result<Self> {
+        let left = self.rows.num_rows() - row_count;
+        let mut first = self.clone();
+        self.rejected_records = 0;
+        self.rows = self.rows.slice(row_count, left);
+        if left > 0 {
+            first.rows = first.rows.slice(0, row_count);
+            let last = offsets(&first.rows)?.value(row_count - 1);
+            first.positions = first.before.clone();
+            first.positions.advance(place.clone(), last + 1);
+            self.before = first.positions.clone();
+        }
+        Ok(first)
+    }
+}
+
+/// The first rows of a batch, as a view sees them.
+pub struct Evaluated {
+    /// The rows, without those that could not be evaluated.
+    pub rows: EvaluatedRows,
+    /// How many there are.
+    pub record_count: u64,
+    /// How many records before them and of them were left out.
+    pub rejected_records: u64,
+    /// Where the reader stands after them.
+    pub positions: Positions,
+    /// Whether the batch has more.
+    pub has_more: bool,
 }
 
 /// Reads a source from given Positions, one partition after the other, as much of each at a time.
@@ -70,6 +110,8 @@ pub struct SourceReader {
     turn: usize,
     positions: Positions,
     until: Option<Positions>,
+    /// How many rows are evaluated at once.
+    rows_at_once: usize,
 }
 
 struct Partition {
@@ -129,6 +171,7 @@ impl SourceReader {
             turn: 0,
             positions: from,
             until,
+            rows_at_once: ROWS_AT_FIRST,
         })
     }
 
@@ -151,21 +194,32 @@ impl SourceReader {
         }
     }
 
-    /// The rows of `batch`, which this reader gave, as a view sees them. Records that the view cannot evaluate are in the
+    /// Takes the first rows away from `batch`, which this reader gave, and evaluates them: as many as come to about
+    /// four MiB, since a short record can become a long row. Records that the view cannot evaluate are in the
     /// dead-letter topic, durably, when this returns.
     ///
     /// # Errors
     /// [`Error::Log`] when the dead-letter topic cannot be written; [`Error::Shape`] when the plan is one of another
     /// source.
-    pub async fn evaluate(&mut self, plan: &ViewPlan, batch: &SourceBatch) -> Result<EvaluatedRows> {
-        let evaluated = EvaluatedRows::new(plan, &batch.rows, None)?;
-        if !evaluated.failed().is_empty() {
+    pub async fn evaluate(&mut self, plan: &ViewPlan, batch: &mut SourceBatch) -> Result<Evaluated> {
+        let found = self.partitions.iter().position(|partition| partition.place.partition == batch.partition);
+        let index = found.unwrap_or(0);
+        let looked_at = batch.rows.slice(0, batch.rows.num_rows().min(self.rows_at_once));
+        let (rows, row_count) = EvaluatedRows::first(plan, &looked_at, EVALUATED_BYTES)?;
+        self.rows_at_once = rows_at_once(self.rows_at_once, row_count, rows.bytes());
+        let first = batch.take_first(row_count, &self.partitions[index].place)?;
+        let failed_count = rows.failed().len();
+        if failed_count > 0 {
             let rejecter = Rejecter::View { name: plan.name().to_owned(), plan: plan.hash() };
-            let rejected = failed_records(batch, evaluated.failed())?;
-            let partition = self.partitions.iter().position(|partition| partition.place.partition == batch.partition);
-            self.reject(partition.unwrap_or(0), rejecter, rejected).await?;
+            self.reject(index, rejecter, failed_records(&first, rows.failed())?).await?;
         }
-        Ok(evaluated)
+        Ok(Evaluated {
+            rows,
+            record_count: (first.rows.num_rows() - failed_count) as u64,
+            rejected_records: first.rejected_records + failed_count as u64,
+            positions: first.positions,
+            has_more: batch.rows.num_rows() > 0,
+        })
     }
 
     /// Where the reader stands.
@@ -221,10 +275,13 @@ impl SourceReader {
             Ok(read) => read.batches,
             Err(eventlog::Error::OffsetOutOfRange { start, .. }) if start > from => {
                 tracing::warn!(%place, from, start, "records have expired before they were read");
+                let before = self.positions.clone();
                 self.move_to(index, start);
                 let rows = self.decoder.decode(place.partition, &[], start, start)?.rows;
+                let (partition, positions) = (place.partition, self.positions.clone());
                 // A batch without rows: whoever waits for the end of a log that has nothing left gets there.
-                return Ok(Some(self.batch(place.partition, rows, 0, Vec::new())));
+                let stored = Arc::default();
+                return Ok(Some(SourceBatch { partition, rows, rejected_records: 0, positions, before, stored }));
             }
             Err(error) => return Err(error.into()),
         };
@@ -252,12 +309,11 @@ impl SourceReader {
         self.dead_letters.found(&self.rejecter, &self.unmatched);
         // Before the reader moves on: a bad record is in the log's other topic first.
         self.reject(index, self.rejecter.clone(), decoded.rejected).await?;
+        let before = self.positions.clone();
         self.move_to(index, decoded.next_offset);
-        Ok(Some(self.batch(place.partition, decoded.rows, rejected_records, stored)))
-    }
-
-    fn batch(&self, partition: i32, rows: RecordBatch, rejected_records: u64, stored: Vec<StoredBatch>) -> SourceBatch {
-        SourceBatch { partition, rows, rejected_records, positions: self.positions.clone(), stored }
+        let (partition, positions) = (place.partition, self.positions.clone());
+        let (rows, stored) = (decoded.rows, stored.into());
+        Ok(Some(SourceBatch { partition, rows, rejected_records, positions, before, stored }))
     }
 
     async fn reject(&mut self, index: usize, by: Rejecter, rejected: Vec<RejectedRecord>) -> Result<()> {
@@ -273,17 +329,28 @@ impl SourceReader {
     }
 }
 
+/// How many rows to evaluate next, after `row_count` of them came to so many bytes; `before` is how many it was to be.
+fn rows_at_once(before: usize, row_count: usize, bytes: usize) -> usize {
+    let fitting = EVALUATED_BYTES.saturating_mul(row_count).checked_div(bytes).unwrap_or(usize::MAX);
+    // Step by step: how large the next rows become is not known before they are there.
+    fitting.clamp(1, before.max(row_count.saturating_mul(ROWS_GROWTH)))
+}
+
+fn offsets(rows: &RecordBatch) -> Result<&Int64Array> {
+    let offsets = rows.column_by_name(OFFSET).and_then(|column| column.as_any().downcast_ref());
+    offsets.ok_or_else(|| Error::Shape { what: "a batch", reason: "it has no offsets".to_owned() })
+}
+
 /// The records behind rows that a view cannot evaluate.
 fn failed_records(batch: &SourceBatch, failed: &[FailedRow]) -> Result<Vec<RejectedRecord>> {
-    let offsets = batch.rows.column_by_name(OFFSET).and_then(|column| column.as_any().downcast_ref::<Int64Array>());
-    let offsets = offsets.ok_or_else(|| Error::Shape { what: "a batch", reason: "it has no offsets".to_owned() })?;
+    let offsets = offsets(&batch.rows)?;
     let mut rejected: BTreeMap<Offset, RejectedRecord> = BTreeMap::new();
     for failed in failed {
         let offset = offsets.value(failed.row);
         let reason = Reason::new(ReasonClass::Expression, failed.reason.clone());
         rejected.insert(offset, RejectedRecord { offset, key: None, value: None, headers: Vec::new(), reason });
     }
-    for stored in &batch.stored {
+    for stored in batch.stored.iter() {
         if rejected.range(stored.base_offset()..stored.next_offset()).next().is_none() {
             continue;
         }

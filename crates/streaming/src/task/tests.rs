@@ -12,7 +12,7 @@ use std::{
 
 use arrow::row::{RowConverter, SortField};
 use async_trait::async_trait;
-use eventlog::{Acks, EventLog};
+use eventlog::{Acks, EventLog, TopicSpec};
 use futures::stream::BoxStream;
 use model::{MemoryBudget, Metrics, Positions, TopicName, TopicPartition};
 use object_store::{
@@ -22,7 +22,7 @@ use object_store::{
 
 use super::{ViewTask, ViewTaskHandle, ViewTaskSettings};
 use crate::{
-    CheckpointStore, Error, ReaderSettings, ViewChange, ViewPlan,
+    CheckpointStore, Error, ReaderSettings, StateMemory, ViewChange, ViewPlan,
     testing::{
         MemoryLog, Random, all_rows, append_flights, batch, dead_letters, end_of, flights, letters, lines,
         log_of_flights, oracle, record, view,
@@ -100,7 +100,7 @@ impl Setup {
                 ..ViewTaskSettings::shipped()
             },
             metrics: Metrics::default(),
-            memory: MemoryBudget::new(self.state_bytes_max).reservation("views"),
+            memory: StateMemory::new("v", &MemoryBudget::new(self.state_bytes_max)),
         };
         let (plan, seen) = (Arc::clone(&self.plan), seen.clone());
         task.spawn(move |change, positions| {
@@ -402,7 +402,7 @@ async fn a_state_over_what_all_views_may_have_ends_its_task_and_is_not_loaded_ag
     };
     let is_told = |error: &Error| {
         assert!(matches!(error, Error::StateTooLarge { bytes, .. } if *bytes > 100), "{error}");
-        assert!(error.to_string().contains("over the 100 bytes of views.state_bytes_max"), "{error}");
+        assert!(error.to_string().contains("over the 100 bytes that views may take of memory.budget_bytes"), "{error}");
     };
     let ended = of(100).start(&Seen::default()).await.unwrap().wait().await;
     is_told(&ended.unwrap_err());
@@ -424,7 +424,7 @@ async fn what_a_task_fails_with_is_told() {
         until: None,
         settings: ViewTaskSettings::shipped(),
         metrics: Metrics::default(),
-        memory: MemoryBudget::new(u64::MAX).reservation("views"),
+        memory: StateMemory::new("v", &MemoryBudget::new(u64::MAX)),
     };
     let refused = task(&log).spawn(|_, _| Err(model::Error::conflict("not now"))).await.unwrap().wait().await;
     assert!(matches!(refused, Err(Error::Emit(error)) if error.message() == "not now"));
@@ -576,4 +576,46 @@ async fn a_task_that_nobody_holds_stops() {
     drop(handle);
     // The channel closes when the task ends.
     while progress.changed().await.is_ok() {}
+}
+
+#[tokio::test]
+async fn short_records_that_become_long_rows_are_folded_a_few_at_a_time() {
+    const RECORDS: usize = 60;
+    let log = MemoryLog::new();
+    let topic = TopicName::new("flights").unwrap();
+    log.create_topic(TopicSpec::new(topic.clone(), 3)).await.unwrap();
+    let records = (0..RECORDS).map(|n| record("k", &format!(r#"{{"carrier": "{n:010}"}}"#))).collect();
+    log.append(&TopicPartition::new(topic, 1), batch(records), Acks::Durable).await.unwrap();
+    let start = |state_bytes_max: u64, changes: &Arc<Mutex<Vec<(usize, usize)>>>| {
+        let task = ViewTask {
+            plan: plan("SELECT repeat(carrier, 100000) AS long FROM flights"),
+            log: Arc::clone(&log) as _,
+            dead_letters: dead_letters(&(Arc::clone(&log) as _)),
+            checkpoints: None,
+            start: Positions::new(),
+            until: Some(end_of(log.as_ref(), "flights")),
+            settings: ViewTaskSettings::shipped(),
+            metrics: Metrics::default(),
+            memory: StateMemory::new("v", &MemoryBudget::new(state_bytes_max)),
+        };
+        let changes = Arc::clone(changes);
+        task.spawn(move |change, _| {
+            let rows = change.rows.num_rows();
+            changes.lock().unwrap().push((rows, change.rows.get_array_memory_size()));
+            Ok(())
+        })
+    };
+    // The first rows are evaluated before it is known how long they become.
+    let at_once_bytes_max = 17 << 20;
+    let changes = Arc::default();
+    let end = start(u64::MAX, &changes).await.unwrap().wait().await.unwrap();
+    assert_eq!(end, end_of(log.as_ref(), "flights"));
+    let seen = std::mem::take(&mut *changes.lock().unwrap());
+    assert_eq!(seen.iter().map(|(rows, _)| rows).sum::<usize>(), RECORDS);
+    assert!(seen.iter().all(|(_, bytes)| *bytes <= at_once_bytes_max), "{seen:?}");
+    // What does not fit is not made.
+    let error = start(20 << 20, &changes).await.unwrap().wait().await.unwrap_err();
+    assert!(matches!(error, Error::StateTooLarge { .. }), "{error}");
+    let seen = changes.lock().unwrap();
+    assert!(seen.iter().map(|(_, bytes)| bytes).sum::<usize>() <= 20 << 20, "{seen:?}");
 }
