@@ -2,8 +2,9 @@
 //! seconds keeps no connection waiting, not even the one that asks to cancel it.
 //!
 //! What must hold: a query that computes takes no thread from planning, so however long queries compute, statements are
-//! read, rows are found by their keys and variables are set; planning that keeps its thread for too long is answered
-//! with an error and left behind; the batches that wait for a slow reader are few and reserved.
+//! read, rows are found by their keys and variables are set; what can be seen to be short before it is planned waits for
+//! nothing that may be long; planning that keeps its thread for too long is answered with an error and left behind; the
+//! batches that wait for a slow reader are few and reserved.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,11 +31,23 @@ const BYTES_WAITING_MAX: u32 = 4 * 1024 * 1024;
 
 /// Threads that plan: planning is short.
 const PLANNING_THREADS: usize = 2;
+/// Threads for what is shorter still.
+const SHORT_THREADS: usize = 2;
+
+/// Which statements wait for one another before they are planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Those that are seen to be planned in a moment: reads by key, variables, transactions, expressions over nothing.
+    Short,
+    /// All others.
+    Long,
+}
 
 /// The threads that plan and those that compute.
 #[derive(Debug)]
 pub(super) struct Engine {
     planning: Arc<Threads>,
+    planning_short: Arc<Threads>,
     computing: Arc<Threads>,
     planning_timeout: Duration,
     memory: MemoryBudget,
@@ -44,6 +57,7 @@ impl Engine {
     pub(super) fn new(computing_threads: usize, planning_timeout: Duration, memory: MemoryBudget) -> Result<Self> {
         Ok(Self {
             planning: Arc::new(Threads::start("plan", PLANNING_THREADS)?),
+            planning_short: Arc::new(Threads::start("plan short", SHORT_THREADS)?),
             computing: Arc::new(Threads::start("query", computing_threads)?),
             planning_timeout,
             memory,
@@ -52,12 +66,17 @@ impl Engine {
 
     /// Does something short, such as planning; it may wait for long, but not compute for long. It is given up when the
     /// returned future is dropped; a panic becomes an error.
-    pub(super) async fn run<T, E>(&self, work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+    pub(super) async fn run<T, E>(
+        &self,
+        lane: Lane,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<SqlError> + Send + 'static,
     {
-        let mut task = self.planning.spawn(work);
+        let threads = if lane == Lane::Short { &self.planning_short } else { &self.planning };
+        let mut task = threads.spawn(work);
         let begun = tokio::time::timeout(self.planning_timeout, task.begun()).await;
         if begun.is_err() {
             let message = "all threads that plan are kept by other statements";

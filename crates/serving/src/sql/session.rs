@@ -90,9 +90,8 @@ impl Session {
         statement: &StatementText,
         parameter_types: &[Option<DataType>],
     ) -> Result<Prepared, SqlError> {
-        let (inner, piece, types) = (Arc::clone(&self.inner), statement.0.clone(), parameter_types.to_vec());
-        let preparing = Box::pin(async move { inner.prepare(&piece, &types).await });
-        let prepared = self.inner.guard().run(self.inner.service.engine.run(preparing)).await;
+        let preparing = Box::pin(self.inner.prepare(&statement.0, parameter_types));
+        let prepared = self.inner.guard().run(preparing).await;
         self.counted(prepared)
     }
 

@@ -10,6 +10,7 @@ use super::{
     action::Action,
     copy,
     cursor::{Declaration, Fetch},
+    engine::Lane,
     explain,
     isolation::isolation_of,
     parser::{self, Piece, identifier},
@@ -40,6 +41,8 @@ pub struct Prepared {
     pub(super) oids: Arc<[usize]>,
     pub(super) columns: Option<SchemaRef>,
     pub(super) point_read: Option<Arc<PointRead>>,
+    /// Where it is planned.
+    pub(super) lane: Lane,
 }
 
 impl Prepared {

@@ -20,7 +20,7 @@ use crate::sql::{
     Defined, Effect, Outcome, Prepared, Unread,
     action::Action,
     column_names,
-    engine::{Failure, Interest},
+    engine::{Failure, Interest, Lane},
     error::unread,
     planner,
     point_read::{Lookup, PointRead},
@@ -43,7 +43,7 @@ impl Inner {
                 let (definitions, principal) = (Arc::clone(self.service.definitions()), self.principal.clone());
                 let definition = definition.clone();
                 let explaining = async move { definitions.explain(&principal, definition).await };
-                let lines = self.service.engine.run(explaining).await?;
+                let lines = self.service.engine.run(Lane::Long, explaining).await?;
                 rows_outcome(text_rows("QUERY PLAN", &lines)?, "EXPLAIN")
             }
             Action::List(show) => rows_outcome(self.list(*show).await?, "SHOW"),
@@ -194,7 +194,7 @@ impl Inner {
                 Ok::<_, Failure>((schema, state.optimize(&plan)?))
             })
         };
-        let (schema, mut plan) = engine.run(planning).await?;
+        let (schema, mut plan) = engine.run(prepared.lane, planning).await?;
         if evaluation.has_deferred() {
             evaluation.enter(Stage::Constants);
             let state = Arc::clone(&state);
@@ -209,7 +209,7 @@ impl Inner {
                 Ok::<_, Failure>((plan, state.task_ctx()))
             })
         };
-        let (plan, context) = engine.run(planning).await?;
+        let (plan, context) = engine.run(prepared.lane, planning).await?;
         let rows = engine.compute(plan, context, interest);
         Ok((Arc::clone(&schema), column_names::rename_rows(rows, &schema)))
     }

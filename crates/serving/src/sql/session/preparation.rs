@@ -1,30 +1,84 @@
 //! Understanding a statement: what it asks for, its parameters and its columns.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::{logical_expr::LogicalPlan, sql::sqlparser::ast};
-use sql::SqlError;
+use datafusion::{
+    logical_expr::LogicalPlan,
+    sql::sqlparser::ast::{self, visit_expressions},
+};
+use sql::{SqlError, sqlstate};
 use streaming::Evaluation;
 
 use super::{Inner, execution::columns_of, variables::text_rows};
 use crate::sql::{
-    Prepared, action::Action, column_names, parameter_types, parser::Piece, planner, point_read::PointRead, statement,
+    Prepared,
+    action::Action,
+    column_names,
+    engine::Lane,
+    parameter_types,
+    parser::Piece,
+    planner,
+    point_read::PointRead,
+    statement,
 };
 
+/// A longer text is not read on the short lane: reading takes time too.
+const SHORT_TEXT_BYTES_MAX: usize = 2048;
+
 impl Inner {
-    pub(super) async fn prepare(&self, piece: &Piece, given: &[Option<DataType>]) -> Result<Prepared, SqlError> {
+    /// Reads a short text where no long one is in its way, and stays there if nothing long comes of it.
+    pub(super) async fn prepare(
+        self: &Arc<Self>,
+        piece: &Piece,
+        given: &[Option<DataType>],
+    ) -> Result<Prepared, SqlError> {
+        let work = |lane: Lane| {
+            let (inner, piece, given) = (Arc::clone(self), piece.clone(), given.to_vec());
+            Box::pin(async move { inner.prepare_on(lane, &piece, &given).await })
+        };
+        let engine = &self.service.engine;
+        if piece.text.len() <= SHORT_TEXT_BYTES_MAX
+            && let Some(prepared) = engine.run(Lane::Short, work(Lane::Short)).await?
+        {
+            return Ok(prepared);
+        }
+        let prepared = engine.run(Lane::Long, work(Lane::Long)).await?;
+        prepared.ok_or_else(|| SqlError::new(sqlstate::INTERNAL_ERROR, "a statement was not prepared"))
+    }
+
+    /// Understands a statement; `None` where it does not belong on this lane.
+    async fn prepare_on(
+        &self,
+        lane: Lane,
+        piece: &Piece,
+        given: &[Option<DataType>],
+    ) -> Result<Option<Prepared>, SqlError> {
+        let action = statement::read(piece)?;
+        if lane == Lane::Short && !self.is_short(&action, given) {
+            return Ok(None);
+        }
         let mut prepared = Prepared {
             text: Arc::from(piece.text.as_str()),
             characters_before: piece.characters_before,
-            action: Arc::new(statement::read(piece)?),
+            action: Arc::new(action),
             parameters: Arc::from([]),
             oids: Arc::from([]),
             columns: None,
             point_read: None,
+            lane,
         };
         self.describe(&mut prepared, given).await.map_err(|error| error.shifted(piece.characters_before))?;
-        Ok(prepared)
+        Ok(Some(prepared))
+    }
+
+    /// Whether it takes a moment to describe and to plan, however it is meant.
+    fn is_short(&self, action: &Action, given: &[Option<DataType>]) -> bool {
+        match action {
+            Action::Query(tree) => reads_nothing(tree) || self.point_read(tree, given).is_some(),
+            Action::Copy { .. } | Action::Declare(_) => false,
+            _ => true,
+        }
     }
 
     pub(super) async fn describe(&self, prepared: &mut Prepared, given: &[Option<DataType>]) -> Result<(), SqlError> {
@@ -86,6 +140,17 @@ impl Inner {
         prepared.oids = Arc::from(oids);
         Ok(column_names::rename(tree, &columns_of(&plan)))
     }
+}
+
+/// Whether a query is one of expressions alone, as `SELECT 1` is.
+fn reads_nothing(tree: &ast::Statement) -> bool {
+    let ast::Statement::Query(query) = tree else { return false };
+    let ast::SetExpr::Select(select) = &*query.body else { return false };
+    let reads = visit_expressions(tree, |expr| match expr {
+        ast::Expr::Subquery(_) | ast::Expr::InSubquery { .. } | ast::Expr::Exists { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    query.with.is_none() && select.from.is_empty() && reads.is_continue()
 }
 
 /// DataFusion plans more than queries.

@@ -9,7 +9,7 @@ use model::{MemoryBudget, Metrics, Principal};
 use super::{check, error, rows};
 use crate::{
     fixture::Fixture,
-    sql::{Outcome, SqlService, SqlSettings},
+    sql::{Outcome, SqlError, SqlService, SqlSettings, engine::Lane},
 };
 
 #[tokio::test]
@@ -157,4 +157,42 @@ async fn a_large_constant_is_not_written_for_more_rows_than_there_is_memory() {
     };
     let first = stream.next().await.unwrap().unwrap();
     assert_eq!(first.num_rows(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_short_waits_for_no_statement_that_is_long_to_plan() {
+    const LONG: usize = 60;
+    let fixture = Fixture::new();
+    let (begins, mut begun) = tokio::sync::mpsc::channel(LONG);
+    let mut kept = Vec::new();
+    for _ in 0..LONG {
+        let (service, begins) = (Arc::clone(&fixture.sql), begins.clone());
+        let (release, until) = std::sync::mpsc::channel::<()>();
+        // Keeps its thread, as a plan of hundreds of tables does.
+        let planning = async move {
+            begins.send(()).await.unwrap();
+            let _ = until.recv();
+            Ok::<_, SqlError>(())
+        };
+        let task = tokio::spawn(async move { service.engine.run(Lane::Long, planning).await });
+        kept.push((release, task));
+    }
+    // The first threads are kept now, and so will be those that come after them.
+    for _ in 0..2 {
+        begun.recv().await.unwrap();
+    }
+    let session = fixture.sql.session(Principal::anonymous());
+    for (text, expected) in [
+        ("SELECT flights FROM hours WHERE carrier = 'UA' AND hour = 5", "22"),
+        ("SET application_name = 'short'", "SET"),
+        ("SHOW application_name", "short"),
+        ("SELECT 1", "1"),
+        ("SHOW VIEWS", "views"),
+    ] {
+        let started = tokio::time::Instant::now();
+        check(&session, text, &[expected]).await;
+        let waited = started.elapsed();
+        assert!(waited < Duration::from_millis(200), "{text} waited {waited:?}");
+    }
+    drop(kept);
 }
