@@ -1,7 +1,8 @@
 //! Messages with a length in front, out of a byte stream: a broker's requests, a client's answers.
 //!
 //! What must hold: a request's length is checked before room is made for it; room is made only as its bytes arrive, never
-//! for more than as much again; and what is large is counted against the broker's limit before its bulk is read. A
+//! for more than as much again; what is large is counted against the broker's limit before its bulk is read, and nothing of
+//! its room is kept once it is done. A
 //! connection's small requests have a little room of their own, which the number of connections bounds: clients that
 //! announce much and send little must not keep others from asking.
 
@@ -78,7 +79,12 @@ impl<S: AsyncRead + Unpin> RequestReader<S> {
                     {
                         self.length = None;
                         self.deadline = None;
-                        return Ok(Some(Request { bytes: self.buffer.split_to(length).freeze(), permit }));
+                        let bytes = self.buffer.split_to(length).freeze();
+                        if length > OWN_BYTES_MAX {
+                            // What came behind it, without the room that it had: that goes with the request.
+                            self.buffer = BytesMut::from(self.buffer.as_ref());
+                        }
+                        return Ok(Some(Request { bytes, permit }));
                     }
                     length - self.buffer.len()
                 }

@@ -37,6 +37,22 @@ async fn small_requests_that_come_behind_others_are_counted() {
     assert_eq!(in_flight.available_permits(), LIMITS.bytes_max);
 }
 
+#[tokio::test]
+async fn the_room_of_a_large_request_goes_with_it() {
+    let (mut client, server) = tokio::io::duplex(4 * 1024 * 1024);
+    let mut reader = RequestReader::new(server, Arc::new(Semaphore::new(LIMITS.bytes_max)), LIMITS);
+    for length in [1024 * 1024_u32, 100_000, 3] {
+        client.write_all(&length.to_be_bytes()).await.unwrap();
+        client.write_all(&vec![7; length as usize]).await.unwrap();
+    }
+    for length in [1024 * 1024, 100_000] {
+        let request = reader.next().await.unwrap().unwrap();
+        assert!(request.bytes.len() == length && request.bytes.iter().all(|byte| *byte == 7));
+        assert!(request.bytes.is_unique(), "the reader keeps the room of a request of {length} bytes");
+    }
+    assert_eq!(reader.next().await.unwrap().unwrap().bytes.as_ref(), [7, 7, 7]);
+}
+
 /// Who announces all that is allowed, and then sends slowly, keeps nobody else from asking.
 #[tokio::test]
 async fn large_requests_that_do_not_arrive_leave_room_for_small_ones() {
