@@ -22,6 +22,7 @@ use crate::error::ConnectionError;
 use crate::request_reader::{FrameLimits, Request, RequestReader};
 use crate::requests::{self, Caller, PendingAnswer};
 use crate::services::Services;
+use crate::silence::Presence;
 use crate::stop::stopped;
 
 /// Answers are gathered up to this size before they are sent; there are not more that the budget does not count.
@@ -48,6 +49,7 @@ pub(crate) struct Connection {
     // The request that is beginning.
     beginning: Option<BoxFuture<'static, PendingAnswer>>,
     stopping: watch::Receiver<bool>,
+    presence: Presence,
     requests: u64,
 }
 
@@ -57,11 +59,17 @@ enum Event {
     Answer(Result<Option<Answer>, ConnectionError>),
     Request(Result<Option<Request>, ConnectionError>),
     Idle,
+    GivesWay,
     Stopping,
 }
 
 impl Connection {
-    pub(crate) fn new(services: Arc<Services>, stream: TcpStream, peer: SocketAddr) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        services: Arc<Services>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        presence: Presence,
+    ) -> std::io::Result<Self> {
         let endpoint = services.endpoint(stream.local_addr()?);
         let (read_half, writer) = stream.into_split();
         let in_flight_bytes = Arc::clone(&services.in_flight_bytes);
@@ -82,6 +90,7 @@ impl Connection {
             parked: None,
             beginning: None,
             stopping,
+            presence,
             requests: 0,
         })
     }
@@ -102,6 +111,7 @@ impl Connection {
                     None => return self.finish().await,
                 },
                 Event::Idle => return Err(ConnectionError::Slow("nothing came before the idle timeout")),
+                Event::GivesWay => return Err(ConnectionError::GaveWay),
                 Event::Stopping => return self.finish().await,
             }
             deadline = Instant::now() + self.services.settings.idle_timeout;
@@ -113,6 +123,11 @@ impl Connection {
         let reads =
             !begins && self.parked.is_none() && self.pending.len() < self.services.settings.in_flight_requests_max;
         let idle = !begins && self.pending.is_empty();
+        if idle {
+            self.presence.rest();
+        } else {
+            self.presence.work();
+        }
         tokio::select! {
             biased;
             Some(answer) = self.pending.next(), if !self.pending.is_empty() => Event::Answer(answer),
@@ -120,6 +135,7 @@ impl Connection {
             request = self.reader.next(), if reads => Event::Request(request),
             // A client that waits for an answer may be silent for as long as that takes.
             () = sleep_until(deadline), if idle => Event::Idle,
+            () = self.presence.gives_way(), if idle => Event::GivesWay,
             () = stopped(&mut self.stopping) => Event::Stopping,
         }
     }

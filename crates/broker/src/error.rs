@@ -25,6 +25,9 @@ pub(crate) enum ConnectionError {
     /// An unanswered produce request (`acks=0`) failed: closing is the only way to tell.
     #[error("a produce request without an answer failed: {0}")]
     Unanswered(String),
+    /// All places are taken, and of those with nothing to do it has had nothing for longest.
+    #[error("it was silent, and another client needed its place")]
+    GaveWay,
     /// The broker is stopping.
     #[error("the broker is stopping")]
     Stopping,

@@ -31,6 +31,7 @@ mod requests;
 mod server;
 mod services;
 mod settings;
+mod silence;
 mod stop;
 mod topic_deletion;
 

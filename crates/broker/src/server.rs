@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use eventlog::EventLog;
 use model::{Clock, Error, Metrics, SystemEntropy};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -15,8 +15,12 @@ use crate::error::ConnectionError;
 use crate::offset_expiry;
 use crate::services::Services;
 use crate::settings::BrokerSettings;
+use crate::silence::{Presence, Silence};
 use crate::stop::stopped;
 use crate::topic_deletion::TopicDeletion;
+
+/// How long a connection that gives way may take to go.
+const GIVING_WAY: Duration = Duration::from_secs(1);
 
 /// What a server is made of.
 #[derive(Clone)]
@@ -92,7 +96,8 @@ impl Broker {
 }
 
 async fn accept(listener: TcpListener, services: Arc<Services>) {
-    let connections_free = Arc::new(Semaphore::new(services.settings.connections_max));
+    let places = Arc::new(Semaphore::new(services.settings.connections_max));
+    let silence = Arc::new(Silence::default());
     let mut connections = JoinSet::new();
     let mut stopping = services.stopping.clone();
     loop {
@@ -100,15 +105,15 @@ async fn accept(listener: TcpListener, services: Arc<Services>) {
             () = stopped(&mut stopping) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => match Arc::clone(&connections_free).try_acquire_owned() {
-                    Ok(permit) => {
-                        let services = Arc::clone(&services);
+                Ok((stream, peer)) => match place(&places, &silence).await {
+                    Some(place) => {
+                        let (services, presence) = (Arc::clone(&services), silence.begin());
                         connections.spawn(async move {
-                            serve(services, stream, peer).await;
-                            drop(permit);
+                            serve(services, stream, peer, presence).await;
+                            drop(place);
                         });
                     }
-                    Err(_) => {
+                    None => {
                         tracing::warn!(%peer, "too many connections, one more was closed");
                     }
                 },
@@ -130,14 +135,25 @@ async fn accept(listener: TcpListener, services: Arc<Services>) {
     }
 }
 
-async fn serve(services: Arc<Services>, stream: TcpStream, peer: SocketAddr) {
+/// A place for one more connection, where there is one or a silent one gives way.
+async fn place(places: &Arc<Semaphore>, silence: &Silence) -> Option<OwnedSemaphorePermit> {
+    if let Ok(free) = Arc::clone(places).try_acquire_owned() {
+        return Some(free);
+    }
+    if !silence.end_longest() {
+        return None;
+    }
+    timeout(GIVING_WAY, Arc::clone(places).acquire_owned()).await.ok()?.ok()
+}
+
+async fn serve(services: Arc<Services>, stream: TcpStream, peer: SocketAddr, presence: Presence) {
     // Answers are small and awaited: do not hold them back for more.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot switch off Nagle's algorithm");
     }
     let connections = services.metrics.broker_connections.clone();
     connections.inc();
-    let served = match Connection::new(services, stream, peer) {
+    let served = match Connection::new(services, stream, peer, presence) {
         Ok(connection) => connection.run().await,
         Err(error) => Err(error.into()),
     };

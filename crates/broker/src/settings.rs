@@ -27,7 +27,8 @@ pub struct BrokerSettings {
     pub node_id: i32,
     /// The id of the cluster of one.
     pub cluster_id: String,
-    /// How many connections may be open; one more is closed at once.
+    /// How many connections may be open. For one more the one that has been silent for longest is closed; where all have
+    /// requests in work, it is closed itself.
     pub connections_max: usize,
     /// The largest request accepted, in bytes.
     pub request_bytes_max: usize,

@@ -115,16 +115,50 @@ async fn a_client_that_says_nothing_is_left() {
     assert!(is_closed(&mut wire).await);
 }
 
+async fn is_answered(wire: &mut Wire) {
+    let _: m::ApiVersionsResponse = wire.ask(Api::ApiVersions, 0, &m::ApiVersionsRequest::default()).await;
+}
+
 #[tokio::test]
-async fn one_connection_too_many_is_closed() {
+async fn one_connection_too_many_is_closed_while_all_others_have_something_to_do() {
     let served = Served::start_with(|settings| settings.connections_max = 1).await;
-    let mut first = Wire::connect(&served.address()).await;
-    let request = m::ApiVersionsRequest::default();
-    let _: m::ApiVersionsResponse = first.ask(Api::ApiVersions, 0, &request).await;
-    let mut second = Wire::connect(&served.address()).await;
-    assert!(is_closed(&mut second).await);
-    let _: m::ApiVersionsResponse = first.ask(Api::ApiVersions, 0, &request).await;
-    assert_eq!(served.metrics.broker_connections.get(), 1);
+    let client = served.client().await;
+    client.create_topic(&topic("t"), 1, &eventlog::TopicSettings::default()).await.unwrap();
+    let fetches = || served.metrics.broker_requests.get_or_create(&[("api", "Fetch".to_owned())]).get();
+    let waiting = client.fetch(&partition("t", 0), 0, 1000, Duration::from_secs(2));
+    let another = async {
+        while fetches() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut second = Wire::connect(&served.address()).await;
+        assert!(is_closed(&mut second).await);
+        assert_eq!(served.metrics.broker_connections.get(), 1);
+    };
+    let (fetched, ()) = tokio::join!(waiting, another);
+    fetched.expect("whose request is in work keeps its place");
+}
+
+#[tokio::test]
+async fn silent_connections_give_way_the_one_first_that_never_asked() {
+    let served = Served::start_with(|settings| settings.connections_max = 3).await;
+    let connect = || Wire::connect(&served.address());
+    let (mut early, mut late) = (connect().await, connect().await);
+    is_answered(&mut early).await;
+    is_answered(&mut late).await;
+    let mut mute = connect().await;
+    while served.metrics.broker_connections.get() < 3 {
+        tokio::task::yield_now().await;
+    }
+    let mut fourth = connect().await;
+    is_answered(&mut fourth).await;
+    assert!(is_closed(&mut mute).await);
+    is_answered(&mut early).await;
+    let mut fifth = connect().await;
+    is_answered(&mut fifth).await;
+    assert!(is_closed(&mut late).await, "it has been silent for longest");
+    for wire in [&mut early, &mut fourth, &mut fifth] {
+        is_answered(wire).await;
+    }
 }
 
 #[tokio::test]
