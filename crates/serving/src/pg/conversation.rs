@@ -63,7 +63,7 @@ impl Conversation {
 
     /// Answers messages until there are no more.
     pub(super) async fn go_on(&mut self) -> io::Result<()> {
-        while let Some(message) = self.receive(frame::message_length).await? {
+        while let Some(message) = self.next_message().await? {
             if let Err(error) = frame::check(&message) {
                 // After an error everything up to the next Sync is passed over; one that is malformed is one too.
                 let is_sync = message.first() == Some(&b'S');
@@ -79,6 +79,22 @@ impl Conversation {
             }
         }
         Ok(())
+    }
+
+    /// The next message, for as long as the session's variables let it wait for one.
+    async fn next_message(&mut self) -> io::Result<Option<BytesMut>> {
+        // Within an exchange, or after an error in one, the client is not idle.
+        let is_idle = matches!(self.socket.state(), State::ReadyForQuery);
+        let Some((patience, error)) = self.connection.session.idle_timeout().filter(|_| is_idle) else {
+            return self.receive(frame::message_length).await;
+        };
+        match tokio::time::timeout(patience, self.receive(frame::message_length)).await {
+            Ok(received) => received,
+            Err(_) => {
+                process_error(&mut self.socket, fatal_error(error), true).await?;
+                Ok(None)
+            }
+        }
     }
 
     /// The next whole message; `None` when the client has gone, or was sent away.

@@ -439,6 +439,29 @@ async fn a_cancel_request_finds_its_connection_by_its_secret() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_nothing_for_longer_than_its_session_lets_it_is_sent_away() {
+    let (_fixture, server) = open(PgSettings::shipped()).await;
+    for (text, expected) in [
+        ("SET idle_session_timeout = 100", "57P05"),
+        ("BEGIN; SET idle_in_transaction_session_timeout = '100ms'", "25P03"),
+    ] {
+        let mut idle = Wire::connect(&server).await;
+        idle.query(text).await;
+        let last = idle.receive().await.expect("it is told why");
+        assert_eq!(code(&[last]), expected, "{text}");
+        assert!(idle.receive().await.is_none(), "{text}: the connection goes on");
+    }
+    // Each counts where it belongs alone, and 0 is no limit.
+    for text in ["SET idle_in_transaction_session_timeout = 1", "BEGIN; SET idle_session_timeout = 1", "SELECT 1"] {
+        let mut idle = Wire::connect(&server).await;
+        idle.query(text).await;
+        let silence = tokio::time::timeout(Duration::from_millis(50), idle.stream.read_u8()).await;
+        assert!(silence.is_err(), "{text} ended the connection");
+        assert_eq!(values(&idle.query("SELECT 1").await).len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_told_so() {
     let (_fixture, server) = open(PgSettings { connections_max: 1, ..PgSettings::shipped() }).await;
     let first = Wire::connect(&server).await;

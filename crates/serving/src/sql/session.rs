@@ -136,6 +136,18 @@ impl Session {
         self.inner.cancels.send_modify(|cancels| *cancels = cancels.wrapping_add(1));
     }
 
+    /// How long the client may say nothing from now on, and what it is told when it does; `None` for ever.
+    pub fn idle_timeout(&self) -> Option<(Duration, SqlError)> {
+        let in_transaction = self.inner.transaction.lock().is_some();
+        let timeout = self.inner.variables.lock().idle_timeout(in_transaction)?;
+        let (code, which) = if in_transaction {
+            (sqlstate::IDLE_IN_TRANSACTION_TIMEOUT, "idle-in-transaction")
+        } else {
+            (sqlstate::IDLE_SESSION_TIMEOUT, "idle-session")
+        };
+        Some((timeout, SqlError::new(code, format!("terminating connection due to {which} timeout"))))
+    }
+
     /// What ended the rows of an [`Outcome`].
     pub fn error(&self, error: &DataFusionError) -> SqlError {
         datafusion_error(error, "", Readable::Relations(&[]))

@@ -20,6 +20,8 @@ const MIN_POSITION_TIMEOUT_MS: &str = "fourfold.min_position_timeout_ms";
 /// What the last query reflected.
 pub(super) const POSITIONS: &str = "fourfold.positions";
 const STATEMENT_TIMEOUT: &str = "statement_timeout";
+const IDLE_TIMEOUT: &str = "idle_session_timeout";
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "idle_in_transaction_session_timeout";
 /// How intervals are written as text.
 pub(crate) const INTERVAL_STYLE: &str = "IntervalStyle";
 /// How bytes are written as text.
@@ -111,8 +113,8 @@ const DEFINITIONS: &[Definition] = &[
     variable("lc_numeric", "C", Kind::Text),
     variable("lc_time", "C", Kind::Text),
     variable("lock_timeout", "0", Kind::Text),
-    variable("idle_in_transaction_session_timeout", "0", Kind::Text),
-    variable("idle_session_timeout", "0", Kind::Text),
+    variable(IDLE_IN_TRANSACTION_TIMEOUT, "0", Kind::Duration),
+    variable(IDLE_TIMEOUT, "0", Kind::Duration),
     variable("row_security", "on", BOOLEAN),
     variable("synchronize_seqscans", "on", BOOLEAN),
     variable("check_function_bodies", "on", BOOLEAN),
@@ -222,6 +224,12 @@ impl Variables {
 
     pub(super) fn min_position_timeout(&self, settings: &SqlSettings) -> Duration {
         self.duration(MIN_POSITION_TIMEOUT_MS).unwrap_or(settings.min_position_timeout)
+    }
+
+    /// How long the session may say nothing, in a transaction or outside one; `None` for ever.
+    pub(super) fn idle_timeout(&self, in_transaction: bool) -> Option<Duration> {
+        let name = if in_transaction { IDLE_IN_TRANSACTION_TIMEOUT } else { IDLE_TIMEOUT };
+        self.duration(name).filter(|timeout| !timeout.is_zero())
     }
 
     pub(super) fn min_position(&self) -> Positions {
