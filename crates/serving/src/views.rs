@@ -7,22 +7,24 @@
 //! one snapshot belong together; a relation that is still being built answers nobody.
 
 mod building;
+mod demand;
 mod projection;
 mod reach;
+mod read_refusal;
 mod registry;
 mod relation;
 mod row_codec;
 mod snapshot;
 mod snapshot_table;
-mod unread;
 mod view;
 
 pub use building::{BuildProgress, Building};
+pub(crate) use demand::require_concerned;
 pub use reach::Reach;
+pub use read_refusal::ReadRefusal;
 pub use registry::Views;
 pub use relation::Relation;
 pub use snapshot::{BatchRows, Rows, Snapshot};
-pub use unread::Unread;
 pub use view::View;
 
 #[cfg(test)]

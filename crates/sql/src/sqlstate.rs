@@ -26,12 +26,12 @@ pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
 pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
 /// Nothing can be written here.
 pub const READ_ONLY: &str = "25006";
-/// A client said nothing in a transaction for longer than it may.
-pub const IDLE_IN_TRANSACTION_TIMEOUT: &str = "25P03";
 /// There is no transaction.
 pub const NO_ACTIVE_SQL_TRANSACTION: &str = "25P01";
 /// The transaction failed earlier and only a rollback is left.
 pub const IN_FAILED_TRANSACTION: &str = "25P02";
+/// A client said nothing in a transaction for longer than it may.
+pub const IDLE_IN_TRANSACTION_TIMEOUT: &str = "25P03";
 /// No such prepared statement.
 pub const INVALID_STATEMENT_NAME: &str = "26000";
 /// No such cursor.
@@ -86,11 +86,11 @@ pub const NOT_AVAILABLE: &str = "55P03";
 pub const QUERY_CANCELED: &str = "57014";
 /// The server is stopping.
 pub const ADMIN_SHUTDOWN: &str = "57P01";
+/// A client said nothing for longer than it may.
+pub const IDLE_SESSION_TIMEOUT: &str = "57P05";
 /// A business rule said no.
 pub const RAISED: &str = "P0001";
 /// A bug, or a failure of the machine.
 pub const INTERNAL_ERROR: &str = "XX000";
-/// A client said nothing for longer than it may.
-pub const IDLE_SESSION_TIMEOUT: &str = "57P05";
 /// Stored data failed a check.
 pub const DATA_CORRUPTED: &str = "XX001";

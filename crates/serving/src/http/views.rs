@@ -1,6 +1,6 @@
 //! Views: list, rows, one row by its key. Neither needs SQL.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
@@ -16,7 +16,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 use futures::stream;
-use model::{Access, Error, Positions, Resource, TopicName, principal::authorise};
+use model::{Access, Error, Positions, Resource, principal::authorise};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -29,7 +29,7 @@ use super::{
     rows::{self, Column, RowShape, Rows},
     waiting::{self, ShownBuilding},
 };
-use crate::views::{Relation, Snapshot};
+use crate::views::{Relation, Snapshot, require_concerned};
 
 #[derive(Debug, Serialize)]
 struct ShownViews {
@@ -169,23 +169,9 @@ pub(super) async fn row(
 
 async fn reached(server: &Server, name: &str, demand: &Demand) -> Result<Arc<dyn Relation>> {
     let views = &server.doors.views;
-    let relation = views.wait_for(name, &demand.min_position, demand.timeout).await.map_err(waiting::unread)?;
-    require_concerned(relation.as_ref(), &demand.min_position)?;
+    let relation = views.wait_for(name, &demand.min_position, demand.timeout).await.map_err(waiting::refused)?;
+    require_concerned(&format!("view {name}"), relation.topics(), &demand.min_position)?;
     Ok(relation)
-}
-
-/// Refuses a demand of which the view knows nothing: it would look met. One that a client has gathered from several
-/// answers may name other topics besides.
-fn require_concerned(relation: &dyn Relation, demanded: &Positions) -> Result<()> {
-    let topics: Vec<&str> = relation.topics().iter().map(TopicName::as_str).collect();
-    let others: BTreeSet<&str> = demanded.iter().map(|(partition, _)| partition.topic.as_str()).collect();
-    if others.is_empty() || topics.is_empty() || others.iter().any(|topic| topics.contains(topic)) {
-        return Ok(());
-    }
-    let others: Vec<&str> = others.into_iter().collect();
-    let (name, topics) = (relation.name(), topics.join(", "));
-    let message = format!("view {name} reads {topics} and cannot wait for a position in {}", others.join(", "));
-    Err(Problem::invalid(message).with_hint("demand a position in a topic that the view reads, or leave it out"))
 }
 
 async fn stream_of(snapshot: &Snapshot) -> Result<SendableRecordBatchStream> {

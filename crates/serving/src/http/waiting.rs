@@ -11,7 +11,7 @@ use super::{
     parameters::Demand,
     problem::{Problem, Result},
 };
-use crate::views::{BuildProgress, Unread};
+use crate::views::{BuildProgress, ReadRefusal};
 
 /// Waits until every partition in the demand can be read that far.
 pub(super) async fn wait_for_log(log: &dyn EventLog, demand: &Demand) -> Result<()> {
@@ -40,13 +40,13 @@ pub(super) fn not_reached(demand: &Demand, reached: Positions) -> Problem {
 }
 
 /// Gives a read that a view did not answer its status here.
-pub(super) fn unread(unread: Unread) -> Problem {
-    match unread {
-        Unread::Building { error, progress } => Problem::from(error)
+pub(super) fn refused(refusal: ReadRefusal) -> Problem {
+    match refusal {
+        ReadRefusal::Building { error, progress } => Problem::from(error)
             .with_retry_after(progress.remaining())
             .with_member("building", ShownBuilding::from(&progress).to_json()),
-        Unread::Late(error) => Problem::with_status(StatusCode::GATEWAY_TIMEOUT, error),
-        Unread::Refused(error) => error.into(),
+        ReadRefusal::Late(error) => Problem::with_status(StatusCode::GATEWAY_TIMEOUT, error),
+        ReadRefusal::Refused(error) => error.into(),
     }
 }
 

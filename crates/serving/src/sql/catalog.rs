@@ -21,8 +21,8 @@ use parking_lot::Mutex;
 use sql::{SqlError, sql_error};
 use streaming::SourceTable;
 
-use super::{Definitions, Unread, error::unread};
-use crate::views::{Snapshot, Views};
+use super::{Definitions, Unread, error::refused_read};
+use crate::views::{Snapshot, Views, require_concerned};
 
 /// The one catalogue ("database").
 pub(super) const CATALOG: &str = "fourfold";
@@ -128,6 +128,8 @@ struct Pins {
 struct Pinned {
     snapshot: Snapshot,
     topics: Vec<TopicName>,
+    /// A source is read to the end of the log whatever is demanded.
+    is_view: bool,
 }
 
 impl PinnedSchema {
@@ -159,6 +161,19 @@ impl PinnedSchema {
         Some(least(reflected))
     }
 
+    /// Refuses a demand that none of what is pinned could meet, where a view is among it.
+    pub(super) fn require_concerned(&self) -> model::Result<()> {
+        let pins = self.pins.lock();
+        let names: Vec<&str> =
+            pins.pinned.iter().filter(|(_, pinned)| pinned.is_view).map(|(name, _)| name.as_str()).collect();
+        let reader = match names.as_slice() {
+            [] => return Ok(()),
+            [name] => format!("view {name}"),
+            names => format!("the query over views {}", names.join(", ")),
+        };
+        require_concerned(&reader, pins.pinned.values().flat_map(|pinned| &pinned.topics), &pins.demanded)
+    }
+
     /// What the query that was planned last will leave out of the sources that it reads.
     pub(super) fn unread(&self) -> Unread {
         let pins = self.pins.lock();
@@ -180,9 +195,9 @@ impl PinnedSchema {
         };
         let pinned = if self.relations.views.get(name).is_some() {
             authorise(&self.principal, Access::Read, Resource::View(name)).map_err(|error| sql_error(&error))?;
-            let relation = self.relations.views.wait_for(name, &demanded, timeout).await.map_err(unread)?;
+            let relation = self.relations.views.wait_for(name, &demanded, timeout).await.map_err(refused_read)?;
             let snapshot = relation.snapshot().await.map_err(|error| sql_error(&error))?;
-            Pinned { snapshot, topics: relation.topics().to_vec() }
+            Pinned { snapshot, topics: relation.topics().to_vec(), is_view: true }
         } else {
             let pinned = self.pin_source(name, &demanded).await.map_err(|error| sql_error(&error))?;
             let Some(pinned) = pinned else { return Ok(None) };
@@ -206,7 +221,7 @@ impl PinnedSchema {
             let message = format!("the topic of source {name} ends at {}, before {concerned}", snapshot.positions());
             return Err(model::Error::unavailable(message));
         }
-        Ok(Some(Pinned { snapshot, topics: vec![source.topic] }))
+        Ok(Some(Pinned { snapshot, topics: vec![source.topic], is_view: false }))
     }
 }
 

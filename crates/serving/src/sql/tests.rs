@@ -553,3 +553,28 @@ async fn a_statement_is_answered_or_refused_however_long_and_deep_it_is() {
     let list = format!("SELECT count(*) FROM hours WHERE carrier = 'AA' AND hour IN ({})", values.join(","));
     check(&session, &list, &["5000"]).await;
 }
+
+#[tokio::test]
+async fn a_position_that_no_view_of_the_query_can_reach_is_refused() {
+    let fixture = Fixture::new();
+    let session = fixture.sql.session(Principal::anonymous());
+    check(&session, "SET fourfold.min_position = 'gates/0:1,events/0:3'", &["SET"]).await;
+    for (text, reader) in [
+        ("SELECT flights FROM hours WHERE carrier = 'UA' AND hour = 5", "view hours"),
+        ("SELECT count(*) FROM hours", "view hours"),
+        ("SELECT count(*) FROM hours h JOIN totals t USING (carrier)", "the query over views hours, totals"),
+        ("SELECT count(*) FROM hours h JOIN departures d USING (carrier)", "view hours"),
+    ] {
+        let refused = error(&session, text).await;
+        assert_eq!(refused.sqlstate, "22023", "{text}: {refused:?}");
+        let expected = format!("{reader} reads flights and cannot wait for a position in events, gates");
+        assert_eq!(refused.message, expected, "{text}");
+    }
+    // A source is read to the end of the log whatever is demanded, and there is nothing to wait for in a constant.
+    check(&session, "SELECT count(*) FROM departures", &["0"]).await;
+    check(&session, "SELECT 1", &["1"]).await;
+    // A position that was gathered from several answers names other topics too.
+    check(&session, "SET fourfold.min_position = 'gates/0:1,flights/0:3'", &["SET"]).await;
+    check(&session, "SELECT flights FROM hours WHERE carrier = 'UA' AND hour = 5", &["22"]).await;
+    check(&session, "SELECT count(*) FROM totals", &["3"]).await;
+}

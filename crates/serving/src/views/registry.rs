@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Relation, Unread};
+use super::{ReadRefusal, Relation};
 
 /// The relations that are being served, by name.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Views {
     /// instead. Every read comes through here: what is not whole is not read.
     ///
     /// # Errors
-    /// [`Unread::Building`] and [`Unread::Late`] after `timeout`. [`Unread::Refused`] without such a name
+    /// [`ReadRefusal::Building`] and [`ReadRefusal::Late`] after `timeout`. [`ReadRefusal::Refused`] without such a name
     /// ([`NotFound`](model::ErrorKind::NotFound)), when the view fails before
     /// ([`Unavailable`](model::ErrorKind::Unavailable)), and with its own error for a view of which nothing can be read.
     pub async fn wait_for(
@@ -129,7 +129,7 @@ impl Views {
         name: &str,
         demanded: &Positions,
         timeout: Duration,
-    ) -> Result<Arc<dyn Relation>, Unread> {
+    ) -> Result<Arc<dyn Relation>, ReadRefusal> {
         let deadline = Instant::now() + timeout;
         let mut changes = self.changes.subscribe();
         loop {
@@ -153,10 +153,10 @@ impl Views {
                     Ok(Err(_)) if changes.has_changed().unwrap_or(false) => {}
                     Ok(settled) => return Ok(settled.map(|()| relation)?),
                     Err(_) => {
-                        let unread = Unread::after(&*relation, &concerned, timeout);
+                        let refusal = ReadRefusal::after(&*relation, &concerned, timeout);
                         // It may have arrived while the time ran out: then there is nothing to say.
                         let arrived = relation.reach().has(&concerned);
-                        return if arrived { Ok(relation) } else { Err(unread) };
+                        return if arrived { Ok(relation) } else { Err(refusal) };
                     }
                 },
             }

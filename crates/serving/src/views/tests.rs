@@ -11,7 +11,7 @@ use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
 use model::{ErrorKind, Metrics, Positions, TopicName};
 
-use super::{BuildProgress, Building, Relation, Unread, View, Views};
+use super::{BuildProgress, Building, ReadRefusal, Relation, View, Views};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -235,7 +235,7 @@ async fn what_is_being_built_answers_nobody_until_it_is_whole() {
     for (at, percent) in [("", 0), ("flights/0:100", 0), ("flights/0:250", 50), ("flights/0:300,flights/1:99", 99)] {
         apply(&building, &[(1, Some("AA"), 7, 1)], at).unwrap();
         for demanded in ["", "flights/0:1", "orders/0:99"] {
-            let Unread::Building { error, progress } = read(demanded, 0).await.unwrap().unwrap_err() else {
+            let ReadRefusal::Building { error, progress } = read(demanded, 0).await.unwrap().unwrap_err() else {
                 panic!("{demanded:?} at {at:?}")
             };
             assert_eq!(progress.records, 300);
@@ -248,7 +248,7 @@ async fn what_is_being_built_answers_nobody_until_it_is_whole() {
     apply(&building, &[(2, Some("AA"), 7, 1)], "flights/0:301,flights/1:100").unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().row_count(), Some(1));
     // What comes later is lag.
-    let Unread::Late(late) = read("flights/0:400", 0).await.unwrap().unwrap_err() else { panic!("it is whole") };
+    let ReadRefusal::Late(late) = read("flights/0:400", 0).await.unwrap().unwrap_err() else { panic!("it is whole") };
     assert!(late.message().contains("within 0 ms"), "{late}");
     read("", 0).await.unwrap().unwrap();
 
@@ -256,7 +256,7 @@ async fn what_is_being_built_answers_nobody_until_it_is_whole() {
     failed.reach().build(Building::new(Positions::new(), positions("flights/0:9")));
     failed.reach().fail("its disk is full".to_owned());
     views.publish("hours", Arc::clone(&failed) as Arc<dyn Relation>);
-    let Unread::Refused(error) = read("", 60_000).await.unwrap().unwrap_err() else { panic!("it has failed") };
+    let ReadRefusal::Refused(error) = read("", 60_000).await.unwrap().unwrap_err() else { panic!("it has failed") };
     assert!(error.message().contains("before it was built: its disk is full"), "{error}");
 }
 

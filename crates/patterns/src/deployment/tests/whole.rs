@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use eventlog::EventLogSettings;
 use model::Positions;
-use serving::views::Unread;
+use serving::views::ReadRefusal;
 use streaming::{ReaderSettings, ViewTaskSettings};
 
 use super::{COUNT, SOURCE, create};
@@ -25,11 +25,11 @@ async fn slow(directory: &Path) -> Product {
 async fn read(product: &Product, view: &str) -> Option<i64> {
     match product.views.wait_for(view, &Positions::new(), NOW).await {
         Ok(relation) => Some(counts(&*relation, &Positions::new()).await.values().sum()),
-        Err(Unread::Building { progress, .. }) => {
+        Err(ReadRefusal::Building { progress, .. }) => {
             assert!(progress.folded_records < progress.records, "{progress}");
             None
         }
-        Err(unread) => panic!("{unread:?}"),
+        Err(refusal) => panic!("{refusal:?}"),
     }
 }
 

@@ -16,15 +16,18 @@ use super::{
     Inner,
     variables::{rows_outcome, text_rows},
 };
-use crate::sql::{
-    Defined, Effect, Outcome, Prepared, Unread,
-    action::Action,
-    column_names,
-    engine::{Failure, Interest, Lane},
-    error::unread,
-    planner,
-    point_read::{Lookup, PointRead},
-    variables::POSITIONS,
+use crate::{
+    sql::{
+        Defined, Effect, Outcome, Prepared, Unread,
+        action::Action,
+        column_names,
+        engine::{Failure, Interest, Lane},
+        error::refused_read,
+        planner,
+        point_read::{Lookup, PointRead},
+        variables::POSITIONS,
+    },
+    views::require_concerned,
 };
 
 impl Inner {
@@ -122,7 +125,8 @@ impl Inner {
         if views.get(name).is_none() {
             return Ok(None);
         }
-        let relation = views.wait_for(name, &demanded, timeout).await.map_err(unread)?;
+        let relation = views.wait_for(name, &demanded, timeout).await.map_err(refused_read)?;
+        require_concerned(&format!("view {name}"), relation.topics(), &demanded).map_err(|error| sql_error(&error))?;
         let (row, positions) = match point_read.key(&*relation, parameters) {
             None => return Ok(None),
             Some(Lookup::Nothing) => {
@@ -158,6 +162,7 @@ impl Inner {
         }
         let read = self.planned_and_computed(tree, prepared, parameters).await;
         let (schema, stream) = read.map_err(|error| self.failed(&error, &prepared.text))?;
+        self.public.require_concerned().map_err(|error| sql_error(&error))?;
         let (reflected, unread) = (self.public.positions(), self.public.unread());
         if !self.keeps_snapshots() {
             // The plan holds what it reads; the session need not.

@@ -1,4 +1,4 @@
-//! [`Unread`]: why a read of a relation got nothing, so that each door can say what to do about it.
+//! [`ReadRefusal`]: why a read of a relation got nothing, so that each door can say what to do about it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{BuildProgress, Relation};
 
 /// Why a read got nothing.
 #[derive(Debug)]
-pub enum Unread {
+pub enum ReadRefusal {
     /// The relation has not folded yet what was in the log when it began, so that rows would be a part of the truth.
     Building {
         /// The same as a sentence.
@@ -22,7 +22,7 @@ pub enum Unread {
     Refused(Error),
 }
 
-impl Unread {
+impl ReadRefusal {
     /// The answer to a read that has waited for `timeout` in vain.
     pub(super) fn after(relation: &dyn Relation, demanded: &Positions, timeout: Duration) -> Self {
         let reach = relation.reach();
@@ -38,16 +38,16 @@ fn building(name: &str, progress: &BuildProgress) -> Error {
         .with_hint("try again later; SHOW VIEWS says how far it is")
 }
 
-impl From<Error> for Unread {
+impl From<Error> for ReadRefusal {
     fn from(error: Error) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<Unread> for Error {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Building { error, .. } | Unread::Late(error) | Unread::Refused(error) => error,
+impl From<ReadRefusal> for Error {
+    fn from(refusal: ReadRefusal) -> Self {
+        match refusal {
+            ReadRefusal::Building { error, .. } | ReadRefusal::Late(error) | ReadRefusal::Refused(error) => error,
         }
     }
 }
