@@ -125,7 +125,8 @@ async fn one_connection_too_many_is_closed_while_all_others_have_something_to_do
     let client = served.client().await;
     client.create_topic(&topic("t"), 1, &eventlog::TopicSettings::default()).await.unwrap();
     let fetches = || served.metrics.broker_requests.get_or_create(&[("api", "Fetch".to_owned())]).get();
-    let waiting = client.fetch(&partition("t", 0), 0, 1000, Duration::from_secs(2));
+    let partition = partition("t", 0);
+    let waiting = client.fetch(&partition, 0, 1000, Duration::from_secs(2));
     let another = async {
         while fetches() == 0 {
             tokio::task::yield_now().await;
@@ -141,7 +142,8 @@ async fn one_connection_too_many_is_closed_while_all_others_have_something_to_do
 #[tokio::test]
 async fn silent_connections_give_way_the_one_first_that_never_asked() {
     let served = Served::start_with(|settings| settings.connections_max = 3).await;
-    let connect = || Wire::connect(&served.address());
+    let address = served.address();
+    let connect = || Wire::connect(&address);
     let (mut early, mut late) = (connect().await, connect().await);
     is_answered(&mut early).await;
     is_answered(&mut late).await;

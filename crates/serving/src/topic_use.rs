@@ -8,7 +8,8 @@
 use std::fmt;
 
 use model::{Error, TopicName};
-use streaming::{SourceDefinition, dead_letter_topic};
+use sql::SourceDefinition;
+use streaming::dead_letter_topic;
 
 /// A topic that sources need.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -78,8 +78,12 @@ pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
 pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
 /// Too long or too deep.
 pub const STATEMENT_TOO_COMPLEX: &str = "54001";
+/// More columns than the protocol can carry.
+pub const TOO_MANY_COLUMNS: &str = "54011";
 /// What is read is still being made.
 pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
+/// A setting that cannot be changed now.
+pub const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
 /// Waited in vain; a retry may help.
 pub const NOT_AVAILABLE: &str = "55P03";
 /// Cancelled, or took longer than the statement timeout.

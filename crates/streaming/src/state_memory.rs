@@ -71,6 +71,7 @@ impl StateMemory {
     pub async fn have(&mut self, state_bytes: u64) -> Result<()> {
         let bytes = state_bytes.saturating_add((self.served.0)() as u64);
         let mut waited = false;
+        let mut attempts = tokio::time::interval(ASK_AGAIN);
         while let Err(exhausted) = self.reservation.resize(bytes) {
             if exhausted.is_part || bytes > exhausted.budget_bytes {
                 let budget_bytes = exhausted.budget_bytes;
@@ -79,7 +80,7 @@ impl StateMemory {
             if !std::mem::replace(&mut waited, true) {
                 tracing::warn!(view = self.view, %exhausted, "a view waits for memory that queries have");
             }
-            tokio::time::sleep(ASK_AGAIN).await;
+            attempts.tick().await;
         }
         Ok(())
     }

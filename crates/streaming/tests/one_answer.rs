@@ -233,11 +233,7 @@ impl Subject {
             checkpoints: Some(self.checkpoints()),
             start: Positions::new(),
             until: Some(until),
-            settings: ViewTaskSettings {
-                checkpoint_interval,
-                reader: ReaderSettings { read_bytes_max },
-                ..ViewTaskSettings::shipped()
-            },
+            settings: ViewTaskSettings { checkpoint_interval, reader: ReaderSettings { read_bytes_max } },
             memory: StateMemory::new("v", &MemoryBudget::new(u64::MAX)),
             metrics: Metrics::default(),
         };

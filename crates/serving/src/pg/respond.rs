@@ -205,5 +205,8 @@ fn wrongly_encoded(error: ArrowError) -> PgWireError {
 }
 
 fn too_many_columns() -> PgWireError {
-    wire_error(SqlError::new("54011", "the result has more columns than PostgreSQL's protocol can carry"))
+    wire_error(SqlError::new(
+        sqlstate::TOO_MANY_COLUMNS,
+        "the result has more columns than PostgreSQL's protocol can carry",
+    ))
 }

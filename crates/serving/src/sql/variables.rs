@@ -327,7 +327,10 @@ fn check(definition: &Definition, value: &str) -> Result<(String, Option<String>
             }
         }
         Kind::ReadOnly => {
-            return Err(SqlError::new("55P02", format!("parameter \"{name}\" cannot be changed")));
+            return Err(SqlError::new(
+                sqlstate::CANT_CHANGE_RUNTIME_PARAM,
+                format!("parameter \"{name}\" cannot be changed"),
+            ));
         }
     }
     Ok((kept, notice))

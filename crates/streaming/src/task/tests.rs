@@ -97,7 +97,6 @@ impl Setup {
             settings: ViewTaskSettings {
                 checkpoint_interval: self.interval,
                 reader: ReaderSettings { read_bytes_max: 2_000 },
-                ..ViewTaskSettings::shipped()
             },
             metrics: Metrics::default(),
             memory: StateMemory::new("v", &MemoryBudget::new(self.state_bytes_max)),

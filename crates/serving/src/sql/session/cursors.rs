@@ -6,7 +6,7 @@ use datafusion::{
     common::ScalarValue, execution::SendableRecordBatchStream, physical_plan::stream::RecordBatchStreamAdapter,
 };
 use futures::stream;
-use sql::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::{Inner, execution::Read};
 use crate::sql::{
@@ -23,7 +23,8 @@ impl Inner {
     ) -> Result<Outcome, SqlError> {
         if !declaration.hold && self.transaction.lock().is_none() {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
-            return Err(SqlError::new("25P01", message).with_hint("BEGIN first, or declare it WITH HOLD"));
+            return Err(SqlError::new(sqlstate::NO_ACTIVE_SQL_TRANSACTION, message)
+                .with_hint("BEGIN first, or declare it WITH HOLD"));
         }
         let Read { schema, stream, positions, .. } =
             self.guard().run(Box::pin(self.read(&declaration.query, prepared, parameters))).await?;

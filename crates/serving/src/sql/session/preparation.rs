@@ -12,15 +12,8 @@ use streaming::Evaluation;
 
 use super::{Inner, execution::columns_of, variables::text_rows};
 use crate::sql::{
-    Prepared,
-    action::Action,
-    column_names,
-    engine::Lane,
-    parameter_types,
-    parser::Piece,
-    planner,
-    point_read::PointRead,
-    statement,
+    Prepared, action::Action, column_names, engine::Lane, parameter_types, parser::Piece, planner,
+    point_read::PointRead, statement,
 };
 
 /// A longer text is not read on the short lane: reading takes time too.

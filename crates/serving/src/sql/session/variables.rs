@@ -121,7 +121,7 @@ impl Inner {
     pub(super) fn in_transaction(&self, tag: &'static str) -> Result<Outcome, SqlError> {
         if self.transaction.lock().is_none() {
             let message = format!("{tag} can only be used in transaction blocks");
-            return Err(SqlError::new("25P01", message));
+            return Err(SqlError::new(sqlstate::NO_ACTIVE_SQL_TRANSACTION, message));
         }
         Ok(Outcome::done(tag))
     }

@@ -6,10 +6,12 @@ use arrow::datatypes::DataType;
 use futures::StreamExt as _;
 use model::{MemoryBudget, Metrics, Principal};
 
+use sql::SqlError;
+
 use super::{check, error, rows};
 use crate::{
     fixture::Fixture,
-    sql::{Outcome, SqlError, SqlService, SqlSettings, engine::Lane},
+    sql::{Outcome, SqlService, SqlSettings, engine::Lane},
 };
 
 #[tokio::test]
