@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 use super::{Catalogue, FORMAT, FORMAT_VERSION, FORMAT_WITHOUT_BUILT, StoredView, TableDefinition};
 
+mod stored;
+
 #[test]
 fn definitions_survive_reopening() {
     let directory = tempfile::tempdir().unwrap();
