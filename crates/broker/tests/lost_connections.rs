@@ -78,7 +78,12 @@ async fn every_record_is_stored_once_and_in_order() {
         let to = partition("t", i32::try_from(number).unwrap() % PARTITIONS);
         deliveries.push(producer.send_to(&to, record("k", &number.to_string())).await.unwrap());
     }
-    producer.flush().await.unwrap();
+    let flushed = producer.flush().await;
+    let mut delivered = Vec::new();
+    for delivery in deliveries {
+        delivered.push(delivery.confirmed().await.unwrap());
+    }
+    flushed.unwrap();
     assert!(broken.load(Ordering::Relaxed) > 5, "the proxy broke only {broken:?} connections");
 
     let mut stored = Vec::new();
@@ -97,8 +102,7 @@ async fn every_record_is_stored_once_and_in_order() {
         assert_eq!(values, expected, "partition {index}");
         stored.push(values);
     }
-    for (number, delivery) in deliveries.into_iter().enumerate() {
-        let delivered = delivery.confirmed().await.unwrap();
+    for (number, delivered) in delivered.into_iter().enumerate() {
         let at = usize::try_from(delivered.offset).unwrap();
         let index = usize::try_from(delivered.partition.partition).unwrap();
         assert_eq!(stored[index][at], number, "a confirmation names the record's own offset");

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::{Clock, ManualClock, Metrics, Offset, SystemEntropy, TopicName, TopicPartition};
+use model::{Clock, ManualClock, Metrics, Offset, SystemClock, SystemEntropy, TopicName, TopicPartition};
 
 use crate::{
     Acks, CommittedOffset, EmbeddedLog, Error, EventLog, EventLogSettings, Record, RecordBatchBuilder, Result,
@@ -96,8 +96,14 @@ struct Ledger {
     lives: (u32, bool),
 }
 
-/// Appends to all partitions, commits offsets, creates and deletes a topic; stops at the first error.
+/// The work of a life, from the first append to the close; stops at the first error.
 async fn work(log: &EmbeddedLog, ledger: &mut Ledger) -> Result<()> {
+    work_without_close(log, ledger).await?;
+    log.close().await
+}
+
+/// Appends to all partitions, commits offsets, creates and deletes a topic; stops at the first error.
+async fn work_without_close(log: &EmbeddedLog, ledger: &mut Ledger) -> Result<()> {
     if log.topic("t").is_none() {
         log.create_topic(TopicSpec::new(topic("t"), PARTITIONS)).await?;
     }
@@ -138,7 +144,7 @@ async fn work(log: &EmbeddedLog, ledger: &mut Ledger) -> Result<()> {
         ledger.lives = (round.unsigned_abs(), false);
         log.delete_topic(&topic("u")).await?;
     }
-    log.close().await
+    Ok(())
 }
 
 async fn values(log: &EmbeddedLog, partition: &TopicPartition) -> Vec<(Offset, String)> {
@@ -200,6 +206,20 @@ async fn retry(log: &EmbeddedLog, ledger: &mut Ledger) {
     check(log, ledger).await;
 }
 
+/// What `check` says of each case, in no order. Several are looked at at a time: mostly they wait for their own threads.
+fn each<C: Send, T: Send>(cases: impl IntoIterator<Item = C>, check: impl Fn(C) -> T + Sync) -> Vec<T> {
+    const AT_A_TIME: usize = 8;
+    let mut shares: [Vec<C>; AT_A_TIME] = Default::default();
+    // In turn, because neighbours take about as long.
+    cases.into_iter().enumerate().for_each(|(number, case)| shares[number % AT_A_TIME].push(case));
+    std::thread::scope(|scope| {
+        let check = &check;
+        let of_share = |share: Vec<C>| scope.spawn(move || share.into_iter().map(check).collect::<Vec<_>>());
+        let threads = shares.map(of_share);
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
@@ -242,7 +262,7 @@ fn the_simulated_disk_tears_writes() {
 
 #[test]
 fn no_acknowledged_change_is_lost_or_doubled_by_a_power_cut() {
-    for operation in 0..operations_of_a_run() {
+    each(0..operations_of_a_run(), |operation| {
         let (disk, mut ledger) = run_with(operation, Fault::PowerCut);
         for survivors in
             [Survivors::Nothing, Survivors::Everything, Survivors::Random(operation), Survivors::Random(!operation)]
@@ -269,28 +289,28 @@ fn no_acknowledged_change_is_lost_or_doubled_by_a_power_cut() {
         run(log.close()).unwrap();
         drop(log);
         run(check(&open(&disk).unwrap(), &ledger));
-    }
+    });
 }
 
 #[test]
 fn a_power_cut_during_recovery_loses_nothing() {
-    let mut dice = Dice::new(Survivors::Random(1));
     let operations = operations_of_a_run();
-    for seed in 0..150 {
+    each(0..150, |seed| {
+        let mut dice = Dice::new(Survivors::Random(seed + 1_000));
         let (disk, ledger) = run_with(dice.roll(operations), Fault::PowerCut);
         let disk = disk.after_power_cut(Survivors::Random(seed));
         disk.plan(dice.roll(20), Fault::PowerCut);
         drop(open(&disk));
         let disk = disk.after_power_cut(Survivors::Random(seed + 1));
         run(check(&open(&disk).unwrap(), &ledger));
-    }
+    });
 }
 
 #[test]
 fn what_a_recovered_log_shows_survives_the_next_power_cut() {
-    let mut dice = Dice::new(Survivors::Random(2));
     let operations = operations_of_a_run();
-    for seed in 0..100 {
+    each(0..100, |seed| {
+        let mut dice = Dice::new(Survivors::Random(seed + 2_000));
         let (disk, mut ledger) = run_with(dice.roll(operations), Fault::PowerCut);
         // The process died, the machine did not: nothing unsynced is lost yet.
         let disk = disk.after_kill();
@@ -301,16 +321,16 @@ fn what_a_recovered_log_shows_survives_the_next_power_cut() {
         }
         let disk = disk.after_power_cut(Survivors::Random(seed));
         run(check(&open(&disk).unwrap(), &ledger));
-    }
+    });
 }
 
 #[test]
 fn after_a_failed_sync_nothing_is_acknowledged() {
-    for operation in 0..operations_of_a_run() {
+    each(0..operations_of_a_run(), |operation| {
         let (disk, ledger) = run_with(operation, Fault::SyncError);
         let disk = disk.after_power_cut(Survivors::Nothing);
         run(check(&open(&disk).unwrap(), &ledger));
-    }
+    });
 }
 
 #[test]

@@ -63,6 +63,8 @@ struct Contents {
     /// Name changes that are not durable, by directory: the name, and what it stands for afterwards.
     name_changes: BTreeMap<PathBuf, Vec<(PathBuf, Option<u64>)>>,
     operations: u64,
+    /// How many operations a fault has refused that lasts.
+    refusals: u64,
     syncs: u64,
     largest_read_bytes: usize,
     /// What was ever made or got its name, in order.
@@ -117,6 +119,11 @@ impl SimulatedDisk {
     /// How many files whose names end so were ever made.
     pub(crate) fn made(&self, extension: &str) -> usize {
         self.0.lock().made.iter().filter(|path| path.extension().is_some_and(|found| found == extension)).count()
+    }
+
+    /// How many operations were refused since the disk is full or read-only, or no file can be opened.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.0.lock().refusals
     }
 
     pub(crate) fn operations(&self) -> u64 {
@@ -243,6 +250,7 @@ impl Contents {
             return Err(io::Error::other("the power fails"));
         }
         if fault == Some(Fault::ReadOnly) {
+            self.refusals += 1;
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         Ok(fault)
@@ -251,15 +259,23 @@ impl Contents {
     /// Counts an operation that takes space.
     fn begin_growth(&mut self) -> io::Result<()> {
         match self.begin()? {
-            Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::NoSpace) => Err(self.full()),
             _ => Ok(()),
         }
     }
 
+    fn full(&mut self) -> io::Error {
+        self.refusals += 1;
+        io::ErrorKind::StorageFull.into()
+    }
+
     /// Fails when no file can be opened.
-    fn begin_open(&self) -> io::Result<()> {
+    fn begin_open(&mut self) -> io::Result<()> {
         match self.fault {
-            Some((operation, Fault::NoFiles)) if operation <= self.operations => Err(too_many_files()),
+            Some((operation, Fault::NoFiles)) if operation <= self.operations => {
+                self.refusals += 1;
+                Err(too_many_files())
+            }
             _ => Ok(()),
         }
     }
@@ -303,7 +319,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        let contents = self.0.lock();
+        let mut contents = self.0.lock();
         contents.begin_open()?;
         let inside = contents.names.keys().filter(|name| name.parent() == Some(path));
         Ok(inside.map(|name| name.file_name().unwrap().to_str().unwrap().to_owned()).collect())
@@ -331,7 +347,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let contents = self.0.lock();
+        let mut contents = self.0.lock();
         contents.begin_open()?;
         let node = contents.node(path)?;
         Ok(Arc::new(SimulatedFile { disk: self.clone(), node }))
@@ -404,11 +420,9 @@ impl SimulatedFile {
             (Ok(Some(Fault::NoSpace)), Change::Write(position, mut bytes)) => {
                 bytes.truncate(bytes.len() / 2);
                 node.apply(Change::Write(position, bytes));
-                Err(io::ErrorKind::StorageFull.into())
+                Err(contents.full())
             }
-            (Ok(Some(Fault::NoSpace)), Change::Resize(size)) if size > node.bytes.len() as u64 => {
-                Err(io::ErrorKind::StorageFull.into())
-            }
+            (Ok(Some(Fault::NoSpace)), Change::Resize(size)) if size > node.bytes.len() as u64 => Err(contents.full()),
             (Ok(_), change) => {
                 node.apply(change);
                 Ok(())

@@ -50,8 +50,19 @@ pub(crate) struct Writer {
     pub(crate) wal_bytes_since_checkpoint: u64,
     /// The partitions of topics that were deleted since then.
     pub(crate) deleted: Vec<Arc<Partition>>,
-    /// What was lacking: until when nothing is tried, and how long to wait the next time.
-    pub(crate) lacking: Option<(Instant, Backoff)>,
+    /// What was lacking, since something was written last.
+    pub(crate) lacking: Option<Lacking>,
+}
+
+/// Room that was not there.
+#[derive(Clone, Copy)]
+pub(crate) struct Lacking {
+    /// Until when nothing is tried.
+    until: Instant,
+    /// How long to wait the next time.
+    backoff: Backoff,
+    /// For how many bytes there was no room.
+    bytes: usize,
 }
 
 impl Writer {
@@ -107,10 +118,10 @@ impl Writer {
         let Commit { frames, effects, written, undo, checkpoint, close } = commit;
         let frame_bytes = frames.len() as u64;
         let stored = if frames.is_empty() { Ok(Bytes::new()) } else { self.wal.write(frames) };
-        let stored = stored.and_then(|bytes| self.answer_written(written, frame_bytes).map(|()| bytes));
+        let stored = stored.and_then(|frames| self.answer_written(written, frame_bytes).map(|()| frames));
         match stored {
-            Ok(bytes) => self.finish(effects, &bytes)?,
-            Err(error) if error.is_shortage() => self.take_back(effects, undo, &error)?,
+            Ok(frames) => self.finish(effects, &frames)?,
+            Err(error) if error.is_shortage() => self.take_back(effects, undo, &error, bytes)?,
             Err(error) => {
                 let reason = format!("the write-ahead log failed, and what was not acknowledged may be lost: {error}");
                 self.shared.stop(&reason);
@@ -125,25 +136,27 @@ impl Writer {
     /// Makes room in the write-ahead log, but not too often when there was none.
     fn make_room(&mut self, bytes: usize) -> Result<()> {
         let now = self.shared.clock.instant();
-        if self.lacking.is_some_and(|(until, _)| now < until)
+        if self.lacking.is_some_and(|lacking| now < lacking.until)
             && let Some(error) = self.shared.shortage.error(Part::Writer, now)
         {
             return Err(error);
         }
+        // There is always room for nothing: who only looks whether there is some looks for what was lacking.
+        let bytes = self.lacking.filter(|_| bytes == 0).map_or(bytes, |lacking| lacking.bytes);
         let room = self.wal.make_room(bytes as u64);
         match &room {
             Ok(()) => self.shared.shortage.end(Part::Writer),
-            Err(error) => self.note_shortage(error),
+            Err(error) => self.note_shortage(error, bytes),
         }
         room
     }
 
-    fn note_shortage(&mut self, error: &Error) {
+    fn note_shortage(&mut self, error: &Error, bytes: usize) {
         let now = self.shared.clock.instant();
         if self.shared.shortage.begin(Part::Writer, error, now) {
             let fresh = Backoff::new(self.shared.settings.retry_delay_ms_max);
-            let mut backoff = self.lacking.map_or(fresh, |(_, backoff)| backoff);
-            self.lacking = Some((now + backoff.delay(), backoff));
+            let mut backoff = self.lacking.map_or(fresh, |lacking| lacking.backoff);
+            self.lacking = Some(Lacking { until: now + backoff.delay(), backoff, bytes });
         }
     }
 
@@ -171,8 +184,8 @@ impl Writer {
     }
 
     /// Undoes a commit of which not all could be written.
-    fn take_back(&mut self, effects: Vec<Effect>, undo: Vec<Undo>, error: &Error) -> Result<()> {
-        self.note_shortage(error);
+    fn take_back(&mut self, effects: Vec<Effect>, undo: Vec<Undo>, error: &Error, bytes: usize) -> Result<()> {
+        self.note_shortage(error, bytes);
         undo.into_iter().rev().for_each(|undo| self.state.undo(undo));
         let taken = self.wal.take_back();
         let error = taken.as_ref().err().unwrap_or(error);

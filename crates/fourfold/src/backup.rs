@@ -5,7 +5,8 @@
 //! the copy is opened.
 //!
 //! What must hold: nothing derived is beyond the copied log; a copy counts only once it was opened and all its
-//! checksums were right, and bears a mark until then; it has an id of its own.
+//! checksums were right, or as wrong as those of the data and that is said, and bears a mark until then; it has an id of
+//! its own.
 
 mod copied;
 mod frozen;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use eventlog::{EmbeddedLog, EventLog as _, EventLogSettings};
 use lakehouse::LakeLocation;
-use model::{Clock, Entropy, Error, Metrics, Positions, Result};
+use model::{Clock, Entropy, Error, ErrorKind, Metrics, Positions, Result};
 use serving::http::BackupReport;
 
 use self::frozen::{Frozen, FrozenFile};
@@ -26,6 +27,8 @@ use crate::identity::{self, Identity};
 const LOG: &str = "log";
 const CATALOGUE: &str = "catalogue.redb";
 const LAKE: &str = "lake";
+// Results of batch runs, which can be run again.
+const BATCHES: &str = "lake/batch";
 
 /// What a backup is made of, and with.
 pub(crate) struct Backup {
@@ -59,20 +62,17 @@ impl Backup {
         });
         let (files, bytes) =
             copying.await.map_err(|error| Error::internal("the copying ended").with_source(error))??;
-        let positions = self.verify(&target).await?;
+        let (positions, damage) = self.verify(&target).await?;
         identity::mark_finished(&target)
             .and_then(|()| copied::sync_names(&target))
             .map_err(|error| failed("finish", &target, error))?;
         let (id, copy_of) = (copy.id.to_string(), self.identity.id.to_string());
-        Ok(BackupReport { id, copy_of, files, bytes, positions })
+        Ok(BackupReport { id, copy_of, files, bytes, damage, positions })
     }
 
-    // Opens what was copied; answers where its log ends.
-    async fn verify(&self, target: &Path) -> Result<Positions> {
-        let damaged = |what: String| {
-            Error::corrupt(format!("the copy in {} cannot be used: {what}", target.display()))
-                .with_hint("see what the server says of its own data; delete the copy")
-        };
+    // Opens what was copied; answers where its log ends, and what of its lake is damaged.
+    async fn verify(&self, target: &Path) -> Result<(Positions, Vec<String>)> {
+        let damaged = |what: String| unusable(target, &what);
         let (settings, clock) = (self.log.clone(), Arc::clone(&self.clock));
         let log = EmbeddedLog::open(&target.join(LOG), settings, clock, Metrics::default()).await;
         let log = log.map_err(|error| damaged(error.to_string()))?;
@@ -89,11 +89,39 @@ impl Backup {
         if target.join(CATALOGUE).exists() {
             patterns::check_catalogue(&target.join(CATALOGUE)).map_err(|error| damaged(error.to_string()))?;
         }
+        let mut lake_damage = Vec::new();
         for table in tables(&target.join(LAKE)).map_err(|error| failed("read", target, error))? {
-            LakeLocation::directory(table).check_files().await.map_err(|error| damaged(error.to_string()))?;
+            if let Err(error) = LakeLocation::directory(&table).check_files().await {
+                lake_damage.push(self.damaged_table(target, &table, &error).await?);
+            }
         }
-        Ok(positions)
+        Ok((positions, lake_damage))
     }
+
+    // What becomes of a table of the copy that is damaged, as a sentence. A batch can be run again, so that the copy does
+    // without. What was captured may be all that there is of it: it is copied as it is, if it is as damaged here.
+    async fn damaged_table(&self, target: &Path, table: &Path, error: &Error) -> Result<String> {
+        let place = table.strip_prefix(target).unwrap_or(table);
+        if error.kind() != ErrorKind::Corrupt {
+            return Err(unusable(target, &error.to_string()));
+        }
+        if place.starts_with(BATCHES) {
+            fs::remove_dir_all(table).map_err(|error| failed("leave out", table, error))?;
+            return Ok(format!("{} was left out, and its view does without a batch: {error}", place.display()));
+        }
+        let original = self.data.join(place);
+        let is_original_damaged = original.is_dir()
+            && LakeLocation::directory(original).check_files().await.is_err_and(|e| e.kind() == ErrorKind::Corrupt);
+        match is_original_damaged {
+            true => Ok(format!("{} was copied as it is, which is damaged: {error}", place.display())),
+            false => Err(unusable(target, &error.to_string())),
+        }
+    }
+}
+
+fn unusable(target: &Path, what: &str) -> Error {
+    Error::corrupt(format!("the copy in {} cannot be used: {what}", target.display()))
+        .with_hint("see what the server says of its own data; delete the copy")
 }
 
 fn begin(data: &Path, target: &Path) -> Result<()> {
@@ -107,7 +135,8 @@ fn begin(data: &Path, target: &Path) -> Result<()> {
     if place.starts_with(&data) {
         return Err(Error::invalid(format!("{} is in the data folder itself", target.display())));
     }
-    identity::mark_unfinished(target).map_err(fail)
+    // The mark has its name before anything else has one.
+    identity::mark_unfinished(target).and_then(|()| copied::sync_names(target)).map_err(fail)
 }
 
 // In an order in which nothing that is taken speaks of what was not taken.

@@ -12,6 +12,7 @@ mod machine_memory;
 mod open_files;
 mod output;
 mod ports;
+mod readiness;
 mod server;
 mod settings;
 mod stop;

@@ -11,9 +11,9 @@ use eventstore::{Aggregates, EventStore};
 use lakehouse::{DurableFileSystem, LakeLocation};
 use model::{Clock, Error, MemoryBudget, Metrics, Result, SystemClock, SystemEntropy};
 use object_store::prefix::PrefixStore;
-use patterns::{Deployment, Parts, ViewState, event_sourcing};
+use patterns::{Deployment, Parts, event_sourcing};
 use serving::{
-    http::{self, Backups, Doors, HttpServer, Part, Readiness},
+    http::{self, Backups, Doors, HttpServer},
     pg::{self, PgServer},
     sql::SqlService,
     topic_use::TopicUse,
@@ -24,7 +24,7 @@ use streaming::DeadLetters;
 use crate::{
     backup::Backup,
     identity::{self, Identity},
-    machine_memory, open_files,
+    machine_memory, open_files, readiness,
     settings::Settings,
 };
 
@@ -61,7 +61,7 @@ impl Server {
                 .map_err(|error| named_as_given(error, directory))?;
         let log: Arc<dyn EventLog> = Arc::clone(&embedded) as _;
         // Nobody else has the folder open.
-        let identity = Identity::of(directory, &SystemEntropy)?;
+        let identity = Identity::of(directory, &SystemEntropy, clock.as_ref())?;
         let catalogue = directory.join("catalogue.redb");
         // Before anything creates a topic: a new log is told from one whose catalogue is gone.
         Deployment::require_catalogue(&catalogue, log.as_ref(), settings.data.begin_without_catalogue)?;
@@ -107,7 +107,7 @@ impl Server {
             clock,
             entropy: Arc::new(SystemEntropy),
             metrics,
-            readiness: readiness(Arc::clone(&embedded), Arc::clone(&store), Arc::clone(&deployment)),
+            readiness: readiness::of(Arc::clone(&embedded), Arc::clone(&store), Arc::clone(&deployment)),
             backups: Some(backups(settings, identity, Arc::clone(&embedded), Arc::clone(&deployment))),
         };
         let http = http::start(settings.http.clone(), doors).await?;
@@ -177,22 +177,6 @@ fn named_as_given(error: eventlog::Error, directory: &Path) -> Error {
     }
 }
 
-// Every part is up before the HTTP door opens; what can still fail on the way are the log and views, and views that have
-// answered before the last stop may still have to fold what came until then.
-fn readiness(log: Arc<EmbeddedLog>, store: Arc<EventStore>, deployment: Arc<Deployment>) -> Readiness {
-    Readiness::new(move || {
-        let failure = log.check_running().err().map(|error| error.to_string());
-        let log = Part { name: "log".to_owned(), ready: failure.is_none(), note: failure };
-        let views = deployment.view_states().into_iter();
-        let views = views.map(|ViewState { name, state, ready }| Part {
-            name: format!("view {name}"),
-            ready,
-            note: Some(state),
-        });
-        std::iter::once(log).chain(damaged_events(&store)).chain(views).collect()
-    })
-}
-
 // Kafka clients too are kept from deleting what a source needs.
 fn topic_deletion(deployment: Arc<Deployment>) -> TopicDeletion {
     TopicDeletion::new(move |topic| match TopicUse::find(topic, &deployment.sources()) {
@@ -211,21 +195,6 @@ fn backups(settings: &Settings, identity: Identity, log: Arc<EmbeddedLog>, deplo
         let backup = Backup { data, identity, log: log_settings, clock, entropy, known_damage };
         backup.make(target, move |file| deployment.copy_catalogue(file))
     })
-}
-
-// Damaged events refuse their streams; what else there is, is ready.
-fn damaged_events(store: &EventStore) -> Option<Part> {
-    let damage = store.damage();
-    let first = damage.first()?;
-    let streams = match first.streams.as_deref() {
-        Some([stream]) => format!("of stream {stream}"),
-        Some([stream, others @ ..]) => format!("of stream {stream} and {} more", others.len()),
-        _ => "of a stream that cannot be told".to_owned(),
-    };
-    let range = format!("{} to {}", first.offsets.start, first.offsets.end - 1);
-    let more = if damage.len() > 1 { format!("; {} more such places", damage.len() - 1) } else { String::new() };
-    let note = format!("damaged at offsets {range} of {}, {streams}: {}{more}", store.partition(), first.reason);
-    Some(Part { name: "events".to_owned(), ready: true, note: Some(note) })
 }
 
 fn checkpoint_store(directory: &Path) -> Result<Arc<dyn object_store::ObjectStore>> {

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
@@ -69,10 +69,13 @@ fn run(arguments: &[&str]) -> Ran {
     run_in(Path::new("."), &[], arguments, b"")
 }
 
+/// Where the doors are, as the variables that name them.
+type Addresses = Vec<(&'static str, String)>;
+
 /// A server of this test's own, killed when the test ends.
 struct Server {
     child: Child,
-    addresses: Vec<(&'static str, String)>,
+    addresses: Addresses,
     folder: tempfile::TempDir,
 }
 
@@ -83,14 +86,25 @@ impl Server {
 
     /// On a data folder of another one.
     fn start_on(data: &Path) -> Self {
-        Self::start_logging(data, "warn", Stdio::null())
+        Self::start_with(data, &[("RUST_LOG", "warn")], Stdio::null())
     }
 
-    fn start_logging(data: &Path, level: &str, log: impl Into<Stdio>) -> Self {
+    fn start_with(data: &Path, environment: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let (child, addresses) = Self::launch(folder.path(), data, environment, log);
+        Self { child, addresses, folder }
+    }
+
+    /// On its own data folder, once it has ended.
+    fn start_again(&mut self) {
+        let launched = Self::launch(self.folder.path(), Path::new("data"), &[], Stdio::null());
+        (self.child, self.addresses) = launched;
+    }
+
+    fn launch(folder: &Path, data: &Path, environment: &[(&str, &str)], log: impl Into<Stdio>) -> (Child, Addresses) {
         let mut command = Command::new(PROGRAM);
-        command.args(["dev", "--json", "--data-dir"]).arg(data).args(FREE_PORTS).current_dir(folder.path());
-        command.env("RUST_LOG", level);
+        command.args(["dev", "--json", "--data-dir"]).arg(data).args(FREE_PORTS).current_dir(folder);
+        command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the server starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe"))
@@ -98,8 +112,14 @@ impl Server {
             .expect("the server says its addresses");
         let told: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
         let address = |door: &str| told[door].as_str().expect("an address").to_owned();
-        let addresses = vec![("FOURFOLD_KAFKA", address("kafka")), ("FOURFOLD_HTTP", address("http"))];
-        Self { child, addresses, folder }
+        (child, vec![("FOURFOLD_KAFKA", address("kafka")), ("FOURFOLD_HTTP", address("http"))])
+    }
+
+    /// Tells it to stop, and waits until it has.
+    fn terminate(&mut self) -> ExitStatus {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill is there");
+        assert!(told.success());
+        self.child.wait().expect("it ends")
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {
@@ -131,11 +151,52 @@ impl Drop for Server {
 #[test]
 fn a_log_that_cannot_be_written_stops_nothing() {
     let full = File::options().write(true).open("/dev/full").expect("a disk that is full");
-    let server = Server::start_logging(Path::new("data"), "debug", full);
+    let server = Server::start_with(Path::new("data"), &[("RUST_LOG", "debug")], full);
     server.run(&["topic", "create", "t"]).ends_with(0);
     server.run_with(&["produce", "t"], b"a\n").ends_with(0);
     let listed = server.run(&["topic", "list", "--json"]).ends_with(0);
     assert!(listed.json().to_string().contains("\"t\""), "{}", listed.json());
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_ends_well_after_a_view_has_failed() {
+    let environment = [("FOURFOLD_VIEWS_STATE_BYTES_MAX", "2000")];
+    let mut server = Server::start_with(Path::new("data"), &environment, Stdio::null());
+    let define = "CREATE SOURCE gates (gate TEXT); \
+        CREATE MATERIALIZED VIEW v AS SELECT gate, count(*) AS n FROM gates GROUP BY gate";
+    server.run(&["sql", "-c", define]).ends_with(0);
+    let lines: String = (0..500).map(|n| format!("{{\"gate\": \"{n}\"}}\n")).collect();
+    server.run_with(&["produce", "gates"], lines.as_bytes()).ends_with(0);
+    // Who waits for a view that fails is told so.
+    let wait = "SET fourfold.min_position = 'gates/0:500'; SELECT count(*) AS n FROM v";
+    server.run(&["sql", "-c", wait]).ends_with(1);
+    server.run(&["status"]).ends_with(1).says("not ready: view v: failed");
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_log_that_has_lost_something_is_ready_and_says_so() {
+    let mut server = Server::start();
+    for topic in ["lost", "kept"] {
+        server.run(&["topic", "create", topic]).ends_with(0);
+        server.run_with(&["produce", topic], b"a\n").ends_with(0);
+    }
+    // In order, so that the records are in segments.
+    assert_eq!(server.terminate().code(), Some(0));
+    let data = server.folder.path().join("data");
+    let topics =
+        std::fs::read_dir(data.join("log/topics")).expect("the topics").map(|entry| entry.expect("one").path());
+    let lost = topics.into_iter().find(|path| path.to_string_lossy().contains("lost-0")).expect("its folder");
+    let log = std::fs::read_dir(lost).expect("its files").map(|entry| entry.expect("one").path());
+    let log =
+        log.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "log")).expect("its log");
+    std::fs::remove_file(log).expect("it is there");
+
+    let server = Server::start_on(&data);
+    let shown = server.run(&["status", "--json"]).ends_with(0).says("warning: log: damaged: lost/0: ").json();
+    let part = &shown["ready"]["parts"][0];
+    assert_eq!((&shown["ready"]["status"], &part["degraded"]), (&Value::from("ready"), &Value::from(true)), "{shown}");
+    server.run(&["tail", "kept"]).ends_with(0).prints("a\n");
 }
 
 #[test]
@@ -204,6 +265,103 @@ fn a_backup_of_a_folder_that_nobody_has_open_is_whole_and_an_unfinished_one_is_r
     let refused = run_in(kept.path(), &[], &[&["dev", "--data-dir", "data"][..], &FREE_PORTS].concat(), b"");
     refused.ends_with(1).says("a backup that was not finished");
     assert_eq!(std::fs::read_dir(&data).expect("the folder").count(), 1, "nothing was made in it");
+}
+
+/// All files below a folder, with their bytes.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.clone(), std::fs::read(&path).expect("a file")));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_backup_that_was_killed_is_never_opened_and_harms_nothing() {
+    let mut server = Server::start();
+    let data = server.folder.path().join("data");
+    server.run(&["topic", "create", "lines"]).ends_with(0);
+    server.run_with(&["produce", "lines"], "a line\n".repeat(20_000).as_bytes()).ends_with(0);
+    for by_server in [true, false] {
+        if !by_server {
+            assert_eq!(server.terminate().code(), Some(0));
+        }
+        // A backup that was quicker than this test is made again.
+        let unfinished = (0..100).find_map(|attempt| {
+            let target = server.folder.path().join(format!("copy-{by_server}-{attempt}"));
+            let mark = target.join("backup.unfinished");
+            let mut command = Command::new(PROGRAM);
+            command.arg("backup").arg(&target).envs(server.addresses.iter().cloned());
+            if !by_server {
+                command.arg("--data-dir").arg(&data);
+            }
+            let mut backup = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+            while !mark.exists() && backup.try_wait().expect("it is looked at").is_none() {
+                std::thread::yield_now();
+            }
+            let killed = if by_server { &mut server.child } else { &mut backup };
+            killed.kill().and_then(|()| killed.wait()).expect("it is killed");
+            backup.wait().expect("it ends");
+            let is_unfinished = mark.exists();
+            if by_server {
+                server.start_again();
+            }
+            is_unfinished.then_some(target)
+        });
+        let target = unfinished.expect("a backup that was not finished");
+        let before = files(&target);
+        let arguments = [&["dev", "--data-dir"][..], &[target.to_str().expect("a path")][..], &FREE_PORTS].concat();
+        run(&arguments).ends_with(1).says("a backup that was not finished");
+        let again = [&["backup", "elsewhere", "--data-dir"][..], &[target.to_str().expect("a path")][..]].concat();
+        run_in(server.folder.path(), &[], &again, b"").ends_with(1).says("a backup that was not finished");
+        assert!(files(&target) == before, "nothing was changed in it");
+    }
+    let whole = ["backup", "whole", "--data-dir", "data"];
+    run_in(server.folder.path(), &[], &whole, b"").ends_with(0).says("it is whole");
+    assert!(!data.join("backup.links").exists(), "what was left behind is gone");
+    let copied = Server::start_on(&server.folder.path().join("whole"));
+    let lines = copied.run(&["tail", "lines"]).ends_with(0).out;
+    assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 20_000);
+}
+
+#[test]
+fn a_backup_of_a_damaged_lake_is_made_and_says_what_became_of_it() {
+    let mut server = Server::start();
+    let define = "CREATE SOURCE gates (gate TEXT); \
+        CREATE MATERIALIZED VIEW l WITH (batch = '1 hour') AS SELECT gate, count(*) AS n FROM gates GROUP BY gate";
+    server.run(&["sql", "-c", define]).ends_with(0);
+    server.run_with(&["produce", "gates"], b"{\"gate\": \"A1\"}\n{\"gate\": \"A1\"}\n").ends_with(0);
+    server.run(&["sql", "-c", "REFRESH MATERIALIZED VIEW l"]).ends_with(0);
+    assert_eq!(server.terminate().code(), Some(0));
+    let damage = |table: &str| {
+        let files = files(&server.folder.path().join("data/lake").join(table));
+        let (path, mut bytes) =
+            files.into_iter().find(|(path, _)| path.extension() == Some("parquet".as_ref())).expect("one");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).expect("it is damaged");
+    };
+    let backup = |name: &str| run_in(server.folder.path(), &[], &["backup", name, "--data-dir", "data"], b"");
+    backup("good").ends_with(0).says(": it is whole\n");
+    damage("batch/l/1");
+    damage("sources/gates");
+    let said =
+        backup("copy").ends_with(0).says("warning: lake/batch/l/1 was left out").says("it is whole but for that");
+    said.says("warning: lake/sources/gates was copied as it is, which is damaged: file ");
+
+    let copied = Server::start_on(&server.folder.path().join("copy"));
+    copied.run(&["status"]).ends_with(0);
+    let count = "SET fourfold.min_position = 'gates/0:2'; SELECT n FROM l";
+    let counted = |server: &Server| server.run(&["sql", "--json", "-c", count]).ends_with(0).json().to_string();
+    assert!(counted(&copied).contains("[\"2\"]") || counted(&copied).contains("[2]"), "{}", counted(&copied));
+    copied.run(&["sql", "-c", "REFRESH MATERIALIZED VIEW l"]).ends_with(0);
+    assert!(counted(&copied).contains("[\"2\"]") || counted(&copied).contains("[2]"), "{}", counted(&copied));
 }
 
 #[test]

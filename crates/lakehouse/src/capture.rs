@@ -125,6 +125,11 @@ impl Capture {
         self.progress.clone()
     }
 
+    /// Whether it has ended by itself: nothing is captured any more, and its progress says why.
+    pub fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Commits what was read, and ends the capture.
     ///
     /// # Errors

@@ -2,13 +2,12 @@
 //! against them what is read.
 //!
 //! What it is not: a check of objects that it knows no checksum of. Those pass as they are: files that were written
-//! before there were checksums, and the Delta log.
+//! before there were checksums, and the Delta log, which [`CheckedLog`](crate::checked_log::CheckedLog) checks.
 //!
 //! What must hold: bytes of a file whose checksum is known are answered only if they are those that were written.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
@@ -19,18 +18,16 @@ use deltalake_core::DeltaTable;
 use deltalake_core::kernel::Add;
 use deltalake_core::logstore::LogStoreRef;
 use futures::stream::BoxStream;
-use futures::{StreamExt, stream};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 use crate::LakeLocation;
+use crate::checked_read::get_checked;
 use crate::checksum::{FileChecksum, Summing, TAG};
 use crate::error::{FileDamage, LakeError};
-
-const STORE: &str = "checked files";
 
 // By file name: each has a random part, so that there is one of it in a table.
 type Known = Arc<Mutex<HashMap<String, Arc<FileChecksum>>>>;
@@ -171,43 +168,6 @@ impl CheckedFiles {
     fn checksum(&self, path: &str) -> Option<Arc<FileChecksum>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name_of(path)).cloned()
     }
-
-    async fn get_checked(&self, path: &Path, options: GetOptions, checksum: &FileChecksum) -> Result<GetResult> {
-        let damaged = |reason: String| {
-            let damage = FileDamage { file: path.to_string(), reason };
-            self.damage.get_or_init(|| damage.clone());
-            Error::Generic { store: STORE, source: damage.into() }
-        };
-        let bytes = checksum.file_bytes();
-        let wanted = match &options.range {
-            Some(range) => {
-                range.as_range(bytes).map_err(|source| Error::Generic { store: STORE, source: source.into() })?
-            }
-            None => 0..bytes,
-        };
-        let covering = checksum.covering(&wanted);
-        let has_size = |found: u64| match found == bytes {
-            true => Ok(()),
-            false => Err(damaged(format!("it has {found} bytes, and had {bytes} when it was written"))),
-        };
-        let range = (!covering.is_empty()).then_some(GetRange::Bounded(covering.clone()));
-        let result = match self.inner.get_opts(path, GetOptions { range, ..options }).await {
-            Ok(result) => result,
-            Err(Error::NotFound { .. }) => return Err(damaged("it is gone".to_owned())),
-            // A file that is too short does not have the range.
-            Err(error) => return Err(has_size(self.inner.head(path).await?.size).err().unwrap_or(error)),
-        };
-        has_size(result.meta.size)?;
-        let (meta, attributes) = (result.meta.clone(), result.attributes.clone());
-        let read = result.bytes().await?;
-        checksum.check(covering.start, &read).map_err(|Range { start, end }| {
-            damaged(format!("its bytes {start} to {} are not those that were written", end - 1))
-        })?;
-        let from_covering = |place: u64| usize::try_from(place - covering.start).unwrap_or(usize::MAX);
-        let answer = read.slice(from_covering(wanted.start)..from_covering(wanted.end));
-        let payload = GetResultPayload::Stream(stream::once(async { Ok(answer) }).boxed());
-        Ok(GetResult { payload, meta, range: wanted, attributes })
-    }
 }
 
 impl fmt::Display for CheckedFiles {
@@ -238,7 +198,13 @@ impl ObjectStore for CheckedFiles {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         match self.checksum(location.as_ref()) {
-            Some(checksum) if !options.head => self.get_checked(location, options, &checksum).await,
+            Some(checksum) if !options.head => {
+                let read = get_checked(self.inner.as_ref(), location, options, &checksum).await;
+                if let Some(damage) = read.as_ref().err().and_then(|error| FileDamage::behind(error)) {
+                    self.damage.get_or_init(|| damage);
+                }
+                read
+            }
             _ => self.inner.get_opts(location, options).await,
         }
     }

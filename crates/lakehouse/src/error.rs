@@ -8,6 +8,10 @@ use model::{ErrorKind, Offset, Positions, TopicPartition};
 /// What is derived is made anew, and what was captured is captured anew where the log still has it.
 pub(crate) const REFRESH_HINT: &str = "REFRESH MATERIALIZED VIEW makes it anew from what the log and the lake have";
 
+/// What files a table has is in its log alone.
+const LOG_HINT: &str = "put the file back from a backup, or move the table's folder away: what the log of the topic still has is \
+                        captured anew";
+
 pub(crate) type Result<T, E = LakeError> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,11 @@ pub(crate) struct FileDamage {
 }
 
 impl FileDamage {
+    /// Whether it is a file of a Delta log.
+    fn is_of_log(&self) -> bool {
+        self.file.split('/').any(|folder| folder == "_delta_log")
+    }
+
     /// What made others fail, however often they have wrapped it.
     pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         let causes = std::iter::successors(Some(error), |error| error.source());
@@ -109,6 +118,7 @@ impl From<LakeError> for model::Error {
             LakeError::Contended { .. } => (ErrorKind::Unavailable, Some("retry with a pause")),
             LakeError::StaleBatch { .. } => (ErrorKind::Conflict, Some("drop this run, a newer one is in place")),
             LakeError::Damaged { .. } => (ErrorKind::Corrupt, Some("keep a copy of the table before anything else")),
+            LakeError::DamagedFile(damage) if damage.is_of_log() => (ErrorKind::Corrupt, Some(LOG_HINT)),
             LakeError::DamagedFile(_) => (ErrorKind::Corrupt, Some(REFRESH_HINT)),
             LakeError::Lost { .. } => (ErrorKind::Corrupt, Some("put the file back from a backup")),
             LakeError::Location { .. } => (ErrorKind::Invalid, None),

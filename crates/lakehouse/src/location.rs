@@ -12,6 +12,7 @@ use object_store::ObjectStore;
 use object_store::path::{Path as ObjectPath, PathPart};
 
 use crate::DurableFileSystem;
+use crate::checked_log::CheckedLog;
 use crate::error::{LakeError, Result};
 
 // What was set aside is for people to look at, and does not pile up by itself.
@@ -149,7 +150,7 @@ impl LakeLocation {
         let bad = |error: deltalake_core::DeltaTableError| refuse(url.clone(), error.to_string());
         let parsed = ensure_table_uri(&url).map_err(bad)?;
         let builder = DeltaTableBuilder::from_url(parsed.clone()).map_err(bad)?;
-        builder.with_storage_backend(store, parsed).build().map_err(bad)
+        builder.with_storage_backend(Arc::new(CheckedLog::new(store)), parsed).build().map_err(bad)
     }
 }
 

@@ -17,6 +17,7 @@ use futures::{Stream, StreamExt};
 
 use crate::checked_files::{CheckedFiles, TableChecksums};
 use crate::error::{LakeError, Result};
+use crate::late_failures::LateFailures;
 use crate::stored_schema::StoredSchema;
 
 /// Writes rows beside a table's files; `statistics` names the columns whose bounds go into the Delta log.
@@ -68,7 +69,8 @@ async fn write(
         properties.num_indexed_cols(),
         Some(statistics.iter().map(|column| (*column).to_owned()).collect()),
     );
-    let store = Arc::new(CheckedFiles::new(table.object_store(), TableChecksums::default()));
+    let late = Arc::new(LateFailures::new(table.object_store()));
+    let store = Arc::new(CheckedFiles::new(Arc::clone(&late) as _, TableChecksums::default()));
     let mut writer = DeltaWriter::new(Arc::clone(&store) as _, config);
     let mut rows = pin!(rows);
     while let Some(batch) = rows.next().await {
@@ -76,6 +78,7 @@ async fn write(
             Ok(batch) => writer.write(&batch).await.map_err(failed()),
             Err(error) => Err(error),
         };
+        let written = written.and_then(|()| late.check().map_err(|error| failed()(error.into())));
         if let Err(error) = written {
             // The first error is the one to report.
             let _ = writer.abort().await;
@@ -83,6 +86,7 @@ async fn write(
         }
     }
     let mut files = writer.close().await.map_err(failed())?;
+    late.check().map_err(|error| failed()(error.into()))?;
     files.iter_mut().for_each(|file| store.tag(file));
     Ok(files)
 }

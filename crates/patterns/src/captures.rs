@@ -116,11 +116,15 @@ impl Captures {
     /// Commits what was read, and ends all captures.
     ///
     /// # Errors
-    /// The first thing that failed; all are ended all the same.
+    /// The first thing that failed; all are ended all the same. One that had ended by itself has been told.
     pub(crate) async fn stop(&self) -> Result<()> {
         let mut outcome = Ok(());
-        for (_, captured) in std::mem::take(&mut *self.running.lock().await) {
-            outcome = outcome.and(captured.capture.stop().await.map(drop));
+        for (source, captured) in std::mem::take(&mut *self.running.lock().await) {
+            if captured.capture.has_ended() {
+                stop(&source, captured).await;
+            } else {
+                outcome = outcome.and(captured.capture.stop().await.map(drop));
+            }
         }
         outcome
     }

@@ -293,12 +293,12 @@ impl Deployment {
     /// Stops every view with a last checkpoint, then the captures.
     ///
     /// # Errors
-    /// The first thing that failed; everything is stopped all the same.
+    /// The first thing that failed by being stopped; everything is stopped all the same.
     pub async fn stop(&self) -> Result<()> {
         let _one_at_a_time = self.defining.lock().await;
         let mut outcome = Ok(());
         for view in self.running() {
-            outcome = outcome.and(view.wiring.stop().await);
+            outcome = outcome.and(view.stop().await);
         }
         outcome.and(self.captures.stop().await)
     }

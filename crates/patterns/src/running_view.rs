@@ -99,6 +99,18 @@ impl RunningView {
         self.relation().reach().failure()
     }
 
+    /// Stops it. What had failed before has been told, and has nothing left to lose.
+    pub(crate) async fn stop(&self) -> Result<()> {
+        let had_failed = self.failure().is_some();
+        match self.wiring.stop().await {
+            Err(error) if had_failed => {
+                tracing::debug!(view = self.stored.name, %error, "a view that is stopped had failed");
+                Ok(())
+            }
+            stopped => stopped,
+        }
+    }
+
     /// Stops it and deletes what it stored and can be derived again.
     pub(crate) async fn discard(&self, parts: &Parts) -> Result<()> {
         // A task that failed has nothing left to stop; what it stored is to go all the same.

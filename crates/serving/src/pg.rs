@@ -17,6 +17,7 @@ mod conversation;
 mod copy_text;
 mod error;
 mod extended;
+mod fields;
 mod frame;
 mod parameters;
 mod respond;

@@ -63,6 +63,8 @@ struct PartitionQueue {
     next_sequence: i32,
     /// A batch failed while others were in flight: those come back before anything is sent.
     must_drain: bool,
+    /// The broker has confirmed a batch of this identity, so that it notices when one is missing.
+    is_known: bool,
 }
 
 /// All batches of a producer.
@@ -163,7 +165,7 @@ impl Accumulator {
         self.identity = Some(identity);
         self.needs_identity = false;
         for queue in self.partitions.values_mut() {
-            queue.next_sequence = 0;
+            (queue.next_sequence, queue.is_known) = (0, false);
         }
     }
 
@@ -221,7 +223,7 @@ impl Accumulator {
             queue.must_drain = false;
         }
         match verdict {
-            Verdict::Done => {}
+            Verdict::Done => queue.is_known = true,
             Verdict::Again if now < expires => {
                 queue.must_drain = queue.in_flight > 0;
                 queue.put_back(batch);
@@ -275,7 +277,10 @@ struct DuePolicy {
 impl PartitionQueue {
     fn is_due(&self, policy: &DuePolicy, needs_identity: bool) -> bool {
         let Some(front) = self.waiting.front() else { return false };
-        if self.must_drain || (needs_identity && front.sequence.is_none()) {
+        // Whatever comes first from a producer that the broker does not know is taken, also the second batch while the first
+        // one is lost on the way: which could not be stored any more.
+        let is_first_under_way = !self.is_known && self.in_flight > 0;
+        if self.must_drain || is_first_under_way || (needs_identity && front.sequence.is_none()) {
             return false;
         }
         let is_full = self.waiting.len() > 1 || front.builder.size_bytes() >= policy.bytes_max;
@@ -339,3 +344,6 @@ fn add_to_sequence(sequence: i32, count: i32) -> i32 {
     // The sum of two that are not negative, without its sign bit.
     sequence.wrapping_add(count) & i32::MAX
 }
+
+#[cfg(test)]
+mod tests;

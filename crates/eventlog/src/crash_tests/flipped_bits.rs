@@ -5,10 +5,10 @@ use super::*;
 #[test]
 fn a_flipped_bit_in_the_write_ahead_log_is_noticed() {
     let appends = 6;
-    let (mut lost, mut noticed) = (0, 0);
     let disk = log_with(appends, false);
     let path = only_file(&disk, &root().join("wal"), ".wal");
-    for bit in (0..1400 * 8).step_by(5) {
+    // How many records each bit costs, and how many frames are noticed to be bad.
+    let costs = each((0..1400 * 8).step_by(5), |bit| {
         let disk = disk.after_power_cut(Survivors::Nothing);
         disk.flip(&path, bit);
         let metrics = Metrics::default();
@@ -16,13 +16,13 @@ fn a_flipped_bit_in_the_write_ahead_log_is_noticed() {
             Ok(log) => log,
             Err(error) => {
                 assert!(matches!(error, Error::Corrupt { .. }), "{error}");
-                continue;
+                return (0, 0);
             }
         };
+        let noticed = metrics.log_quarantined_frames.get();
         let Some(_) = log.topic("t") else {
-            noticed += metrics.log_quarantined_frames.get();
-            assert!(metrics.log_quarantined_frames.get() > 0, "bit {bit}: the topic is gone and nobody says so");
-            continue;
+            assert!(noticed > 0, "bit {bit}: the topic is gone and nobody says so");
+            return (0, noticed);
         };
         let found = run(values(&log, &partition(0)));
         for (offset, value) in &found {
@@ -31,9 +31,7 @@ fn a_flipped_bit_in_the_write_ahead_log_is_noticed() {
         let missing = appends as u64 - found.len() as u64;
         // The last frame cannot be told from a torn write: nothing after it says that it was synced.
         let is_last = missing == 1 && !found.iter().any(|(offset, _)| *offset == i64::from(appends) - 1);
-        assert!(missing == metrics.log_quarantined_frames.get() || is_last, "bit {bit}: {missing} are missing");
-        lost += missing;
-        noticed += metrics.log_quarantined_frames.get();
+        assert!(missing == noticed || is_last, "bit {bit}: {missing} are missing");
         // The log goes on, behind the gap, and does not report the same damage again.
         let next = run(log.append(&partition(0), batch("next", appends), Acks::Durable));
         assert!(next.is_ok() || is_last, "bit {bit}: {next:?}");
@@ -42,7 +40,9 @@ fn a_flipped_bit_in_the_write_ahead_log_is_noticed() {
         let metrics = Metrics::default();
         open_counting(&disk, &metrics).unwrap();
         assert_eq!(metrics.log_quarantined_frames.get(), 0, "bit {bit}");
-    }
+        (missing, noticed)
+    });
+    let (lost, noticed) = costs.into_iter().fold((0, 0), |sum, cost| (sum.0 + cost.0, sum.1 + cost.1));
     assert!(lost > 100 && noticed > 100, "the flips must hit something: {lost} lost, {noticed} noticed");
 }
 
@@ -57,16 +57,15 @@ fn a_flipped_bit_in_what_a_checkpoint_made_is_noticed() {
         let path =
             if extension == "checkpoint" { root().join(extension) } else { only_file(&disk, &directory, extension) };
         let size = disk.open(&path).unwrap().size().unwrap();
-        let mut noticed = 0;
-        for bit in 0..usize::try_from(size).unwrap() * 8 {
+        let noticed = each(0..usize::try_from(size).unwrap() * 8, |bit| {
+            let mut noticed = 0_u32;
             let disk = disk.after_power_cut(Survivors::Nothing);
             disk.flip(&path, bit);
             let log = match open(&disk) {
                 Ok(log) => log,
                 Err(error) => {
                     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
-                    noticed += 1;
-                    continue;
+                    return 1;
                 }
             };
             if extension == ".timeindex" {
@@ -90,7 +89,9 @@ fn a_flipped_bit_in_what_a_checkpoint_made_is_noticed() {
                     }
                 }
             }
-        }
+            noticed
+        });
+        let noticed: u32 = noticed.into_iter().sum();
         let is_derived = [".index", ".timeindex", ".arrivals"].contains(&extension);
         assert_eq!(noticed == 0, is_derived, "{extension}: {noticed} were noticed");
     }

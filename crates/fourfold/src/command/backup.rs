@@ -32,7 +32,10 @@ pub(crate) async fn run(arguments: BackupArguments, as_json: bool) -> Result<()>
         return print(report.to_string());
     }
     let [id, copy_of, files, bytes] = ["id", "copy_of", "files", "bytes"].map(|member| cell(&report[member]));
-    say(format!("copied {files} files, {bytes} bytes, and opened the copy once: it is whole"));
+    let damage = report["damage"].as_array().map_or(&[][..], Vec::as_slice);
+    damage.iter().for_each(|damaged| say(format!("warning: {}", cell(damaged))));
+    let whole = if damage.is_empty() { "it is whole" } else { "it is whole but for that" };
+    say(format!("copied {files} files, {bytes} bytes, and opened the copy once: {whole}"));
     print(format!("{} is {id}, a copy of {copy_of}", target.display()))
 }
 
@@ -47,7 +50,7 @@ async fn offline(data: &Path, target: &Path) -> Result<Value> {
     let (directory, log_settings) = (data.join("log"), settings.log.clone());
     let log = EmbeddedLog::open(&directory, log_settings, Arc::clone(&clock) as _, Metrics::default()).await;
     let log = log.map_err(Error::from)?;
-    let identity = Identity::of(data, entropy.as_ref())?;
+    let identity = Identity::of(data, entropy.as_ref(), clock.as_ref())?;
     let known_damage = log.damage().len();
     let catalogue = data.join("catalogue.redb");
     let dynamic: Arc<dyn EventLog> = Arc::clone(&log) as _;

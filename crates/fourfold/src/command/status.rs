@@ -1,7 +1,7 @@
 //! `fourfold status`: what runs, and how far behind it is.
 //!
 //! What must hold: it says most when something is wrong; a server that is not ready is still described, and the exit
-//! code says that it is not ready.
+//! code says that it is not ready. What is degraded is said, and is no failure.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -33,7 +33,10 @@ pub(crate) async fn run(http: &Http, as_json: bool) -> Result<()> {
         }
     }
     let parts = ready.get("parts").and_then(Value::as_array).cloned().unwrap_or_default();
-    let failed: Vec<String> = parts.iter().filter(|part| part["ready"] == json!(false)).map(complaint).collect();
+    let those =
+        |member: &'static str, is: bool| parts.iter().filter(move |part| part[member] == json!(is)).map(complaint);
+    those("degraded", true).for_each(|degraded| say(format!("warning: {degraded}")));
+    let failed: Vec<String> = those("ready", false).collect();
     if failed.is_empty() { Ok(()) } else { bail!("not ready: {}", failed.join("; ")) }
 }
 

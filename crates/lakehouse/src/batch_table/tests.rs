@@ -20,6 +20,12 @@ fn at(text: &str) -> Positions {
     text.parse().unwrap()
 }
 
+/// An entry of the Delta log as somebody else would have written it.
+fn without_checksum(entry: &str) -> String {
+    let (head, tail) = entry.split_once("\"fourfold.entryCrc32c\":\"").unwrap();
+    format!("{head}{}", tail.split_once("\",").unwrap().1)
+}
+
 fn counts(values: &[i64]) -> RecordBatch {
     RecordBatch::try_from_iter([("sum(t.x)[count]", Arc::new(Int64Array::from(values.to_vec())) as _)]).unwrap()
 }
@@ -158,12 +164,36 @@ async fn a_flipped_bit_is_refused_by_name_wherever_it_is_in_the_file() {
 }
 
 #[tokio::test]
+async fn a_flipped_bit_in_the_log_is_refused_by_name_wherever_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = BatchTable::new("v", LakeLocation::directory(directory.path()));
+    for (plan, value) in [("h1", 1), ("h2", 2)] {
+        table.commit(plan, &at("f/0:5"), vec![counts(&[value])]).await.unwrap();
+    }
+    for version in [0, 1, 2] {
+        let name = format!("{version:020}.json");
+        let entry = directory.path().join("_delta_log").join(&name);
+        let whole = std::fs::read(&entry).unwrap();
+        for place in (0..whole.len()).step_by(whole.len() / 40) {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 1 << (place % 8);
+            std::fs::write(&entry, bytes).unwrap();
+            let refused = table.load().await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Corrupt, "{version} {place}: {refused}");
+            assert!(refused.message().contains(&name), "{version} {place}: {refused}");
+        }
+        std::fs::write(&entry, whole).unwrap();
+    }
+    assert_same_bits(&table.load().await.unwrap().unwrap().states[0], &counts(&[2]));
+}
+
+#[tokio::test]
 async fn files_without_a_checksum_are_read_and_a_checksum_that_is_none_is_damage() {
     let directory = tempfile::tempdir().unwrap();
     let table = BatchTable::new("v", LakeLocation::directory(directory.path()));
     table.commit("h1", &at("f/0:5"), vec![counts(&[1, 2])]).await.unwrap();
     let entry = directory.path().join("_delta_log/00000000000000000001.json");
-    let written = std::fs::read_to_string(&entry).unwrap();
+    let written = without_checksum(&std::fs::read_to_string(&entry).unwrap());
     assert!(written.contains("\"fourfold.crc32c\":\"") && written.contains("/1048576:"), "{written}");
     for (from, to, reason) in [
         ("fourfold.crc32c", "other", None),

@@ -1,6 +1,8 @@
 //! Tests of the lake table: each record once, whatever is repeated, crashes or runs beside it.
 
+mod damaged_log;
 pub(crate) mod faulty_store;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -37,6 +37,8 @@ pub struct BackupReport {
     pub files: u64,
     /// How many bytes they have.
     pub bytes: u64,
+    /// What of the lake is damaged, and what became of it in the copy, a sentence each.
+    pub damage: Vec<String>,
     /// Where the log of the copy ends.
     #[serde(skip)]
     pub positions: Positions,

@@ -22,6 +22,8 @@ pub struct Part {
     pub name: String,
     /// Whether it is ready.
     pub ready: bool,
+    /// Whether it is ready and all the same not whole: it lacks something for a while, or something of it was lost.
+    pub degraded: bool,
     /// How far it is, or what it lacks.
     pub note: Option<String>,
 }
@@ -48,13 +50,14 @@ pub(super) async fn alive() -> Response {
     answer::bare_json(StatusCode::OK, &json!({ "status": "alive" }))
 }
 
-/// `GET /readyz`: every part can do its work; 503 otherwise, with the parts that cannot.
+/// `GET /readyz`: every part can do its work; 503 otherwise, with the parts that cannot. What only answers in part is told
+/// as degraded, and keeps nobody away.
 pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
     let parts = (server.doors.readiness.0)();
     let ready = parts.iter().all(|part| part.ready);
     let (status, word) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-    let parts: Vec<_> =
-        parts.into_iter().map(|part| json!({ "name": part.name, "ready": part.ready, "note": part.note })).collect();
+    let shown = |Part { name, ready, degraded, note }| json!({ "name": name, "ready": ready, "degraded": degraded, "note": note });
+    let parts: Vec<_> = parts.into_iter().map(shown).collect();
     answer::bare_json(status, &json!({ "status": word, "parts": parts }))
 }
 

@@ -84,7 +84,12 @@ impl Door {
             SqlService::new(Arc::clone(&views), Arc::<Sources>::default(), SqlSettings::shipped(), metrics.clone())
                 .unwrap();
         let reader = Arc::clone(&view);
-        let part = move || Part { name: "log".to_owned(), ready: reader.reach().failure().is_none(), note: None };
+        let part = move || Part {
+            name: "log".to_owned(),
+            ready: reader.reach().failure().is_none(),
+            degraded: true,
+            note: None,
+        };
         let doors = Doors {
             log: dynamic,
             sql,

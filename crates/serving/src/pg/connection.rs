@@ -6,7 +6,6 @@ use std::{
 };
 
 use arrow::datatypes::Schema;
-use arrow_pg::datatypes::arrow_schema_to_pg_fields;
 use async_trait::async_trait;
 use model::{MemoryReservation, Principal};
 use parking_lot::Mutex;
@@ -21,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     backend::Backend,
     cancel::{Cancels, Registration},
+    fields,
     settings::PgSettings,
     statement_parser::StatementParser,
 };
@@ -77,7 +77,7 @@ impl Connection {
         options.interval_style = self.session.variable(INTERVAL_STYLE);
         options.bytea_output = self.session.variable(BYTEA_OUTPUT);
         options.extra_float_digits = self.session.variable(EXTRA_FLOAT_DIGITS).parse().unwrap_or(1);
-        arrow_schema_to_pg_fields(columns, format, Some(Arc::new(options)))
+        fields::fields(columns, format, Some(Arc::new(options)))
     }
 
     /// Tells the client what the rows to come reflect, where that has changed.

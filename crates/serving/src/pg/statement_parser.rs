@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow_pg::datatypes::arrow_schema_to_pg_fields;
 use async_trait::async_trait;
 use pgwire::{
     api::{ClientInfo, Type, portal::Format, results::FieldInfo, stmt::QueryParser},
@@ -10,7 +9,7 @@ use pgwire::{
 };
 use sql::{SqlError, sqlstate};
 
-use super::{error::wire_error, parameters};
+use super::{error::wire_error, fields, parameters};
 use crate::sql::{Prepared, Session};
 
 /// Prepares statements for one connection.
@@ -43,6 +42,6 @@ impl QueryParser for StatementParser {
 
     fn get_result_schema(&self, statement: &Prepared, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
         let Some(columns) = statement.columns() else { return Ok(Vec::new()) };
-        arrow_schema_to_pg_fields(columns, format.unwrap_or(&Format::UnifiedText), None)
+        fields::fields(columns, format.unwrap_or(&Format::UnifiedText), None)
     }
 }

@@ -13,6 +13,8 @@ use crate::{
     testing::{all_rows, flights, lines, log_of_flights, sorted, view},
 };
 
+mod stored;
+
 const PREFIX: &str = "views/v";
 
 fn plan(query: &str) -> ViewPlan {

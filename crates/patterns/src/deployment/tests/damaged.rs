@@ -135,7 +135,8 @@ async fn a_batch_that_disagrees_with_the_speed_layer_is_refused_and_the_last_one
     // A file that the Delta log does not name any more: its rows are gone without a trace.
     let mut forgotten = 0;
     for entry in walk(&directory.path().join("lake/sources/s/_delta_log")) {
-        let text = std::fs::read_to_string(&entry).unwrap();
+        // As somebody would have written it who keeps no checksums.
+        let text = std::fs::read_to_string(&entry).unwrap().replace("fourfold.entryCrc32c", "none");
         let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("{\"add\"")).collect();
         forgotten += text.lines().count() - kept.len();
         std::fs::write(entry, kept.join("\n")).unwrap();

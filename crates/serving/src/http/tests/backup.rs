@@ -15,7 +15,7 @@ pub(super) async fn made(target: PathBuf) -> model::Result<BackupReport> {
         return Err(model::Error::conflict("the folder is not empty"));
     }
     let (id, positions) = (target.display().to_string(), "t/0:7".parse()?);
-    Ok(BackupReport { id, copy_of: "original".to_owned(), files: 2, bytes: 3, positions })
+    Ok(BackupReport { id, copy_of: "original".to_owned(), files: 2, bytes: 3, damage: Vec::new(), positions })
 }
 
 #[tokio::test]

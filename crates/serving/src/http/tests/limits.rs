@@ -59,11 +59,16 @@ async fn a_body_has_to_be_json_and_within_the_limit() {
 
 /// Asks for an answer that is larger than any buffer, and reads no more of it than shows that it has begun.
 async fn begin_large_answer(door: &Door, rows: usize) -> TcpStream {
-    begin_large_answer_in(door, rows, "identity").await
+    begin_answer_of(door, "value", rows, "identity").await
 }
 
-async fn begin_large_answer_in(door: &Door, rows: usize, encoding: &str) -> TcpStream {
-    let body = json!({ "sql": format!("SELECT value AS n FROM generate_series(1, {rows})") }).to_string();
+/// What hardly becomes smaller by being compressed, so that all room for it is soon full.
+async fn begin_large_answer_in(door: &Door, encoding: &str) -> TcpStream {
+    begin_answer_of(door, "random()", 1_000_000_000, encoding).await
+}
+
+async fn begin_answer_of(door: &Door, column: &str, rows: usize, encoding: &str) -> TcpStream {
+    let body = json!({ "sql": format!("SELECT {column} AS n FROM generate_series(1, {rows})") }).to_string();
     let head = "POST /v1/sql HTTP/1.1\r\nhost: localhost\r\naccept: text/csv\r\ncontent-type: application/json";
     let request = format!("{head}\r\naccept-encoding: {encoding}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     // Little room, so that it is soon full, even of what has to be compressed first.
@@ -212,7 +217,7 @@ async fn a_client_that_takes_nothing_loses_its_connection_and_its_place() {
     let stalling = HttpSettings { write_stall_timeout: short(), requests_in_flight_max: 1, ..settings() };
     let door = Door::open_with(stalling).await;
     for encoding in ["identity", "zstd"] {
-        let mut stream = begin_large_answer_in(&door, 1_000_000_000, encoding).await;
+        let mut stream = begin_large_answer_in(&door, encoding).await;
         assert_eq!(door.ask("GET /v1/topics", None).await.status, 503, "{encoding}");
         until_there_is_a_place(&door).await;
         // What had been sent is still there; the rest never comes.
@@ -227,7 +232,7 @@ async fn a_client_that_takes_nothing_loses_its_connection_and_its_place() {
 async fn a_stream_ends_when_its_time_is_over() {
     let door = Door::open_with(HttpSettings { stream_timeout: short(), ..settings() }).await;
     for encoding in ["identity", "zstd"] {
-        let mut stream = begin_large_answer_in(&door, 1_000_000_000, encoding).await;
+        let mut stream = begin_large_answer_in(&door, encoding).await;
         let mut rest = Vec::new();
         let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.expect("it ends");
         assert!(!rest.ends_with(b"0\r\n\r\n"), "{encoding}");
