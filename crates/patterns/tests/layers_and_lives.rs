@@ -76,11 +76,7 @@ impl Product {
         let reader = ReaderSettings { read_bytes_max };
         let settings = PatternSettings {
             lambda: LambdaSettings { epoch_interval: Duration::from_millis(3) },
-            view_task: ViewTaskSettings {
-                checkpoint_interval: Duration::from_millis(2),
-                reader: reader.clone(),
-                ..ViewTaskSettings::shipped()
-            },
+            view_task: ViewTaskSettings { checkpoint_interval: Duration::from_millis(2), reader: reader.clone() },
             capture: CaptureSettings {
                 commit_interval: Duration::from_millis(2),
                 reader,

@@ -29,7 +29,7 @@ use super::{
     backend::Backend,
     connection::Connection,
     error::wire_error,
-    fields, parameters,
+    parameters,
     respond::{description, portal_rows, respond},
     statement_parser::StatementParser,
 };

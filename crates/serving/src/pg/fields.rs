@@ -12,10 +12,9 @@ use pgwire::{
     error::PgWireResult,
     types::format::FormatOptions,
 };
-use streaming::SqlError;
+use sql::{SqlError, sqlstate};
 
 use super::error::wire_error;
-use crate::sql::sqlstate;
 
 /// The description of columns.
 pub(super) fn fields(

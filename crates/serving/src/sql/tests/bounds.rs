@@ -169,7 +169,7 @@ async fn what_is_short_waits_for_no_statement_that_is_long_to_plan() {
     let mut kept = Vec::new();
     for _ in 0..LONG {
         let (service, begins) = (Arc::clone(&fixture.sql), begins.clone());
-        let (release, until) = std::sync::mpsc::channel::<()>();
+        let (release, until) = std::sync::mpsc::sync_channel::<()>(1);
         // Keeps its thread, as a plan of hundreds of tables does.
         let planning = async move {
             begins.send(()).await.unwrap();

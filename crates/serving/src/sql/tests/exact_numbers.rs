@@ -33,7 +33,8 @@ async fn a_number_with_more_digits_than_a_column_finds_no_other_number() {
     }
     for (digits, places, expected) in [(110, 2, &["1"][..]), (1100, 3, &["1"]), (1101, 3, &[]), (1_104, 3, &[])] {
         let number = ScalarValue::Decimal128(Some(digits), 38, places);
-        let found = rows(&session, "SELECT sold FROM prices WHERE price = $1", &[number.clone()]).await.unwrap().0;
+        let found =
+            rows(&session, "SELECT sold FROM prices WHERE price = $1", std::slice::from_ref(&number)).await.unwrap().0;
         assert_eq!(found, expected, "{number}");
     }
 }
