@@ -160,16 +160,14 @@ fn a_log_that_cannot_be_written_stops_nothing() {
 
 #[test]
 fn a_server_that_is_told_to_stop_ends_well_after_a_view_has_failed() {
-    let environment = [("FOURFOLD_VIEWS_STATE_BYTES_MAX", "2000")];
-    let mut server = Server::start_with(Path::new("data"), &environment, Stdio::null());
+    let mut server = Server::start();
     let define = "CREATE SOURCE gates (gate TEXT); \
         CREATE MATERIALIZED VIEW v AS SELECT gate, count(*) AS n FROM gates GROUP BY gate";
     server.run(&["sql", "-c", define]).ends_with(0);
-    let lines: String = (0..500).map(|n| format!("{{\"gate\": \"{n}\"}}\n")).collect();
-    server.run_with(&["produce", "gates"], lines.as_bytes()).ends_with(0);
+    server.run_with(&["produce", "gates"], b"{\"gate\": \"A1\"}\n").ends_with(0);
+    server.run(&["topic", "delete", "gates", "--force"]).ends_with(0);
     // Who waits for a view that fails is told so.
-    let wait = "SET fourfold.min_position = 'gates/0:500'; SELECT count(*) AS n FROM v";
-    server.run(&["sql", "-c", wait]).ends_with(1);
+    server.run(&["sql", "--min-position", "gates/0:9", "-c", "SELECT count(*) AS n FROM v"]).ends_with(1);
     server.run(&["status"]).ends_with(1).says("not ready: view v: failed");
     assert_eq!(server.terminate().code(), Some(0));
 }
@@ -357,8 +355,8 @@ fn a_backup_of_a_damaged_lake_is_made_and_says_what_became_of_it() {
 
     let copied = Server::start_on(&server.folder.path().join("copy"));
     copied.run(&["status"]).ends_with(0);
-    let count = "SET fourfold.min_position = 'gates/0:2'; SELECT n FROM l";
-    let counted = |server: &Server| server.run(&["sql", "--json", "-c", count]).ends_with(0).json().to_string();
+    let count = ["sql", "--json", "--min-position", "gates/0:2", "-c", "SELECT n FROM l"];
+    let counted = |server: &Server| server.run(&count).ends_with(0).json().to_string();
     assert!(counted(&copied).contains("[\"2\"]") || counted(&copied).contains("[2]"), "{}", counted(&copied));
     copied.run(&["sql", "-c", "REFRESH MATERIALIZED VIEW l"]).ends_with(0);
     assert!(counted(&copied).contains("[\"2\"]") || counted(&copied).contains("[2]"), "{}", counted(&copied));

@@ -27,7 +27,7 @@ use crate::checksum::{FileChecksum, Summing};
 use crate::error::FileDamage;
 use crate::log_entry;
 
-const STORE: &str = "checked log";
+pub(crate) const STORE: &str = "checked log";
 const FOLDER: &str = "_delta_log";
 
 /// A store that checks what is read of Delta logs.

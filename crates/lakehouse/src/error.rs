@@ -50,9 +50,11 @@ pub(crate) enum LakeError {
     Arrow { doing: String, source: arrow::error::ArrowError },
 }
 
+const DAMAGED: &str = " of the lake is damaged: ";
+
 /// A file whose bytes are not those that were written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("file {file} of the lake is damaged: {reason}")]
+#[error("file {file}{DAMAGED}{reason}")]
 pub(crate) struct FileDamage {
     pub(crate) file: String,
     pub(crate) reason: String,
@@ -67,7 +69,19 @@ impl FileDamage {
     /// What made others fail, however often they have wrapped it.
     pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         let causes = std::iter::successors(Some(error), |error| error.source());
-        causes.filter_map(|error| error.downcast_ref::<Self>()).next().cloned()
+        causes
+            .filter_map(|error| error.downcast_ref::<Self>())
+            .next()
+            .cloned()
+            .or_else(|| Self::told_in(&error.to_string()))
+    }
+
+    // Delta's kernel hands on what its object store says as a text alone.
+    fn told_in(text: &str) -> Option<Self> {
+        let (_, told) = text.split_once(&format!("Generic {} error: file ", crate::checked_log::STORE))?;
+        let (file, reason) = told.split_once(DAMAGED)?;
+        let reason = reason.split(": Error interacting with object store").next().unwrap_or(reason);
+        Some(Self { file: file.to_owned(), reason: reason.to_owned() })
     }
 }
 

@@ -238,8 +238,8 @@ async fn a_topic_that_no_longer_fits_stops_its_views_and_nothing_else() {
     let end = second.append("s", &["b"]).await;
     assert_eq!(second.counts("v", &end).await, expected(0, 1));
     second.stop().await;
-    // Its views failed with their topic, and say so at the end.
-    product.deployment.stop().await.unwrap_err();
+    // Its views failed with their topic, and have nothing left to stop.
+    product.deployment.stop().await.unwrap();
     product.log.close().await.unwrap();
 }
 

@@ -49,7 +49,8 @@ const VIEWS: [(&str, &str, &[&str]); 3] = [
     (
         "rows",
         "SELECT carrier, fare FROM flights WHERE delay > 0",
-        &["AA | -0.01", "AA | 19.99", "DL | NULL", "NULL | 99999999.99"],
+        // With the partition and the offset of each.
+        &["AA | -0.01 | 1 | 1", "AA | 19.99 | 1 | 0", "DL | NULL | 1 | 6", "NULL | 99999999.99 | 1 | 3"],
     ),
 ];
 
