@@ -39,6 +39,7 @@ use super::{
     problem::{Problem, Result},
     times,
 };
+use crate::sql::Unread;
 
 /// Rows encoded at a time, so that a large batch does not become one large piece of text.
 const CHUNK_ROWS: usize = 4096;
@@ -57,6 +58,8 @@ pub(super) struct Rows {
     pub(super) numbers: Numbers,
     /// What to tell the client when the rows end with an error.
     pub(super) failed: Explain,
+    /// What they leave out.
+    pub(super) unread: Unread,
 }
 
 /// Says what an error among the rows means.
@@ -209,6 +212,7 @@ pub(super) async fn streamed(server: &Server, mut rows: Rows, format: Format) ->
         header: format == Format::Csv,
         schema: Arc::clone(&rows.schema),
         failed: rows.failed,
+        unread: rows.unread,
         stage: Stage::Rows,
     };
     let body = Body::from_stream(stream::unfold(writing, Writing::step));
@@ -259,6 +263,7 @@ struct Writing {
     header: bool,
     schema: SchemaRef,
     failed: Explain,
+    unread: Unread,
     stage: Stage,
 }
 
@@ -279,6 +284,13 @@ impl Writing {
                 Some((Err(io::Error::other(why)), self))
             }
             Stage::Rows => match self.next_text().await {
+                // The last line; CSV has no place for what is no row.
+                Ok(None)
+                    if self.format == Format::NdJson && self.unread.records().values().any(|records| *records > 0) =>
+                {
+                    let line = serde_json::json!({ "ff_rejected": self.unread.records() });
+                    Some((Ok(format!("{line}\n").into()), self))
+                }
                 Ok(None) => None,
                 Ok(Some(text)) => {
                     self.stage = Stage::Rows;

@@ -21,7 +21,7 @@ use super::{
     problem::{Problem, Result},
     rows::{self, Column, RowShape, Rows},
 };
-use crate::sql::{Outcome, Session, Unread};
+use crate::sql::{Outcome, Session};
 
 /// More items than a list is given by hand; what is planned with them takes memory many times over.
 const LIST_ITEMS_MAX: usize = 65_536;
@@ -78,7 +78,7 @@ pub(super) async fn execute(
     match outcome(&session, &statement).await? {
         Outcome::Rows { schema, stream, positions, unread, .. } => {
             let failed: rows::Explain = Arc::new(move |error: DataFusionError| problem(session.error(&error)));
-            table(&server, format, Rows { schema, stream, positions, limit: None, numbers, failed }, &unread).await
+            table(&server, format, Rows { schema, stream, positions, limit: None, numbers, failed, unread }).await
         }
         Outcome::Copy { .. } => Err(not_here("COPY", "send the query itself, with the header accept: text/csv")),
         Outcome::Done { tag, notices, .. } => {
@@ -119,12 +119,13 @@ fn shows_positions(sql: &str) -> bool {
     words.map(str::to_lowercase).eq(["show", "fourfold.positions"].map(str::to_owned))
 }
 
-async fn table(server: &Server, format: Format, mut found: Rows, unread: &Unread) -> Result<Response> {
+async fn table(server: &Server, format: Format, mut found: Rows) -> Result<Response> {
     if format != Format::Json {
         return rows::streamed(server, found, format).await;
     }
     let columns = rows::columns(&found.schema);
     let rows = rows::json_array(server, &mut found, RowShape::List).await?;
+    let unread = found.unread;
     let ff_rejected = unread.records().into_iter().map(|(source, records)| (source.to_owned(), records)).collect();
     let body = ShownTable { columns, rows, ff_rejected, notices: unread.notices() };
     Ok(answer::json(StatusCode::OK, &body, &found.positions))

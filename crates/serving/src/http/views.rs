@@ -29,7 +29,10 @@ use super::{
     rows::{self, Column, RowShape, Rows},
     waiting::{self, ShownBuilding},
 };
-use crate::views::{Relation, Snapshot, require_concerned};
+use crate::{
+    sql::Unread,
+    views::{Relation, Snapshot, require_concerned},
+};
 
 #[derive(Debug, Serialize)]
 struct ShownViews {
@@ -123,7 +126,8 @@ pub(super) async fn rows(
     let positions = snapshot.positions().clone();
     let stream = stream_of(&snapshot).await?;
     let failed = rows::unreadable();
-    let mut found = Rows { schema: Arc::clone(&schema), stream, positions, limit, numbers, failed };
+    let mut found =
+        Rows { schema: Arc::clone(&schema), stream, positions, limit, numbers, failed, unread: Unread::default() };
     if format != Format::Json {
         return rows::streamed(&server, found, format).await;
     }
@@ -193,7 +197,7 @@ async fn one_object(
     let schema = batch.schema();
     let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream::iter([Ok(batch)])));
     let (positions, failed) = (positions.clone(), rows::unreadable());
-    let mut rows = Rows { schema, stream, positions, limit: Some(1), numbers, failed };
+    let mut rows = Rows { schema, stream, positions, limit: Some(1), numbers, failed, unread: Unread::default() };
     let list = rows::json_array(server, &mut rows, RowShape::Object).await?;
     let mut objects: Vec<Box<RawValue>> =
         serde_json::from_str(list.get()).map_err(|error| Error::internal("a row is not JSON").with_source(error))?;
@@ -218,11 +222,11 @@ fn read_key(relation: &dyn Relation, path: &str) -> Result<Vec<ScalarValue>> {
     if segments.len() != fields.len() {
         let names: Vec<_> = fields.iter().map(|field| format!("{{{}}}", field.name())).collect();
         let error = format!("the key of view {} has {} parts, not {}", relation.name(), fields.len(), segments.len());
-        return Err(Problem::invalid(error).with_hint(format!(
-            "write /v1/views/{}/{}",
-            relation.name(),
-            names.join("/")
-        )));
+        let path = match names.as_slice() {
+            [] => format!("/v1/views/{}, which has all rows", relation.name()),
+            names => format!("/v1/views/{}/{}", relation.name(), names.join("/")),
+        };
+        return Err(Problem::invalid(error).with_hint(format!("write {path}")));
     }
     let parse = |(field, segment): (&Field, &str)| {
         let text = percent_encoding::percent_decode_str(segment)

@@ -24,7 +24,15 @@ use super::{
     settings::PgSettings,
     statement_parser::StatementParser,
 };
-use crate::sql::{BYTEA_OUTPUT, EXTRA_FLOAT_DIGITS, INTERVAL_STYLE, Session, SqlService};
+use crate::sql::{BYTEA_OUTPUT, EXTRA_FLOAT_DIGITS, INTERVAL_STYLE, Session, SqlService, Unread};
+
+/// What is kept of a portal for as long as it is open.
+pub(super) struct OpenPortal {
+    /// What its parameters take.
+    pub(super) _memory: MemoryReservation,
+    /// What its rows leave out, once it was executed.
+    pub(super) unread: Unread,
+}
 
 /// What the parts of one connection share.
 pub(super) struct Connection {
@@ -39,8 +47,8 @@ pub(super) struct Connection {
     pub(super) prepared_statements_max: usize,
     /// The named prepared statements, to hold them to their limit.
     pub(super) statement_names: Mutex<BTreeSet<String>>,
-    /// What the parameters of each portal take, for as long as it is open.
-    pub(super) portals: Mutex<BTreeMap<String, MemoryReservation>>,
+    /// The portals that are open.
+    pub(super) portals: Mutex<BTreeMap<String, OpenPortal>>,
     /// What the client was last told about Positions.
     positions_told: Mutex<String>,
     /// Under which a cancel request finds the session, from the moment that the client is told its key.

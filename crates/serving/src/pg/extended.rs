@@ -27,13 +27,13 @@ use sql::{SqlError, sqlstate};
 
 use super::{
     backend::Backend,
-    connection::Connection,
+    connection::{Connection, OpenPortal},
     error::wire_error,
     parameters,
-    respond::{description, portal_rows, respond},
+    respond::{description, portal_rows, respond, tell_unread},
     statement_parser::StatementParser,
 };
-use crate::sql::{Outcome, Prepared};
+use crate::sql::{Outcome, Prepared, Unread};
 
 /// What a portal takes besides its name and its parameters.
 const PORTAL_BYTES: usize = 1024;
@@ -202,8 +202,11 @@ impl Connection {
             let values = parameters::values(portal, prepared)?;
             *state = PortalExecutionState::Finished;
             match self.outcome(client, prepared, &values).await? {
-                Outcome::Rows { schema, stream, tag, .. } if rows_max > 0 => {
+                Outcome::Rows { schema, stream, tag, unread, .. } if rows_max > 0 => {
                     self.tell_positions(client).await?;
+                    if let Some(open) = self.portals.lock().get_mut(&portal.name) {
+                        open.unread = unread;
+                    }
                     let fields = Arc::new(self.fields(&schema, &portal.result_column_format)?);
                     *state = PortalExecutionState::Suspended(portal_rows(self, stream, &fields, tag));
                 }
@@ -212,7 +215,8 @@ impl Connection {
         }
         match &mut *state {
             PortalExecutionState::Suspended(rows) => {
-                if send_portion(client, rows, rows_max).await? {
+                let unread = self.portals.lock().get(&portal.name).map(|open| open.unread.clone());
+                if send_portion(client, rows, rows_max, &unread.unwrap_or_default()).await? {
                     *state = PortalExecutionState::Finished;
                 }
                 Ok(())
@@ -229,7 +233,7 @@ impl Connection {
         // The one that had the name goes first.
         portals.remove(name);
         let reservation = self.session.reserve("portals", bytes + name.len() + PORTAL_BYTES).map_err(wire_error)?;
-        portals.insert(name.to_owned(), reservation);
+        portals.insert(name.to_owned(), OpenPortal { _memory: reservation, unread: Unread::default() });
         Ok(())
     }
 
@@ -246,12 +250,18 @@ impl Connection {
     }
 }
 
-/// Sends up to `rows_max` rows; whether they were the last.
-async fn send_portion(client: &mut impl Backend, rows: &mut QueryResponse, rows_max: usize) -> PgWireResult<bool> {
+/// Sends up to `rows_max` rows, and with the last of them what they leave out; whether they were the last.
+async fn send_portion(
+    client: &mut impl Backend,
+    rows: &mut QueryResponse,
+    rows_max: usize,
+    unread: &Unread,
+) -> PgWireResult<bool> {
     let tag = rows.command_tag().to_owned();
     let mut count = 0;
     while rows_max == 0 || count < rows_max {
         let Some(row) = rows.data_rows().next().await else {
+            tell_unread(client, unread).await?;
             client.feed_complete(Tag::new(&tag).with_rows(count)).await?;
             return Ok(true);
         };

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use model::Positions;
 use sql::{SqlError, sqlstate};
 
-use super::parser::identifier;
+use super::{Unread, parser::identifier};
 
 /// `DECLARE name CURSOR [WITH HOLD] FOR query`.
 #[derive(Debug)]
@@ -92,6 +92,8 @@ pub(super) struct OpenCursor {
     stream: Option<SendableRecordBatchStream>,
     /// Rows that were read and not yet fetched.
     left_over: Option<RecordBatch>,
+    /// What the rows leave out, until that was told.
+    unread: Unread,
 }
 
 impl Cursors {
@@ -134,8 +136,22 @@ impl Cursors {
 }
 
 impl OpenCursor {
-    pub(super) fn new(stream: SendableRecordBatchStream, schema: SchemaRef, positions: Positions, hold: bool) -> Self {
-        Self { schema, positions, hold, stream: Some(stream), left_over: None }
+    pub(super) fn new(
+        stream: SendableRecordBatchStream,
+        schema: SchemaRef,
+        positions: Positions,
+        unread: Unread,
+        hold: bool,
+    ) -> Self {
+        Self { schema, positions, hold, stream: Some(stream), left_over: None, unread }
+    }
+
+    /// What the rows leave out, once, with the last of them.
+    pub(super) fn unread_at_end(&mut self) -> Unread {
+        match self.stream.is_none() && self.left_over.is_none() {
+            true => std::mem::take(&mut self.unread),
+            false => Unread::default(),
+        }
     }
 
     /// The next `count` rows; fewer at the end.

@@ -10,7 +10,7 @@ use sql::{SqlError, sqlstate};
 
 use super::{Inner, execution::Read};
 use crate::sql::{
-    Outcome, Prepared, Unread,
+    Outcome, Prepared,
     cursor::{Declaration, Fetch, OpenCursor},
 };
 
@@ -26,9 +26,9 @@ impl Inner {
             return Err(SqlError::new(sqlstate::NO_ACTIVE_SQL_TRANSACTION, message)
                 .with_hint("BEGIN first, or declare it WITH HOLD"));
         }
-        let Read { schema, stream, positions, .. } =
+        let Read { schema, stream, positions, unread } =
             self.guard().run(Box::pin(self.read(&declaration.query, prepared, parameters))).await?;
-        let cursor = OpenCursor::new(stream, schema, positions, declaration.hold);
+        let cursor = OpenCursor::new(stream, schema, positions, unread, declaration.hold);
         self.cursors.lock().open(&declaration.name, cursor, self.service.settings.cursors_max)?;
         Ok(Outcome::done("DECLARE CURSOR"))
     }
@@ -47,9 +47,10 @@ impl Inner {
             }
         };
         let (schema, positions) = (Arc::clone(&cursor.schema), cursor.positions.clone());
+        let unread = cursor.unread_at_end();
         self.note_positions(&positions);
         self.cursors.lock().put_back(&fetch.name, cursor);
         let stream = guard.stream(rows?, Arc::clone(&schema), self.service.metrics.clone());
-        Ok(Outcome::Rows { schema, stream, positions, tag: "FETCH", unread: Unread::default() })
+        Ok(Outcome::Rows { schema, stream, positions, tag: "FETCH", unread })
     }
 }
