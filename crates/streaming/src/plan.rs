@@ -11,6 +11,7 @@
 
 mod aggregate;
 mod array_expression;
+mod checked_arithmetic;
 mod query;
 mod split;
 pub(crate) mod step;

@@ -19,6 +19,7 @@ use sqlparser::tokenizer::Token;
 use super::{
     aggregate::{self, AggregateCall},
     array_expression::with_arrays,
+    checked_arithmetic::checked,
     step::{Expression, Step},
 };
 
@@ -119,10 +120,11 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn compile(&self, expression: &Expr, input: &DFSchema) -> Result<Expression, SqlError> {
         let text = expression.to_string();
-        let physical =
-            self.state.create_physical_expr(expression.clone(), input).and_then(with_arrays).map_err(|error| {
-                SqlError::new(sqlstate::INTERNAL_ERROR, format!("cannot compile {text}: {}", error.strip_backtrace()))
-            })?;
+        let compiled =
+            self.state.create_physical_expr(expression.clone(), input).and_then(checked).and_then(with_arrays);
+        let physical = compiled.map_err(|error| {
+            SqlError::new(sqlstate::INTERNAL_ERROR, format!("cannot compile {text}: {}", error.strip_backtrace()))
+        })?;
         Ok(Expression { physical, text })
     }
 
