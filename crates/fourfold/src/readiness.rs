@@ -31,7 +31,7 @@ pub(crate) fn of(log: Arc<EmbeddedLog>, store: Arc<EventStore>, deployment: Arc<
 /// something the rest is there.
 fn part_of_log(running: eventlog::Result<()>, damage: &[Damage]) -> Part {
     let lacking = running.err();
-    let ready = lacking.as_ref().is_none_or(|error| is_for_a_while(error));
+    let ready = lacking.as_ref().is_none_or(is_for_a_while);
     let damage = damage.first().map(|first| {
         let place = first.partition.as_ref().map_or_else(String::new, |partition| format!("{partition}: "));
         let more = if damage.len() > 1 { format!("; {} more such places", damage.len() - 1) } else { String::new() };
