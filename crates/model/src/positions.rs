@@ -6,7 +6,11 @@
 //! What must hold: an absent entry means 0 (nothing read yet), and 0 is never stored; entries are positive; the text form
 //! `topic/partition:offset,...` is sorted, so that equal Positions are equal text.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use crate::{Error, Offset, Result, TopicPartition};
 
@@ -99,10 +103,16 @@ impl FromStr for Positions {
             let offset: Offset = offset.parse().ok().filter(|o| *o >= 0)?;
             Some((partition.parse().ok()?, offset))
         };
-        text.split(',').filter(|part| !part.trim().is_empty()).map(entry).collect::<Option<_>>().ok_or_else(|| {
+        let entries = text.split(',').filter(|part| !part.trim().is_empty()).map(entry);
+        let entries = entries.collect::<Option<Vec<_>>>().ok_or_else(|| {
             Error::invalid(format!("{text:?} is not a position"))
                 .with_hint("write topic/partition:offset, more of them separated by commas")
-        })
+        })?;
+        let mut partitions = BTreeSet::new();
+        match entries.iter().all(|(partition, _): &(TopicPartition, Offset)| partitions.insert(partition.clone())) {
+            true => Ok(entries.into_iter().collect()),
+            false => Err(Error::invalid(format!("{text:?} has two offsets of one partition"))),
+        }
     }
 }
 

@@ -26,7 +26,9 @@ fn positions_survive_a_round_trip_through_text() {
         assert_eq!(positions.to_string(), text);
     }
     assert_eq!("a/0:0,a/1:2".parse::<Positions>().unwrap().to_string(), "a/1:2", "the start is not written");
-    for wrong in ["flights", "flights/0", "flights/0:-1", "flights/-1:1", "flights/x:1", "/0:1", "a/0:1;b/0:2"] {
+    for wrong in
+        ["flights", "flights/0", "flights/0:-1", "flights/-1:1", "flights/x:1", "/0:1", "a/0:1;b/0:2", "a/0:1,a/0:2"]
+    {
         assert!(wrong.parse::<Positions>().is_err(), "{wrong}");
     }
 }
