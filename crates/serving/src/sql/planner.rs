@@ -19,7 +19,7 @@ use datafusion::{
     },
 };
 
-use super::column_names;
+use super::{column_names, point_read::lossless};
 
 /// What the constants of a plan may take in one batch, in bytes.
 const BATCH_CONSTANT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -98,13 +98,11 @@ fn parameter(value: &ScalarValue, wanted: &DataType) -> Result<ScalarValue, Data
     if given == *wanted {
         return Ok(value.clone());
     }
-    let cast = value.cast_to(wanted);
     match (&given, wanted) {
-        (DataType::Decimal128(_, places), DataType::Decimal128(_, fewer)) if places > fewer => match cast {
-            Ok(cast) if cast.cast_to(&given).is_ok_and(|back| back == *value) => Ok(cast),
-            _ => Ok(value.clone()),
-        },
-        _ => cast,
+        (DataType::Decimal128(_, places), DataType::Decimal128(_, fewer)) if places > fewer => {
+            Ok(lossless(value, wanted).unwrap_or_else(|| value.clone()))
+        }
+        _ => value.cast_to(wanted),
     }
 }
 

@@ -253,7 +253,7 @@ fn value(expr: &ast::Expr) -> Option<KeyValue> {
 }
 
 /// The value in the key's type, where nothing is lost and equality means the same in both.
-fn lossless(value: &ScalarValue, data_type: &DataType) -> Option<ScalarValue> {
+pub(super) fn lossless(value: &ScalarValue, data_type: &DataType) -> Option<ScalarValue> {
     let own = value.data_type();
     if data_type.is_floating() || own.is_floating() {
         return None;
