@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use eventlog::{EventLog as _, TopicSettings, TopicSpec};
+use eventlog::EventLog as _;
 
-use super::{COUNT, SOURCE, TENFOLD, both_patterns, create, expected, lost::forgetful, walk};
+use super::{
+    COUNT, TENFOLD, both_patterns, create, expected,
+    lost::{forgetful, new_forgetful},
+    walk,
+};
 use crate::fixture::{Counts, Product};
 
 /// How many places of a file are tried.
@@ -89,12 +93,7 @@ async fn a_flipped_bit_of_what_was_captured_is_mended_from_the_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_log_has_no_more_is_refused_by_name_and_the_last_batch_stays() {
     let directory = tempfile::tempdir().unwrap();
-    let product = forgetful(&directory.path().join("first")).await;
-    let settings = TopicSettings { retention_bytes: Some(4_000), ..TopicSettings::default() };
-    let topic = "s".parse().unwrap();
-    product.log.create_topic(TopicSpec { name: topic, partitions: 1, settings }).await.unwrap();
-    product.execute(SOURCE).await.unwrap();
-    product.execute(&create(COUNT)).await.unwrap();
+    let product = new_forgetful(&directory.path().join("first")).await;
     let partition = "s/0".parse().unwrap();
     let mut records = 0;
     while product.log.bounds(&partition).unwrap().log_start_offset == 0 {

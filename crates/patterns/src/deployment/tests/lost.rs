@@ -62,15 +62,21 @@ pub(super) async fn forgetful(directory: &Path) -> Product {
     Product::open_with(directory, log, PatternSettings::shipped().view_task).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lambda_view_that_is_replaced_or_created_has_what_only_the_lake_has() {
-    let directory = tempfile::tempdir().unwrap();
-    let product = forgetful(directory.path()).await;
+/// A new one, with a topic that keeps a few kilobytes, and a view of it.
+pub(super) async fn new_forgetful(directory: &Path) -> Product {
+    let product = forgetful(directory).await;
     let settings = TopicSettings { retention_bytes: Some(4_000), ..TopicSettings::default() };
     let topic = "s".parse().unwrap();
     product.log.create_topic(TopicSpec { name: topic, partitions: 1, settings }).await.unwrap();
     product.execute(SOURCE).await.unwrap();
     product.execute(&create(COUNT)).await.unwrap();
+    product
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lambda_view_that_is_replaced_or_created_has_what_only_the_lake_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let product = new_forgetful(directory.path()).await;
     let partition = "s/0".parse().unwrap();
     let mut end = Positions::new();
     while product.log.bounds(&partition).unwrap().log_start_offset == 0 {
