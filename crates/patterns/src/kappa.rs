@@ -15,7 +15,7 @@ use model::{Error, Positions, Result};
 use object_store::{ObjectStoreExt as _, path::Path};
 use parking_lot::Mutex;
 use serving::views::{Building, Relation, View};
-use streaming::{CheckpointStore, StateMemory, ViewChange, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
+use streaming::{Change, CheckpointStore, StateMemory, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
 use tokio::sync::watch;
 
 use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, wiring::Wiring};
@@ -60,10 +60,10 @@ impl KappaView {
             memory: StateMemory::new(plan.name(), &parts.state_memory).with_served(move || served.memory_bytes()),
         };
         let target = Arc::clone(&view);
-        let emit = move |change: ViewChange, positions: &Positions| {
+        let emit = move |change: Change, positions: &Positions| {
             // After the rows were read and before they are seen or checkpointed.
             incarnation.check()?;
-            target.apply_rows(&change.rows, &change.weights, positions)
+            target.apply(&change, positions)
         };
         let task = task.spawn(emit).await?;
         tokio::spawn(tell_end(Arc::clone(&view), task.progress()));

@@ -19,6 +19,7 @@ use serving::{
     views::{Snapshot, View, Views},
 };
 use sql::{Show, SourceDefinition, SqlError, Statement};
+use streaming::Change;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -37,7 +38,7 @@ async fn main() -> Result<()> {
     let mut interval = tokio::time::interval(Duration::from_millis(100));
     for ticks in 1.. {
         interval.tick().await;
-        clock.apply_rows(&tick(ticks)?, &vec![1].into(), &positions(ticks)?)?;
+        clock.apply(&Change::of_rows(tick(ticks)?), &positions(ticks)?)?;
     }
     server.stop().await;
     Ok(())
@@ -45,7 +46,7 @@ async fn main() -> Result<()> {
 
 fn publish(views: &Views, name: &str, rows: &RecordBatch, key: &[usize], offset: Offset) -> Result<Arc<View>> {
     let view = Arc::new(View::new(name, rows.schema(), key, vec![TopicName::new("flights")?])?);
-    view.apply_rows(rows, &vec![1; rows.num_rows()].into(), &positions(offset)?)?;
+    view.apply(&Change::of_rows(rows.clone()), &positions(offset)?)?;
     views.publish(name, Arc::clone(&view) as _);
     Ok(view)
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use model::{Metrics, Positions, Principal, Result, TopicName};
 use parking_lot::Mutex;
 use sql::{Show, SourceDefinition, SourceFormat, SqlError, Statement};
+use streaming::Change;
 
 use crate::{
     sql::{Defined, Definitions, SqlService, SqlSettings},
@@ -65,7 +66,7 @@ fn totals() -> RecordBatch {
 
 pub(crate) fn publish(views: &Views, name: &str, rows: &RecordBatch, key: &[usize], at: &str) -> Arc<View> {
     let view = Arc::new(View::new(name, rows.schema(), key, vec![TopicName::new("flights").unwrap()]).unwrap());
-    view.apply_rows(rows, &vec![1; rows.num_rows()].into(), &at.parse().unwrap()).unwrap();
+    view.apply(&Change::of_rows(rows.clone()), &at.parse().unwrap()).unwrap();
     views.publish(name, Arc::clone(&view) as _);
     view
 }

@@ -24,14 +24,9 @@ pub enum Error {
         /// Why.
         source: Box<DataFusionError>,
     },
-    /// A retraction reached an aggregate that only keeps a compact state for rows that are never taken back.
-    #[error("{aggregate} of group {group} cannot take a row back")]
-    Retraction {
-        /// The aggregate, as written.
-        aggregate: String,
-        /// The group's key.
-        group: String,
-    },
+    /// An operator failed.
+    #[error(transparent)]
+    Operator(#[from] dataflow::Error),
     /// Rows or states do not have the shape that the plan has.
     #[error("{what} does not fit the plan: {reason}")]
     Shape {
@@ -105,13 +100,13 @@ impl From<Error> for model::Error {
             Error::Emit(error) => error,
             Error::Evaluate { .. } => Self::new(Kind::Invalid, error.to_string())
                 .with_hint("change the view so that its expressions hold for every record, for example with NULLIF"),
-            Error::Retraction { .. } => Self::new(Kind::Unsupported, error.to_string()),
+            Error::Operator(dataflow::Error::Retraction { .. }) => Self::new(Kind::Unsupported, error.to_string()),
             Error::CheckpointCorrupt { .. } => Self::new(Kind::Corrupt, error.to_string())
                 .with_hint("keep a copy, then delete the view's checkpoint: the view is rebuilt from the log"),
             Error::StateTooLarge { .. } => Self::new(Kind::Unavailable, error.to_string())
                 .with_hint("raise memory.budget_bytes, drop a view, or group by fewer keys"),
             Error::Storage { .. } => Self::new(Kind::Unavailable, error.to_string()),
-            Error::Shape { .. } | Error::Arrow { .. } | Error::TaskLost(_) => {
+            Error::Operator(_) | Error::Shape { .. } | Error::Arrow { .. } | Error::TaskLost(_) => {
                 Self::new(Kind::Internal, error.to_string())
             }
         }

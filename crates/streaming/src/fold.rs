@@ -14,40 +14,26 @@
 
 mod accumulator;
 mod evaluated_rows;
-mod exact_sum;
 mod group_fold;
-mod groups;
-mod kernel;
 mod row_fold;
-mod value_rows;
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, new_null_array},
+    array::{ArrayRef, Int64Array, RecordBatch},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
+use dataflow::{Change, plain, plain_text};
 
 use crate::{
     error::{Error, Result},
-    plan::{Grouping, ViewPlan, plain_text, step},
+    plan::{ViewPlan, step},
 };
 pub(crate) use accumulator::Aggregate;
 pub(crate) use evaluated_rows::array_bytes;
 pub use evaluated_rows::{EvaluatedRows, FailedRow};
 use group_fold::GroupFold;
-pub use groups::normal_key;
 use row_fold::RowFold;
-
-/// What changed in a view. For each key there is at most one row: with weight +1 it replaces the key's old row, with
-/// weight -1 the key leaves (and only the row's key columns mean something).
-#[derive(Clone, Debug)]
-pub struct ViewChange {
-    /// The rows, with the view's output schema.
-    pub rows: RecordBatch,
-    /// +1 or -1 for each row.
-    pub weights: Int64Array,
-}
 
 /// The state of one view.
 pub struct Fold {
@@ -78,7 +64,7 @@ impl Fold {
     pub fn new(plan: &ViewPlan) -> Result<Self> {
         let plan = Arc::new(plan.clone());
         let state = match plan.grouping() {
-            Some(grouping) => State::Groups(Box::new(GroupFold::new(Arc::clone(&plan), grouping.clone())?)),
+            Some(grouping) => State::Groups(Box::new(GroupFold::new(Arc::clone(&plan), grouping)?)),
             None => State::Rows(RowFold::new(Arc::clone(&plan))),
         };
         Ok(Self { plan, state })
@@ -89,8 +75,8 @@ impl Fold {
     /// calls [`fold`](Self::fold).
     ///
     /// # Errors
-    /// [`Error::Retraction`] when a row is taken back that an aggregate did not keep; [`Error::Shape`] when the rows
-    /// are not the source's. The view's rows are unchanged then.
+    /// [`Error::Operator`] when a row is taken back that an aggregate did not keep; [`Error::Shape`] when the rows are
+    /// not the source's. The view's rows are unchanged then.
     pub fn apply(&mut self, rows: &RecordBatch, weights: Option<&Int64Array>) -> Result<Vec<FailedRow>> {
         let mut evaluated = EvaluatedRows::new(&self.plan, rows, weights)?;
         let failed = evaluated.take_failed();
@@ -115,7 +101,7 @@ impl Fold {
     ///
     /// # Errors
     /// [`Error::Arrow`] when the rows cannot be built.
-    pub fn drain_changes(&mut self) -> Result<ViewChange> {
+    pub fn drain_changes(&mut self) -> Result<Change> {
         each!(&mut self.state, state => state.drain_changes())
     }
 
@@ -200,63 +186,22 @@ impl Fold {
     }
 }
 
-/// The schema of a view's state.
-pub(crate) fn state_schema(
-    keys: &[Field],
-    grouping: Option<&Grouping>,
-    output: &Schema,
-    key_columns: &[usize],
-) -> Schema {
-    let mut fields: Vec<Field> = keys
-        .iter()
-        .enumerate()
-        .map(|(i, key)| Field::new(format!("key_{i}"), plain_text(key.data_type()), true))
-        .collect();
+/// The schema of the state of a view that does not group: its key, `rows`, and the other columns.
+pub(crate) fn row_state_schema(keys: &[Field], output: &Schema, key_columns: &[usize]) -> Schema {
+    let keys = keys.iter().enumerate();
+    let mut fields: Vec<Field> =
+        keys.map(|(i, key)| Field::new(format!("key_{i}"), plain_text(key.data_type()), true)).collect();
     fields.push(Field::new("rows", DataType::Int64, false));
-    match grouping {
-        Some(grouping) => {
-            fields.extend(grouping.aggregates.iter().enumerate().flat_map(|(i, call)| kernel::state_fields(i, call)));
-        }
-        None => {
-            let others = output.fields().iter().enumerate().filter(|(i, _)| !key_columns.contains(i));
-            fields.extend(others.map(|(i, field)| Field::new(format!("v{i}"), field.data_type().clone(), true)));
-        }
-    }
+    let others = output.fields().iter().enumerate().filter(|(i, _)| !key_columns.contains(i));
+    fields.extend(others.map(|(i, field)| Field::new(format!("v{i}"), field.data_type().clone(), true)));
     Schema::new(fields)
 }
 
 /// Finished columns as a batch of the view's output.
 fn output_batch(plan: &ViewPlan, columns: &[ArrayRef], row_count: usize) -> Result<RecordBatch> {
     let fields = plan.output_schema().fields().iter();
-    let columns = columns.iter().zip(fields).map(|(column, field)| groups::plain(column, field.data_type()));
+    let columns = columns.iter().zip(fields).map(|(column, field)| Ok(plain(column, field.data_type())?));
     step::batch(plan.output_schema(), columns.collect::<Result<Vec<_>>>()?, row_count)
-}
-
-/// Rows of the view's output that have nothing but their keys.
-fn key_rows(plan: &ViewPlan, keys: &[ArrayRef], row_count: usize) -> Result<RecordBatch> {
-    let columns = plan.output_schema().fields().iter().enumerate().map(|(i, field)| {
-        match plan.key_columns().iter().position(|key| *key == i) {
-            Some(key) => groups::plain(&keys[key], field.data_type()),
-            None => Ok(new_null_array(field.data_type(), row_count)),
-        }
-    });
-    step::batch(plan.output_schema(), columns.collect::<Result<Vec<_>>>()?, row_count)
-}
-
-/// Whether states have the plan's schema (names and types; a store may have changed what can be NULL).
-fn check_state(plan: &ViewPlan, states: &RecordBatch) -> Result<()> {
-    let (expected, found) = (plan.state_schema().fields(), states.schema_ref().fields());
-    let same = expected.len() == found.len()
-        && expected.iter().zip(found).all(|(e, f)| e.name() == f.name() && e.data_type() == f.data_type());
-    if same {
-        return Ok(());
-    }
-    let difference = expected.iter().zip(found).find(|(e, f)| e.name() != f.name() || e.data_type() != f.data_type());
-    let reason = match difference {
-        Some((e, f)) => format!("{} {} stands where {} {} belongs", f.name(), f.data_type(), e.name(), e.data_type()),
-        None => format!("{} columns instead of {}", found.len(), expected.len()),
-    };
-    Err(Error::Shape { what: "the states", reason })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! ([`ViewTask`]).
 //!
 //! ```text
-//!   topic ── SourceReader ── rows ── Fold ── ViewChange ──> whoever serves the view
+//!   topic ── SourceReader ── rows ── Fold ── Change ──> whoever serves the view
 //!               │ what cannot be       │ dirty groups
 //!               │ decoded, evaluated   v
 //!               v               CheckpointStore (with Positions)
@@ -59,8 +59,9 @@ mod task;
 mod testing;
 
 pub use checkpoint::{CheckpointStore, RestoredCheckpoint};
+pub use dataflow::{Change, Weights, normal_key};
 pub use error::{Error, Result};
-pub use fold::{EvaluatedRows, FailedRow, Fold, ViewChange, normal_key};
+pub use fold::{EvaluatedRows, FailedRow, Fold};
 pub use functions::{Evaluation, ExactComparison, Stage, bound_functions, register_aggregates, register_times};
 pub use plan::ViewPlan;
 pub use source::{

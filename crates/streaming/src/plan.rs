@@ -17,15 +17,16 @@ mod split;
 pub(crate) mod step;
 mod window;
 
-pub(crate) use aggregate::{AggregateCall, AggregateKind};
+pub(crate) use aggregate::AggregateCall;
 pub(crate) use split::Grouping;
 
 use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{Field, Schema, SchemaRef},
 };
+use dataflow::plain_text;
 use sql::{
     ARRIVAL_TIME, OFFSET, PARTITION, SourceDefinition, SqlError, ViewDefinition, character_at, on_deep_stack, sqlstate,
 };
@@ -84,8 +85,10 @@ impl ViewPlan {
             &describe(&source_schema),
             &describe(&output_schema),
         ]);
-        let state_schema =
-            crate::fold::state_schema(&key_fields, split.grouping.as_ref(), &output_schema, &key_columns);
+        let state_schema = match &split.grouping {
+            Some(grouping) => Arc::clone(grouping.operator().map_err(not_built)?.state_schema()),
+            None => Arc::new(crate::fold::row_state_schema(&key_fields, &output_schema, &key_columns)),
+        };
         let plan = Self {
             name: view.name.clone(),
             source: source.clone(),
@@ -97,7 +100,7 @@ impl ViewPlan {
             output_schema,
             key_columns,
             hidden_keys,
-            state_schema: Arc::new(state_schema),
+            state_schema,
             hash,
             explanation,
         };
@@ -199,6 +202,11 @@ impl ViewPlan {
     }
 }
 
+/// The checks before have let something pass that an operator does not know.
+fn not_built(error: dataflow::Error) -> SqlError {
+    SqlError::new(sqlstate::INTERNAL_ERROR, error.to_string())
+}
+
 /// The fields of the state's key.
 fn key_fields(grouping: Option<&Grouping>, source: &Schema) -> Result<Vec<Field>, SqlError> {
     let Some(grouping) = grouping else {
@@ -238,19 +246,11 @@ fn output(split: &split::SplitPlan, keys: &[Field], source: &Schema) -> (SchemaR
     (Arc::new(Schema::new(fields)), key_columns, hidden_keys)
 }
 
-/// Strings leave a view in one layout, whichever one a function gave them.
-pub(crate) fn plain_text(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
-        other => other.clone(),
-    }
-}
-
 fn source_columns(split: &split::SplitPlan, source: &Schema) -> Vec<usize> {
     let place = [PARTITION, OFFSET, ARRIVAL_TIME];
     let places: &[&str] = match &split.grouping {
         None => &place[..2],
-        Some(grouping) if grouping.aggregates.iter().any(|call| call.kind.needs_place()) => &place,
+        Some(grouping) if grouping.aggregates.iter().any(|call| call.signature.kind.needs_place()) => &place,
         Some(_) => &[],
     };
     let mut columns = split.source_columns.clone();

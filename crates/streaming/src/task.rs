@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use dataflow::Change;
 use eventlog::EventLog;
 use model::{Metrics, Positions};
 use serde::Deserialize;
@@ -19,7 +20,7 @@ use tokio::{
 use crate::{
     checkpoint::CheckpointStore,
     error::{Error, Result},
-    fold::{Fold, ViewChange},
+    fold::Fold,
     plan::ViewPlan,
     source::{DeadLetters, Evaluated, ReaderSettings, SourceBatch, SourceReader},
     state_memory::StateMemory,
@@ -112,7 +113,7 @@ impl ViewTask {
     /// Those of loading the checkpoint and of opening the source.
     pub async fn spawn(
         self,
-        mut emit: impl FnMut(ViewChange, &Positions) -> model::Result<()> + Send + 'static,
+        mut emit: impl FnMut(Change, &Positions) -> model::Result<()> + Send + 'static,
     ) -> Result<ViewTaskHandle> {
         self.spawn_with_fold(move |fold, positions| emit(fold.drain_changes()?, positions)).await
     }

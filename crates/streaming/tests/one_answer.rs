@@ -133,9 +133,9 @@ impl Life {
         }
     }
 
-    fn drain(&mut self, plan: &ViewPlan) {
+    fn drain(&mut self) {
         let change = self.fold.drain_changes().unwrap();
-        self.kept.take(plan, &change);
+        self.kept.take(&change);
     }
 
     async fn checkpoint(&mut self, plan: &ViewPlan, checkpoints: &mut CheckpointStore) {
@@ -158,7 +158,7 @@ async fn fold_by_steps(input: Input, question: Question, steps: Vec<Step>, read_
                 }
             }
             Step::Read(times) => life.read(times.into()).await,
-            Step::Drain => life.drain(&subject.plan),
+            Step::Drain => life.drain(),
             Step::Checkpoint => life.checkpoint(&subject.plan, &mut checkpoints).await,
             Step::Look => subject.check(&life, "on the way").await,
             Step::Die { log_too } => {
@@ -173,7 +173,7 @@ async fn fold_by_steps(input: Input, question: Question, steps: Vec<Step>, read_
         subject.log.append(append).await;
     }
     life.read(usize::MAX).await;
-    life.drain(&subject.plan);
+    life.drain();
     assert_eq!(*life.reader.positions(), subject.log.end);
     subject.check(&life, "at the end").await;
 
@@ -238,9 +238,9 @@ impl Subject {
             metrics: Metrics::default(),
         };
         let kept = Arc::new(Mutex::new(Kept::default()));
-        let (taken, plan, mut left) = (Arc::clone(&kept), self.plan.clone(), killed_after);
+        let (taken, mut left) = (Arc::clone(&kept), killed_after);
         let handle = task.spawn(move |change, _| {
-            taken.lock().unwrap().take(&plan, &change);
+            taken.lock().unwrap().take(&change);
             match &mut left {
                 Some(0) => return Err(model::Error::unavailable("killed")),
                 Some(left) => *left -= 1,
@@ -433,7 +433,7 @@ async fn take_back(weighted: Weighted, question: Question) {
         match fold.apply(&rows, Some(&weights)) {
             Ok(_) => {}
             // Whoever cannot take a row back says so, and has not taken back a part of it.
-            Err(Error::Retraction { .. }) => {
+            Err(Error::Operator(_)) => {
                 assert!(!question.is_of_sums() && weights.values().iter().any(|weight| *weight < 0));
                 return check_rows(
                     &sorted_states(&fold.all_state().unwrap()),
@@ -447,7 +447,7 @@ async fn take_back(weighted: Weighted, question: Question) {
         match events.next().unwrap() {
             Event::None => {}
             Event::Drain if !weighted.in_order => {}
-            Event::Drain => kept.take(&plan, &fold.drain_changes().unwrap()),
+            Event::Drain => kept.take(&fold.drain_changes().unwrap()),
             Event::Segment => {
                 segments.push(fold.drain_dirty_state().unwrap());
                 unsaved.clear();
@@ -459,7 +459,7 @@ async fn take_back(weighted: Weighted, question: Question) {
             }
         }
     }
-    kept.take(&plan, &fold.drain_changes().unwrap());
+    kept.take(&fold.drain_changes().unwrap());
     let what = question.view();
     check(&fold.rows().unwrap(), &expected, &what);
     let width = plan.output_schema().fields().len();

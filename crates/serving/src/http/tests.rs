@@ -29,6 +29,7 @@ use eventstore::{Aggregates, AggregatesSettings, Context, Decider, EventStore, E
 use model::{ManualClock, Metrics, Positions, Principal, TopicName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use streaming::Change;
 use tempfile::TempDir;
 
 use self::client::{Answer, ask};
@@ -184,9 +185,8 @@ fn put(view: &View, rows: &[(&str, i64, Option<f64>)], positions: &str) {
         ],
     )
     .unwrap();
-    let weights = Int64Array::from(vec![1; rows.len()]);
     let positions: Positions = positions.parse().unwrap();
-    view.apply_rows(&batch, &weights, &positions).unwrap();
+    view.apply(&Change::of_rows(batch), &positions).unwrap();
 }
 
 /// Definitions of which only `CREATE SOURCE` does anything: the source is listed from then on.

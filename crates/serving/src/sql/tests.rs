@@ -15,6 +15,7 @@ use datafusion::{common::ScalarValue, error::DataFusionError};
 use futures::TryStreamExt;
 use model::Principal;
 use sql::{SqlError, Statement};
+use streaming::Change;
 
 use super::{Effect, Outcome, Session, SqlSettings};
 use crate::fixture::{Fixture, batch, publish};
@@ -347,10 +348,7 @@ async fn a_demanded_position_is_waited_for_on_every_path() {
         let answered = tokio::time::timeout(Duration::from_millis(20), &mut waiting).await;
         assert!(answered.is_err(), "{read} waits");
         let nothing = RecordBatch::new_empty(crate::views::Relation::schema(&*fixture.hours));
-        fixture
-            .hours
-            .apply_rows(&nothing, &Vec::<i64>::new().into(), &format!("flights/0:{at}").parse().unwrap())
-            .unwrap();
+        fixture.hours.apply(&Change::of_rows(nothing), &format!("flights/0:{at}").parse().unwrap()).unwrap();
         assert_eq!(waiting.await.unwrap().unwrap().1, format!("flights/0:{at}"));
     }
     check(&session, "RESET fourfold.min_position", &["RESET"]).await;
@@ -367,7 +365,7 @@ async fn a_transaction_that_asks_for_it_reads_one_snapshot() {
             ("hour", Arc::new(arrow::array::Int32Array::from(vec![1])) as _),
             ("flights", Arc::new(Int64Array::from(vec![flights])) as _),
         ]);
-        fixture.hours.apply_rows(&row, &vec![1].into(), &"flights/0:101".parse().unwrap()).unwrap();
+        fixture.hours.apply(&Change::of_rows(row), &"flights/0:101".parse().unwrap()).unwrap();
     };
     let point = "SELECT flights FROM hours WHERE carrier = 'AA' AND hour = 1";
     let planned = "SELECT flights FROM hours WHERE carrier = 'AA' AND hour = 1 AND true";

@@ -10,6 +10,7 @@ use arrow::{
 use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
 use model::{ErrorKind, Metrics, Positions, TopicName};
+use streaming::{Change, Weights};
 
 use super::{BuildProgress, Building, ReadRefusal, Relation, View, Views};
 
@@ -46,7 +47,8 @@ fn apply(view: &View, rows: &[Row<'_>], at: &str) -> model::Result<()> {
             Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Int32Array>()),
         ],
     );
-    view.apply_rows(&batch.unwrap(), &rows.iter().map(|row| row.3).collect::<Vec<_>>().into(), &positions(at))
+    let weights = Weights::Column(rows.iter().map(|row| Some(row.3)).collect());
+    view.apply(&Change::new(batch.unwrap(), weights).unwrap(), &positions(at))
 }
 
 /// The rows of a snapshot as text, one a line.
@@ -128,10 +130,8 @@ async fn a_change_of_another_shape_is_refused_and_changes_nothing() {
     apply(&view, &[(1, Some("AA"), 7, 1)], "flights/0:1").unwrap();
     let carrier: ArrayRef = Arc::new(StringArray::from(vec!["AA"]));
     let stranger = RecordBatch::try_from_iter([("carrier", carrier)]).unwrap();
-    let error = view.apply_rows(&stranger, &vec![1].into(), &positions("flights/0:2")).unwrap_err();
+    let error = view.apply(&Change::of_rows(stranger), &positions("flights/0:2")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
-    let no_weights = RecordBatch::new_empty(schema());
-    assert!(view.apply_rows(&no_weights, &vec![1].into(), &positions("flights/0:2")).is_err());
     assert_eq!(text(&view.snapshot().await.unwrap(), None).await, ["1 AA 7"]);
     assert_eq!(view.positions().to_string(), "flights/0:1");
 }
@@ -164,7 +164,7 @@ async fn a_view_without_a_key_holds_one_row_and_a_view_of_keys_alone_holds_them(
         let view = View::new("total", Arc::clone(&total), key_columns, vec![]).unwrap();
         for value in [1_i64, 2] {
             let row = RecordBatch::try_new(Arc::clone(&total), vec![Arc::new(Int64Array::from(vec![value]))]).unwrap();
-            view.apply_rows(&row, &vec![1].into(), &Positions::new()).unwrap();
+            view.apply(&Change::of_rows(row), &Positions::new()).unwrap();
         }
         assert_eq!(view.row_count(), Some(expected));
         assert_eq!(text(&view.snapshot().await.unwrap(), None).await.last().unwrap(), "2");
@@ -176,7 +176,7 @@ async fn a_dictionary_column_comes_back_as_one() {
     let carriers: DictionaryArray<Int32Type> = ["AA", "UA"].into_iter().collect();
     let batch = RecordBatch::try_from_iter([("carrier", Arc::new(carriers) as ArrayRef)]).unwrap();
     let view = View::new("carriers", batch.schema(), &[0], vec![]).unwrap();
-    view.apply_rows(&batch, &vec![1, 1].into(), &Positions::new()).unwrap();
+    view.apply(&Change::of_rows(batch.clone()), &Positions::new()).unwrap();
     assert_eq!(text(&view.snapshot().await.unwrap(), None).await, ["AA", "UA"]);
 }
 

@@ -11,10 +11,7 @@ use std::{
     },
 };
 
-use arrow::{
-    array::{Array, Int64Array, RecordBatch},
-    datatypes::SchemaRef,
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     common::ScalarValue, error::DataFusionError, execution::SendableRecordBatchStream,
@@ -24,7 +21,7 @@ use futures::stream;
 use imbl::OrdMap;
 use model::{Error, Positions, Result, TopicName};
 use parking_lot::{Mutex, RwLock};
-use streaming::ViewChange;
+use streaming::Change;
 
 use super::{
     Reach, Relation, Rows, Snapshot,
@@ -79,21 +76,14 @@ impl View {
         })
     }
 
-    /// Applies what a fold has changed; see [`View::apply_rows`].
-    ///
-    /// # Errors
-    /// As [`View::apply_rows`].
-    pub fn apply(&self, change: &ViewChange, positions: &Positions) -> Result<()> {
-        self.apply_rows(&change.rows, &change.weights, positions)
-    }
-
-    /// Applies a change in one step: a positive weight puts the row in place of the one with its key, a negative
-    /// weight removes the row with that key. `positions` say what the view reflects afterwards.
+    /// Applies a change in one step: a positive weight puts the row in place of the one with its key, a negative weight
+    /// removes the row with that key. `positions` say what the view reflects afterwards.
     ///
     /// # Errors
     /// [`Internal`](model::ErrorKind::Internal) when the change is not of this view's schema; nothing is changed then.
-    pub fn apply_rows(&self, rows: &RecordBatch, weights: &Int64Array, positions: &Positions) -> Result<()> {
-        self.check(rows, weights)?;
+    pub fn apply(&self, change: &Change, positions: &Positions) -> Result<()> {
+        let (rows, weights) = (change.rows(), change.weights());
+        self.check(rows)?;
         let _one_writer = self.writing.lock();
         let mut contents = self.current.read().clone();
         let (mut came_bytes, mut left_bytes) = (0, 0);
@@ -133,18 +123,13 @@ impl View {
         self.current.read().positions.clone()
     }
 
-    fn check(&self, rows: &RecordBatch, weights: &Int64Array) -> Result<()> {
-        if !same_columns(&rows.schema(), self.codec.schema()) {
-            let message =
-                format!("a change with the columns {} for view {} with {}", rows.schema(), self.name, self.schema());
-            return Err(Error::internal(message));
+    fn check(&self, rows: &RecordBatch) -> Result<()> {
+        if same_columns(&rows.schema(), self.codec.schema()) {
+            return Ok(());
         }
-        if weights.len() != rows.num_rows() || weights.null_count() > 0 {
-            let message =
-                format!("{} weights for {} changed rows of view {}", weights.len(), rows.num_rows(), self.name);
-            return Err(Error::internal(message));
-        }
-        Ok(())
+        let message =
+            format!("a change with the columns {} for view {} with {}", rows.schema(), self.name, self.schema());
+        Err(Error::internal(message))
     }
 
     fn contents(&self) -> Contents {

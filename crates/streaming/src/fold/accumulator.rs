@@ -7,35 +7,26 @@ use arrow::{
     compute::prep_null_mask_filter,
     datatypes::{DataType, Field},
 };
+use dataflow::{
+    AggregateKind, AggregateSignature,
+    kernel::{self, Input, Kernel},
+    normal_key,
+};
 use datafusion::{
     error::{DataFusionError, Result},
     logical_expr::{Accumulator, EmitTo, GroupsAccumulator},
     scalar::ScalarValue,
 };
 
-use super::{
-    groups::normal_key,
-    kernel::{self, Input, Kernel},
-};
-use crate::plan::{AggregateCall, AggregateKind};
-
 /// An aggregate over values of one type.
 #[derive(Clone)]
 pub(crate) struct Aggregate {
-    call: AggregateCall,
+    call: AggregateSignature,
 }
 
 impl Aggregate {
     pub(crate) fn new(kind: AggregateKind, argument: &DataType, output: &DataType) -> Self {
-        let call = AggregateCall {
-            kind,
-            argument: None,
-            argument_type: argument.clone(),
-            filter: None,
-            output_type: output.clone(),
-            text: String::new(),
-        };
-        Self { call }
+        Self { call: AggregateSignature { kind, argument_type: argument.clone(), output_type: output.clone() } }
     }
 
     /// The fields of its state.
@@ -70,7 +61,7 @@ impl Aggregate {
     }
 }
 
-fn external(error: crate::Error) -> DataFusionError {
+fn external(error: dataflow::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
@@ -204,7 +195,7 @@ impl Groups {
     }
 
     /// The numbers of the groups that are emitted. They are gone afterwards, and the others begin at 0.
-    fn emit<T>(&mut self, emit_to: EmitTo, of: impl FnOnce(&dyn Kernel, &[u32]) -> crate::Result<T>) -> Result<T> {
+    fn emit<T>(&mut self, emit_to: EmitTo, of: impl FnOnce(&dyn Kernel, &[u32]) -> dataflow::Result<T>) -> Result<T> {
         let emitted = match emit_to {
             EmitTo::All => self.group_count,
             EmitTo::First(count) => count.min(self.group_count),

@@ -14,9 +14,9 @@ use arrow::{
     compute::{filter, filter_record_batch},
     datatypes::{Field, Schema},
 };
+use dataflow::{Argument, plain};
 use sql::{ARRIVAL_TIME, OFFSET, PARTITION};
 
-use super::groups;
 use crate::{
     error::{Error, Result},
     plan::{
@@ -54,12 +54,12 @@ pub(super) struct Piece {
     /// What groups the rows.
     pub(super) keys: Vec<ArrayRef>,
     /// What each aggregate takes: its argument, and which rows count.
-    pub(super) arguments: Vec<(Option<ArrayRef>, Option<BooleanArray>)>,
+    pub(super) arguments: Vec<Argument>,
 }
 
 impl Piece {
     fn bytes(&self) -> usize {
-        let arguments = self.arguments.iter().filter_map(|(values, _)| values.as_ref());
+        let arguments = self.arguments.iter().filter_map(|argument| argument.values.as_ref());
         self.rows.columns().iter().chain(&self.keys).chain(arguments).map(array_bytes).sum()
     }
 }
@@ -176,20 +176,20 @@ fn evaluate(plan: &ViewPlan, input: CarriedRows) -> Result<Piece> {
 }
 
 /// What an aggregate takes of each row. Its argument may fail where its filter leaves the row out.
-fn argument(call: &AggregateCall, rows: &RecordBatch) -> Result<(Option<ArrayRef>, Option<BooleanArray>)> {
+fn argument(call: &AggregateCall, rows: &RecordBatch) -> Result<Argument> {
     let selected = call.filter.as_ref().map(|filter| filter.is_true(rows)).transpose()?;
     let values = call.argument.as_ref().map(|argument| match (argument.evaluate(rows), &selected) {
         (Err(Error::Evaluate { .. }), Some(selected)) => argument.evaluate_where(rows, selected),
         (evaluated, _) => evaluated,
     });
-    Ok((values.transpose()?, selected))
+    Ok(Argument { values: values.transpose()?, filter: selected })
 }
 
 /// The columns that say where a row is in the log, as far as the plan needs them.
 fn places(plan: &ViewPlan) -> &'static [&'static str] {
     match plan.grouping() {
         None => &[PARTITION, OFFSET],
-        Some(grouping) if grouping.aggregates.iter().any(|call| call.kind.needs_place()) => {
+        Some(grouping) if grouping.aggregates.iter().any(|call| call.signature.kind.needs_place()) => {
             &[ARRIVAL_TIME, PARTITION, OFFSET]
         }
         Some(_) => &[],
@@ -204,7 +204,7 @@ fn source_rows(plan: &ViewPlan, rows: &RecordBatch) -> Result<RecordBatch> {
     }
     let needed = plan.source_columns();
     let columns = schema.fields().iter().enumerate().map(|(i, field)| match rows.column_by_name(field.name()) {
-        Some(column) => groups::plain(column, field.data_type()),
+        Some(column) => Ok(plain(column, field.data_type())?),
         None if needed.contains(&i) => Err(missing(field.name())),
         None => Ok(new_null_array(field.data_type(), rows.num_rows())),
     });

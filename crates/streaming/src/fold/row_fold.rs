@@ -3,15 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch},
-    compute::{concat_batches, filter_record_batch},
+    array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, new_null_array},
+    compute::{concat_batches, filter_record_batch, not},
 };
+use dataflow::{Change, check_state};
 use hashbrown::{HashMap, HashSet};
 
-use super::{
-    ViewChange,
-    evaluated_rows::{Piece, array_bytes},
-};
+use super::evaluated_rows::{Piece, array_bytes};
 use crate::{
     error::{Error, Result},
     plan::{ViewPlan, step},
@@ -31,20 +29,27 @@ pub(super) struct RowFold {
     row_count: usize,
     /// What the rows take.
     bytes: usize,
-    /// Rows not yet given out as changes, as chunks.
-    changed: Pending,
-    /// Rows not yet given out as states, as chunks.
-    dirty: Pending,
+    /// What was not yet given out as a change.
+    changed: Changed,
+    /// What was not yet given out as states.
+    dirty: Dirty,
+}
+
+/// Rows that came and rows that went, whole, as chunks.
+#[derive(Default)]
+struct Changed {
+    added: Vec<RecordBatch>,
+    removed: Vec<RecordBatch>,
 }
 
 #[derive(Default)]
-struct Pending {
+struct Dirty {
     added: Vec<RecordBatch>,
     /// Where rows left; one may be among the added again.
     removed: BTreeSet<Place>,
 }
 
-impl Pending {
+impl Dirty {
     /// Where rows left and none came back.
     fn gone(&self, plan: &ViewPlan) -> Result<Vec<Place>> {
         let mut gone = self.removed.clone();
@@ -59,14 +64,7 @@ impl Pending {
 
 impl RowFold {
     pub(super) fn new(plan: Arc<ViewPlan>) -> Self {
-        Self {
-            plan,
-            chunks: Vec::new(),
-            row_count: 0,
-            bytes: 0,
-            changed: Pending::default(),
-            dirty: Pending::default(),
-        }
+        Self { plan, chunks: Vec::new(), row_count: 0, bytes: 0, changed: Changed::default(), dirty: Dirty::default() }
     }
 
     /// Folds rows; what they carry are weights (if `weighted`), then partition and offset.
@@ -86,15 +84,10 @@ impl RowFold {
         self.remove(&left)
     }
 
-    pub(super) fn drain_changes(&mut self) -> Result<ViewChange> {
-        let added = self.concat(&self.changed.added)?;
-        let gone = key_batch(&self.plan, &self.changed.gone(&self.plan)?)?;
-        let weights = std::iter::repeat_n(1, added.num_rows()).chain(std::iter::repeat_n(-1, gone.num_rows()));
-        let weights: Int64Array = weights.collect::<Vec<i64>>().into();
-        // Not copied where there is nothing to add.
-        let rows = if gone.num_rows() == 0 { added } else { self.concat(&[added, gone])? };
-        self.changed = Pending::default();
-        Ok(ViewChange { rows, weights })
+    pub(super) fn drain_changes(&mut self) -> Result<Change> {
+        let change = Change::replace(&self.concat(&self.changed.removed)?, self.concat(&self.changed.added)?)?;
+        self.changed = Changed::default();
+        Ok(change)
     }
 
     pub(super) fn dirty_state(&self) -> Result<RecordBatch> {
@@ -107,7 +100,7 @@ impl RowFold {
     }
 
     pub(super) fn forget_dirty(&mut self) {
-        self.dirty = Pending::default();
+        self.dirty = Dirty::default();
     }
 
     pub(super) fn all_state(&self) -> Result<RecordBatch> {
@@ -125,9 +118,7 @@ impl RowFold {
         if self.row_count > 0 {
             let mut replaced: HashSet<Place> = places_of(&self.plan, &present)?.collect();
             replaced.extend(absent);
-            self.row_count -= retain(&self.plan, &mut self.chunks, &replaced)?.len();
-            self.count_bytes();
-            retain(&self.plan, &mut self.changed.added, &replaced)?;
+            self.take_out(&replaced)?;
         }
         self.add(present, false);
         Ok(())
@@ -196,14 +187,37 @@ impl RowFold {
         if places.is_empty() {
             return Ok(());
         }
-        let removed = retain(&self.plan, &mut self.chunks, places)?;
-        self.row_count -= removed.len();
-        self.count_bytes();
-        let never_shown: HashSet<Place> = retain(&self.plan, &mut self.changed.added, places)?.into_iter().collect();
+        let removed = self.take_out(places)?;
         retain(&self.plan, &mut self.dirty.added, places)?;
-        self.changed.removed.extend(removed.iter().filter(|place| !never_shown.contains(*place)));
         self.dirty.removed.extend(removed);
         Ok(())
+    }
+
+    /// Takes the rows at `places` out of what there is; returns the places that were found.
+    fn take_out(&mut self, places: &HashSet<Place>) -> Result<Vec<Place>> {
+        let removed = retain(&self.plan, &mut self.chunks, places)?;
+        self.row_count -= removed.iter().map(RecordBatch::num_rows).sum::<usize>();
+        self.count_bytes();
+        let never_shown = retain(&self.plan, &mut self.changed.added, places)?;
+        let never_shown = self.places_of_all(&never_shown)?;
+        let found = self.places_of_all(&removed)?;
+        for rows in removed {
+            let shown: BooleanArray =
+                places_of(&self.plan, &rows)?.map(|place| Some(!never_shown.contains(&place))).collect();
+            if shown.true_count() > 0 {
+                let shown = filter_record_batch(&rows, &shown).map_err(Error::arrow("take rows back"))?;
+                self.changed.removed.push(shown);
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn places_of_all(&self, batches: &[RecordBatch]) -> Result<HashSet<Place>> {
+        let mut places = HashSet::new();
+        for batch in batches {
+            places.extend(places_of(&self.plan, batch)?);
+        }
+        Ok(places)
     }
 
     fn concat(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
@@ -221,7 +235,7 @@ impl RowFold {
 
     /// The rows that states stand for, and the places of rows that are gone.
     fn rows_of_states(&self, states: &RecordBatch) -> Result<(RecordBatch, Vec<Place>)> {
-        super::check_state(&self.plan, states)?;
+        check_state(self.plan.state_schema(), states)?;
         let keys = self.plan.key_columns();
         let others: Vec<usize> = (0..self.plan.output_schema().fields().len()).filter(|i| !keys.contains(i)).collect();
         let columns = (0..self.plan.output_schema().fields().len()).map(|i| {
@@ -235,7 +249,7 @@ impl RowFold {
             Some(weights) => weights.iter().map(|weight| Some(weight.unwrap_or(0) > 0)).collect(),
             None => return Err(Error::Shape { what: "the states", reason: "rows is not a BIGINT".to_owned() }),
         };
-        let absent = arrow::compute::not(&present).map_err(Error::arrow("split states"))?;
+        let absent = not(&present).map_err(Error::arrow("split states"))?;
         let absent = filter_record_batch(&rows, &absent).map_err(Error::arrow("split states"))?;
         let present = filter_record_batch(&rows, &present).map_err(Error::arrow("split states"))?;
         let absent = places_of(&self.plan, &absent)?.collect();
@@ -263,13 +277,14 @@ fn places_of<'a>(plan: &ViewPlan, rows: &'a RecordBatch) -> Result<impl Iterator
     }
 }
 
-/// Takes the rows at `places` out of some batches; returns the places that were found.
-fn retain(plan: &ViewPlan, batches: &mut Vec<RecordBatch>, places: &HashSet<Place>) -> Result<Vec<Place>> {
+/// Takes the rows at `places` out of some batches; returns them.
+fn retain(plan: &ViewPlan, batches: &mut Vec<RecordBatch>, places: &HashSet<Place>) -> Result<Vec<RecordBatch>> {
     let mut found = Vec::new();
     for batch in batches.iter_mut() {
         let keep: BooleanArray = places_of(plan, batch)?.map(|place| Some(!places.contains(&place))).collect();
         if keep.true_count() < keep.len() {
-            found.extend(places_of(plan, batch)?.filter(|place| places.contains(place)));
+            let taken = not(&keep).map_err(Error::arrow("take rows back"))?;
+            found.push(filter_record_batch(batch, &taken).map_err(Error::arrow("take rows back"))?);
             *batch = filter_record_batch(batch, &keep).map_err(Error::arrow("take rows back"))?;
         }
     }
@@ -277,9 +292,14 @@ fn retain(plan: &ViewPlan, batches: &mut Vec<RecordBatch>, places: &HashSet<Plac
     Ok(found)
 }
 
-/// Rows that have nothing but their places.
+/// The rows of states of rows that are gone: nothing but their places.
 fn key_batch(plan: &ViewPlan, places: &[Place]) -> Result<RecordBatch> {
     let partitions: ArrayRef = Arc::new(places.iter().map(|place| Some(place.0)).collect::<Int32Array>());
     let offsets: ArrayRef = Arc::new(places.iter().map(|place| Some(place.1)).collect::<Int64Array>());
-    super::key_rows(plan, &[partitions, offsets], places.len())
+    let columns = plan.output_schema().fields().iter().enumerate().map(|(i, field)| match plan.key_columns() {
+        [partition, _] if *partition == i => ArrayRef::clone(&partitions),
+        [_, offset] if *offset == i => ArrayRef::clone(&offsets),
+        _ => new_null_array(field.data_type(), places.len()),
+    });
+    step::batch(plan.output_schema(), columns.collect(), places.len())
 }

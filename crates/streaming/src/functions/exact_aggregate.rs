@@ -10,6 +10,7 @@
 use std::{hash::Hash, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
+use dataflow::AggregateKind;
 use datafusion::{
     error::{DataFusionError, Result},
     execution::FunctionRegistry,
@@ -22,7 +23,7 @@ use datafusion::{
     scalar::ScalarValue,
 };
 
-use crate::{fold::Aggregate, plan::AggregateKind};
+use crate::fold::Aggregate;
 
 /// The type of a sum of `BIGINT`s.
 const NUMERIC: DataType = DataType::Decimal128(38, 0);

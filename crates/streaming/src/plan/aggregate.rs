@@ -1,6 +1,7 @@
 //! An aggregate of a view: which one, over what.
 
 use arrow::datatypes::{DataType, IntervalUnit};
+use dataflow::{AggregateKind, AggregateSignature};
 use datafusion::{
     logical_expr::{Expr, expr::NullTreatment},
     scalar::ScalarValue,
@@ -9,48 +10,14 @@ use sql::SqlError;
 
 use super::step::Expression;
 
-/// The aggregates that are built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum AggregateKind {
-    Count,
-    Sum,
-    Avg,
-    Min,
-    Max,
-    /// The value at the first place in the log; `ignore_nulls` skips NULLs.
-    First {
-        ignore_nulls: bool,
-    },
-    /// The value at the last place in the log.
-    Last {
-        ignore_nulls: bool,
-    },
-}
-
-impl AggregateKind {
-    /// Whether its state is a sum, so that a row can be taken back.
-    pub(crate) fn is_linear(self) -> bool {
-        matches!(self, Self::Count | Self::Sum | Self::Avg)
-    }
-
-    /// Whether it depends on the rows' places in the log.
-    pub(crate) fn needs_place(self) -> bool {
-        matches!(self, Self::First { .. } | Self::Last { .. })
-    }
-}
-
 /// One aggregate, compiled.
 #[derive(Clone, Debug)]
 pub(crate) struct AggregateCall {
-    pub(crate) kind: AggregateKind,
+    pub(crate) signature: AggregateSignature,
     /// What is aggregated; `None` for `count(*)`.
     pub(crate) argument: Option<Expression>,
-    pub(crate) argument_type: DataType,
     /// Which rows count.
     pub(crate) filter: Option<Expression>,
-    pub(crate) output_type: DataType,
-    /// As written.
-    pub(crate) text: String,
 }
 
 /// An aggregate as the logical plan has it, checked.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use dataflow::{AggregateSignature, GroupBy};
 use datafusion::{
     common::{
         DFSchema,
@@ -50,6 +51,14 @@ pub(crate) struct Grouping {
     pub(crate) aggregates: Vec<AggregateCall>,
     /// The schema of finished groups: keys, then aggregates.
     pub(crate) schema: SchemaRef,
+}
+
+impl Grouping {
+    /// The operator that groups so.
+    pub(crate) fn operator(&self) -> dataflow::Result<GroupBy> {
+        let aggregates = self.aggregates.iter().map(|call| call.signature.clone()).collect();
+        GroupBy::new(Arc::clone(&self.schema), self.keys.len(), aggregates)
+    }
 }
 
 /// Splits a plan; `text` is the query, for the places of what is refused.
@@ -151,13 +160,11 @@ impl Compiler<'_> {
                 None => arrow::datatypes::DataType::Int64,
             };
             aggregate::check_type(checked.kind, &argument_type, &text)?;
+            let output_type = output.data_type().clone();
             Ok(AggregateCall {
-                kind: checked.kind,
+                signature: AggregateSignature { kind: checked.kind, argument_type, output_type },
                 argument,
-                argument_type,
                 filter: checked.filter.map(|filter| self.compile(filter, input)).transpose()?,
-                output_type: output.data_type().clone(),
-                text,
             })
         });
         let aggregates = aggregates.collect::<Result<Vec<_>, SqlError>>()?;

@@ -13,7 +13,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use arrow::row::{RowConverter, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use streaming::{ViewChange, ViewPlan};
+use streaming::Change;
 
 /// Rows, each as bytes that are equal when the rows are, and as text; in order.
 pub(crate) fn comparable(rows: &RecordBatch, width: usize) -> Vec<(Vec<u8>, String)> {
@@ -63,34 +63,24 @@ pub(crate) fn sorted_states(states: &RecordBatch) -> Vec<(Vec<u8>, String)> {
     comparable(states, states.num_columns())
 }
 
-/// A view as someone has it who takes its changes.
+/// A view as someone has it who takes its changes: rows with how often each is there.
 #[derive(Default)]
-pub(crate) struct Kept(BTreeMap<Vec<u8>, (Vec<u8>, String)>);
+pub(crate) struct Kept(BTreeMap<(Vec<u8>, String), i64>);
 
 impl Kept {
-    /// Takes a change.
-    pub(crate) fn take(&mut self, plan: &ViewPlan, change: &ViewChange) {
-        let keys: Vec<ArrayRef> = plan.key_columns().iter().map(|key| Arc::clone(change.rows.column(*key))).collect();
-        let keys = encode(&keys, change.rows.num_rows());
-        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
-        assert_eq!(distinct.len(), keys.len(), "a key comes once in a change");
-        for (row, key) in keys.into_iter().enumerate() {
-            match change.weights.value(row) {
-                1 => {
-                    let shown = comparable(&change.rows.slice(row, 1), change.rows.num_columns()).remove(0);
-                    self.0.insert(key, shown);
-                }
-                -1 => assert!(self.0.remove(&key).is_some(), "only a row that was shown leaves"),
-                weight => panic!("a change has weight {weight}"),
-            }
+    /// Takes a change. The sum of all changes is what the view shows, and so each row is there once.
+    pub(crate) fn take(&mut self, change: &Change) {
+        for row in 0..change.row_count() {
+            let shown = comparable(&change.rows().slice(row, 1), change.rows().num_columns()).remove(0);
+            *self.0.entry(shown).or_default() += change.weights().value(row);
         }
+        self.0.retain(|_, weight| *weight != 0);
+        assert!(self.0.values().all(|weight| *weight == 1), "only a row that is there goes, and none comes twice");
     }
 
     /// The rows.
     pub(crate) fn rows(&self) -> Vec<(Vec<u8>, String)> {
-        let mut rows: Vec<_> = self.0.values().cloned().collect();
-        rows.sort();
-        rows
+        self.0.keys().cloned().collect()
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     Input, Kernel, average, shape,
     total::{Total, Totals},
 };
-use crate::{error::Result, fold::exact_sum::ExactSum};
+use crate::{error::Result, exact_sum::ExactSum};
 
 /// Makes a column of the totals of groups, each with its count.
 pub(super) type Finish<T> = Box<dyn Fn(&[Option<(&T, i64)>]) -> ArrayRef + Send + Sync>;

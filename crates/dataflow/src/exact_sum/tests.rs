@@ -1,7 +1,7 @@
 //! Exact sums do not depend on order or grouping.
 
 use super::ExactSum;
-use crate::testing::Random;
+use crate::random::Random;
 
 fn sum_of(values: &[f64]) -> ExactSum {
     let mut sum = ExactSum::default();

@@ -46,7 +46,7 @@ impl Kernel for Count {
 }
 
 /// The counts of some groups as a column.
-pub(in crate::fold) fn counts_of(counts: &[i64], groups: &[u32]) -> ArrayRef {
+pub(crate) fn counts_of(counts: &[i64], groups: &[u32]) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(groups.iter().map(|group| counts[*group as usize])))
 }
 

@@ -4,24 +4,23 @@
 //! rows were all taken back keeps its number, for its key may come back.
 //!
 //! What must hold: keys that SQL calls equal are one group. The row format tells floats apart bit by bit, so that keys
-//! are made [normal](normal_key) first.
-
-use std::sync::Arc;
+//! are made [normal](crate::normal_key) first.
 
 use arrow::{
-    array::{ArrayRef, AsArray},
-    compute::cast,
-    datatypes::{DataType, Float32Type, Float64Type},
+    array::ArrayRef,
+    datatypes::DataType,
     row::{RowConverter, Rows, SortField},
 };
-use datafusion::common::utils::normalize_float_zero;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    normal::{normal_key, plain},
+};
 
 /// The keys that were seen.
-pub(super) struct GroupTable {
+pub(crate) struct GroupTable {
     types: Vec<DataType>,
     /// `None` when nothing groups: there is one group then.
     keys: Option<Keys>,
@@ -36,7 +35,7 @@ struct Keys {
 
 impl GroupTable {
     /// No groups yet, with keys of these types; one group when there are none.
-    pub(super) fn new(types: Vec<DataType>) -> Result<Self> {
+    pub(crate) fn new(types: Vec<DataType>) -> Result<Self> {
         if types.is_empty() {
             return Ok(Self { types, keys: None });
         }
@@ -48,12 +47,12 @@ impl GroupTable {
     }
 
     /// How many groups there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.keys.as_ref().map_or(1, |keys| keys.rows.num_rows())
     }
 
     /// The group of each row, new ones numbered on.
-    pub(super) fn intern(&mut self, columns: &[ArrayRef], row_count: usize) -> Result<Vec<u32>> {
+    pub(crate) fn intern(&mut self, columns: &[ArrayRef], row_count: usize) -> Result<Vec<u32>> {
         let Some(keys) = &mut self.keys else { return Ok(vec![0; row_count]) };
         let columns =
             columns.iter().zip(&self.types).map(|(column, data_type)| Ok(normal_key(&plain(column, data_type)?)));
@@ -82,45 +81,14 @@ impl GroupTable {
     }
 
     /// The key columns of some groups.
-    pub(super) fn columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+    pub(crate) fn columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let Some(keys) = &self.keys else { return Ok(Vec::new()) };
         let rows = groups.iter().map(|group| keys.rows.row(*group as usize));
         keys.converter.convert_rows(rows).map_err(Error::arrow("read the keys of groups"))
     }
 
     /// Memory held, in bytes.
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.keys.as_ref().map_or(0, |keys| keys.rows.size() + keys.table.allocation_size() + keys.converter.size())
     }
-}
-
-/// Keys of which equal ones are equal bit by bit: there is one zero and one NaN.
-pub fn normal_key(column: &ArrayRef) -> ArrayRef {
-    with_one_nan(&normalize_float_zero(column))
-}
-
-/// Floats with one NaN, the positive one, which is the greatest.
-pub(super) fn with_one_nan(column: &ArrayRef) -> ArrayRef {
-    macro_rules! normal {
-        ($type:ty) => {{
-            let floats = column.as_primitive::<$type>();
-            if floats.values().iter().any(|value| value.is_nan() && value.is_sign_negative()) {
-                return Arc::new(floats.unary::<_, $type>(|value| if value.is_nan() { value.abs() } else { value }));
-            }
-        }};
-    }
-    match column.data_type() {
-        DataType::Float32 => normal!(Float32Type),
-        DataType::Float64 => normal!(Float64Type),
-        _ => {}
-    }
-    ArrayRef::clone(column)
-}
-
-/// A column in the layout that states have.
-pub(super) fn plain(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
-    if column.data_type() == data_type {
-        return Ok(ArrayRef::clone(column));
-    }
-    cast(column, data_type).map_err(Error::arrow("change the layout of a column"))
 }

@@ -19,47 +19,60 @@ use arrow::{
     datatypes::{DataType, Field, i256},
 };
 
-use super::exact_sum::ExactSum;
 use crate::{
+    aggregate::{AggregateKind, AggregateSignature},
     error::{Error, Result},
-    plan::{AggregateCall, AggregateKind},
+    exact_sum::ExactSum,
+    normal::plain_text,
 };
-pub(super) use count::counts_of;
-pub(super) use position::Places;
+pub(crate) use count::counts_of;
+pub use position::Places;
 use total::Total;
 
 /// The rows of one batch, as an aggregate sees them.
-pub(super) struct Input<'a> {
+pub struct Input<'a> {
     /// The group of each row.
-    pub(super) groups: &'a [u32],
+    pub groups: &'a [u32],
     /// What is aggregated; `None` for `count(*)`.
-    pub(super) values: Option<ArrayRef>,
+    pub values: Option<ArrayRef>,
     /// Which rows count; all without it.
-    pub(super) filter: Option<BooleanArray>,
+    pub filter: Option<BooleanArray>,
     /// How often each row counts; once without it.
-    pub(super) weights: Option<&'a [i64]>,
+    pub weights: Option<&'a [i64]>,
     /// Where the rows are in the log, when the aggregate needs to know.
-    pub(super) places: Option<Places<'a>>,
+    pub places: Option<Places<'a>>,
 }
 
 /// The state of one aggregate for all groups.
-pub(super) trait Kernel: Send + Sync {
+pub trait Kernel: Send + Sync {
     /// Makes room for `group_count` groups; new ones are empty.
     fn resize(&mut self, group_count: usize);
 
     /// Adds rows.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they are not of its types.
     fn update(&mut self, input: &Input<'_>) -> Result<()>;
 
     /// Empties a group.
     fn reset(&mut self, group: usize);
 
     /// The state's columns for some groups; the fields are [`state_fields`]'s.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] when they cannot be built.
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>>;
 
     /// Adds states, one a row.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they are not of its types.
     fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()>;
 
     /// The finished values of some groups.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] when they cannot be built.
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef>;
 
     /// Memory held, in bytes.
@@ -67,7 +80,10 @@ pub(super) trait Kernel: Send + Sync {
 }
 
 /// The kernel of an aggregate.
-pub(super) fn new(call: &AggregateCall) -> Result<Box<dyn Kernel>> {
+///
+/// # Errors
+/// [`Error::Shape`] when it is not built for its types.
+pub fn new(call: &AggregateSignature) -> Result<Box<dyn Kernel>> {
     let output = &call.output_type;
     Ok(match (call.kind, &call.argument_type) {
         (AggregateKind::Count, _) => Box::new(count::Count::default()),
@@ -85,7 +101,8 @@ pub(super) fn new(call: &AggregateCall) -> Result<Box<dyn Kernel>> {
 }
 
 /// The fields of an aggregate's state, named after its number.
-pub(super) fn state_fields(number: usize, call: &AggregateCall) -> Vec<Field> {
+#[must_use]
+pub fn state_fields(number: usize, call: &AggregateSignature) -> Vec<Field> {
     let field = |name: &str, data_type: DataType| Field::new(format!("a{number}_{name}"), data_type, true);
     let count = || field("count", DataType::Int64);
     match (call.kind, &call.argument_type) {
@@ -98,13 +115,13 @@ pub(super) fn state_fields(number: usize, call: &AggregateCall) -> Vec<Field> {
         }
         (AggregateKind::Sum | AggregateKind::Avg, _) => vec![count(), field("sum", i128::STATE)],
         (AggregateKind::Min | AggregateKind::Max, _) => {
-            vec![field("value", crate::plan::plain_text(&call.output_type))]
+            vec![field("value", plain_text(&call.output_type))]
         }
         (AggregateKind::First { .. } | AggregateKind::Last { .. }, _) => vec![
             field("arrival_us", DataType::Int64),
             field("partition", DataType::Int32),
             field("offset", DataType::Int64),
-            field("value", crate::plan::plain_text(&call.output_type)),
+            field("value", plain_text(&call.output_type)),
         ],
     }
 }

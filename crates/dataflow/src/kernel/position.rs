@@ -14,16 +14,19 @@ use arrow::{
 use super::{Input, Kernel, column, downcast, for_each, shape};
 use crate::{
     error::{Error, Result},
-    fold::value_rows::{ValueRows, new_converter},
-    plan::plain_text,
+    normal::plain_text,
+    value_rows::{ValueRows, new_converter},
 };
 
 /// The places of a batch's rows.
 #[derive(Clone, Copy)]
-pub(crate) struct Places<'a> {
-    pub(crate) arrivals_us: &'a [i64],
-    pub(crate) partitions: &'a [i32],
-    pub(crate) offsets: &'a [i64],
+pub struct Places<'a> {
+    /// When the log received each, in microseconds.
+    pub arrivals_us: &'a [i64],
+    /// The partition of each.
+    pub partitions: &'a [i32],
+    /// The offset of each.
+    pub offsets: &'a [i64],
 }
 
 /// Which end of the log.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    fold::exact_sum::ExactSum,
+    exact_sum::ExactSum,
 };
 
 /// The digits of a total of integers as a column.

@@ -6,11 +6,13 @@ use arrow::{
     row::{RowConverter, SortField},
 };
 
-use super::groups::plain;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    normal::plain,
+};
 
 /// The values; a group can have none.
-pub(super) struct ValueRows {
+pub(crate) struct ValueRows {
     data_type: DataType,
     converter: RowConverter,
     /// NULL as a row, for groups without a value.
@@ -22,7 +24,7 @@ pub(super) struct ValueRows {
 
 impl ValueRows {
     /// No groups yet, for values of one type.
-    pub(super) fn new(data_type: &DataType) -> Result<Self> {
+    pub(crate) fn new(data_type: &DataType) -> Result<Self> {
         let converter = new_converter(data_type)?;
         let null = converter.convert_columns(&[new_null_array(data_type, 1)]).map_err(Error::arrow("keep values"))?;
         let null = null.row(0).data().into();
@@ -30,22 +32,22 @@ impl ValueRows {
     }
 
     /// A column in the layout that is kept.
-    pub(super) fn plain(&self, column: &ArrayRef) -> Result<ArrayRef> {
+    pub(crate) fn plain(&self, column: &ArrayRef) -> Result<ArrayRef> {
         plain(column, &self.data_type)
     }
 
     /// Makes room for groups.
-    pub(super) fn resize(&mut self, group_count: usize) {
+    pub(crate) fn resize(&mut self, group_count: usize) {
         self.values.resize(group_count, None);
     }
 
     /// A group's value as a row.
-    pub(super) fn bytes(&self, group: usize) -> Option<&[u8]> {
+    pub(crate) fn bytes(&self, group: usize) -> Option<&[u8]> {
         self.values[group].as_deref()
     }
 
     /// Replaces a group's value.
-    pub(super) fn put(&mut self, group: usize, value: &[u8]) {
+    pub(crate) fn put(&mut self, group: usize, value: &[u8]) {
         self.value_bytes += value.len();
         self.value_bytes -= self.values[group].as_ref().map_or(0, |old| old.len());
         match &mut self.values[group] {
@@ -55,12 +57,12 @@ impl ValueRows {
     }
 
     /// Takes a group's value away.
-    pub(super) fn clear(&mut self, group: usize) {
+    pub(crate) fn clear(&mut self, group: usize) {
         self.value_bytes -= self.values[group].take().map_or(0, |old| old.len());
     }
 
     /// The values of some groups.
-    pub(super) fn column(&self, groups: &[u32]) -> Result<ArrayRef> {
+    pub(crate) fn column(&self, groups: &[u32]) -> Result<ArrayRef> {
         let parser = self.converter.parser();
         let rows = groups.iter().map(|group| parser.parse(self.bytes(*group as usize).unwrap_or(&self.null)));
         let columns = self.converter.convert_rows(rows).map_err(Error::arrow("read values"))?;
@@ -68,12 +70,12 @@ impl ValueRows {
     }
 
     /// Memory held, in bytes.
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.values.capacity() * size_of::<Option<Box<[u8]>>>() + self.value_bytes
     }
 }
 
 /// What encodes values of one type.
-pub(super) fn new_converter(data_type: &DataType) -> Result<RowConverter> {
+pub(crate) fn new_converter(data_type: &DataType) -> Result<RowConverter> {
     RowConverter::new(vec![SortField::new(data_type.clone())]).map_err(Error::arrow("keep values"))
 }

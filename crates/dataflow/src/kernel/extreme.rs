@@ -17,11 +17,8 @@ use arrow::{
 use super::{Input, Kernel, column, downcast, for_each};
 use crate::{
     error::{Error, Result},
-    fold::{
-        groups::with_one_nan,
-        value_rows::{ValueRows, new_converter},
-    },
-    plan::plain_text,
+    normal::{plain_text, with_one_nan},
+    value_rows::{ValueRows, new_converter},
 };
 
 /// Which end of the order.

@@ -1,0 +1,69 @@
+//! Which aggregates there are.
+
+use std::fmt;
+
+use arrow::datatypes::DataType;
+
+/// An aggregate function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AggregateKind {
+    /// How many rows, or values that are not NULL.
+    Count,
+    /// The exact sum.
+    Sum,
+    /// The exact sum by the count, rounded once.
+    Avg,
+    /// The least value.
+    Min,
+    /// The greatest value.
+    Max,
+    /// The value at the first place in the log.
+    First {
+        /// Whether NULLs are passed over.
+        ignore_nulls: bool,
+    },
+    /// The value at the last place in the log.
+    Last {
+        /// Whether NULLs are passed over.
+        ignore_nulls: bool,
+    },
+}
+
+impl AggregateKind {
+    /// Whether its state is a sum, so that a row can be taken back.
+    #[must_use]
+    pub fn is_linear(self) -> bool {
+        matches!(self, Self::Count | Self::Sum | Self::Avg)
+    }
+
+    /// Whether it depends on the rows' places in the log.
+    #[must_use]
+    pub fn needs_place(self) -> bool {
+        matches!(self, Self::First { .. } | Self::Last { .. })
+    }
+}
+
+impl fmt::Display for AggregateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Count => "count",
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::First { .. } => "first_value",
+            Self::Last { .. } => "last_value",
+        })
+    }
+}
+
+/// An aggregate function over values of a type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregateSignature {
+    /// The function.
+    pub kind: AggregateKind,
+    /// What it takes; meaningless for `count(*)`.
+    pub argument_type: DataType,
+    /// What it gives.
+    pub output_type: DataType,
+}

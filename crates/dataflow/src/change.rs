@@ -1,0 +1,119 @@
+//! [`Change`]: rows that come and go.
+
+use arrow::{
+    array::{Array, Int64Array, RecordBatch},
+    compute::concat_batches,
+};
+
+use crate::error::{Error, Result};
+
+/// How often each row of a batch comes (positive) or goes (negative); never 0.
+#[derive(Clone, Debug)]
+pub enum Weights {
+    /// Each row comes once: nothing that only grows pays for what can shrink.
+    Ones,
+    /// A weight for each row.
+    Column(Int64Array),
+}
+
+impl Weights {
+    /// The weight of a row.
+    #[must_use]
+    pub fn value(&self, row: usize) -> i64 {
+        match self {
+            Self::Ones => 1,
+            Self::Column(weights) => weights.value(row),
+        }
+    }
+
+    /// The weights, where they are not all 1.
+    #[must_use]
+    pub fn column(&self) -> Option<&Int64Array> {
+        match self {
+            Self::Ones => None,
+            Self::Column(weights) => Some(weights),
+        }
+    }
+
+    /// The weights of neighbouring rows.
+    #[must_use]
+    pub fn slice(&self, first: usize, row_count: usize) -> Self {
+        match self {
+            Self::Ones => Self::Ones,
+            Self::Column(weights) => Self::Column(weights.slice(first, row_count)),
+        }
+    }
+}
+
+/// Rows that come and go: a Z-set. An update is the old row with weight -1 and the new one with +1. The same row may
+/// stand in a change more than once; what counts is the sum of its weights.
+#[derive(Clone, Debug)]
+pub struct Change {
+    rows: RecordBatch,
+    weights: Weights,
+}
+
+impl Change {
+    /// Rows that each come once.
+    #[must_use]
+    pub fn of_rows(rows: RecordBatch) -> Self {
+        Self { rows, weights: Weights::Ones }
+    }
+
+    /// Rows with their weights.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is not one weight for each row, or when one is NULL or 0.
+    pub fn new(rows: RecordBatch, weights: Weights) -> Result<Self> {
+        if let Weights::Column(weights) = &weights
+            && (weights.len() != rows.num_rows() || weights.null_count() > 0 || weights.values().contains(&0))
+        {
+            let reason = format!("{} rows have the weights {weights:?}", rows.num_rows());
+            return Err(Error::shape("a change", reason));
+        }
+        Ok(Self { rows, weights })
+    }
+
+    /// Rows that go, each once, and rows that come, each once, of one schema; in this order.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] when the schemas differ.
+    pub fn replace(old: &RecordBatch, new: RecordBatch) -> Result<Self> {
+        if old.num_rows() == 0 {
+            return Ok(Self::of_rows(new));
+        }
+        let rows = concat_batches(&new.schema(), [old, &new]).map_err(Error::arrow("gather what changed"))?;
+        let weights = std::iter::repeat_n(-1, old.num_rows()).chain(std::iter::repeat_n(1, new.num_rows()));
+        Ok(Self { rows, weights: Weights::Column(weights.collect::<Vec<i64>>().into()) })
+    }
+
+    /// The rows.
+    #[must_use]
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+
+    /// How often each comes or goes.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The number of rows, whatever their weights.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// Whether nothing comes or goes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.row_count() == 0
+    }
+
+    /// Takes it apart.
+    #[must_use]
+    pub fn into_parts(self) -> (RecordBatch, Weights) {
+        (self.rows, self.weights)
+    }
+}

@@ -1,0 +1,31 @@
+//! Operators over weighted rows, and their state.
+//!
+//! What it is: [`Change`], rows with how often each comes or goes, and the operators that turn changes into changes:
+//! [`GroupBy`] with its aggregates ([`kernel`]). It knows Arrow, and nothing of SQL, of the log or of time.
+//!
+//! What it is not: a planner or an evaluator of expressions (`streaming` has both), or a task: whoever holds an operator
+//! calls it, and nothing here waits, does I/O, or reads a clock.
+//!
+//! What must hold: *the sum of all changes that went out is the answer over the sum of all that came in*, whatever the
+//! borders between them. An update is the old row with weight -1 and the new one with +1, both whole: so whatever comes
+//! out of one operator can go into the next.
+
+mod aggregate;
+mod change;
+mod error;
+mod exact_sum;
+mod group_by;
+mod groups;
+pub mod kernel;
+mod normal;
+#[cfg(test)]
+mod random;
+mod value_rows;
+#[cfg(test)]
+mod zset;
+
+pub use aggregate::{AggregateKind, AggregateSignature};
+pub use change::{Change, Weights};
+pub use error::{Error, Result};
+pub use group_by::{Argument, GroupBy, GroupInput, check_state};
+pub use normal::{normal_key, plain, plain_text};

@@ -1,0 +1,99 @@
+//! Columns in the one form in which they are compared and kept.
+//!
+//! What must hold: keys that SQL calls equal are equal bit by bit: there is one zero, and one NaN, which is the greatest
+//! number.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray},
+    compute::cast,
+    datatypes::{DataType, Float32Type, Float64Type},
+};
+
+use crate::error::{Error, Result};
+
+/// Keys of which equal ones are equal bit by bit.
+#[must_use]
+pub fn normal_key(column: &ArrayRef) -> ArrayRef {
+    macro_rules! normal {
+        ($type:ty) => {{
+            let floats = column.as_primitive::<$type>();
+            let is_negative = |value: &<$type as arrow::datatypes::ArrowPrimitiveType>::Native| {
+                value.is_sign_negative() && (value.is_nan() || *value == 0.0)
+            };
+            if floats.values().iter().any(is_negative) {
+                return Arc::new(
+                    floats.unary::<_, $type>(|value| if is_negative(&value) { value.abs() } else { value }),
+                );
+            }
+        }};
+    }
+    match column.data_type() {
+        DataType::Float32 => normal!(Float32Type),
+        DataType::Float64 => normal!(Float64Type),
+        _ => {}
+    }
+    ArrayRef::clone(column)
+}
+
+/// Floats with one NaN, the positive one, which is the greatest; both zeros are left as they are.
+pub(crate) fn with_one_nan(column: &ArrayRef) -> ArrayRef {
+    macro_rules! normal {
+        ($type:ty) => {{
+            let floats = column.as_primitive::<$type>();
+            if floats.values().iter().any(|value| value.is_nan() && value.is_sign_negative()) {
+                return Arc::new(floats.unary::<_, $type>(|value| if value.is_nan() { value.abs() } else { value }));
+            }
+        }};
+    }
+    match column.data_type() {
+        DataType::Float32 => normal!(Float32Type),
+        DataType::Float64 => normal!(Float64Type),
+        _ => {}
+    }
+    ArrayRef::clone(column)
+}
+
+/// A column in the layout that a type has.
+///
+/// # Errors
+/// [`Error::Arrow`] when its values are of another type.
+pub fn plain(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == data_type {
+        return Ok(ArrayRef::clone(column));
+    }
+    cast(column, data_type).map_err(Error::arrow("change the layout of a column"))
+}
+
+/// Strings are kept in one layout, whichever one a function gave them.
+#[must_use]
+pub fn plain_text(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is one key.
+
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Float64Array};
+
+    use super::normal_key;
+
+    #[test]
+    fn there_is_one_zero_and_one_nan() {
+        let given: ArrayRef = Arc::new(Float64Array::from(vec![Some(-0.0), Some(-f64::NAN), Some(-1.5), None]));
+        let normal = normal_key(&given);
+        let bits: Vec<Option<u64>> = normal
+            .as_primitive::<arrow::datatypes::Float64Type>()
+            .iter()
+            .map(|value| value.map(f64::to_bits))
+            .collect();
+        assert_eq!(bits, [Some(0), Some(f64::NAN.to_bits()), Some((-1.5_f64).to_bits()), None]);
+    }
+}
