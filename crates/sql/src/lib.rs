@@ -19,6 +19,7 @@ mod rewriting;
 mod source;
 mod source_definition;
 pub mod sqlstate;
+mod tree;
 mod types;
 mod view;
 
@@ -28,6 +29,7 @@ pub use diagnosis::{Readable, datafusion_error, nearest, syntax_error};
 pub use error::{SqlError, sql_error};
 pub use rewriting::rewrite;
 pub use source_definition::{ARRIVAL_TIME, KEY, OFFSET, PARTITION, SourceDefinition, SourceFormat, TimestampUnit};
+pub use tree::{Tree, visit_expressions, visit_expressions_mut, visit_mut};
 pub use types::{timestamp_utc, type_name};
 pub use view::{Emit, ViewDefinition, ViewOptions, without_table_keyword};
 

@@ -6,17 +6,20 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    TableFactor, VisitMut, VisitorMut,
+    TableFactor, VisitorMut,
 };
 
-use crate::SqlError;
+use crate::{
+    SqlError,
+    tree::{Tree, visit_mut},
+};
 
 /// Rewrites a statement or query: `time AT TIME ZONE zone` to `timezone(zone, time)`.
 ///
 /// # Errors
 /// [`SqlError`] for what is not built, such as `TABLESAMPLE`.
-pub fn rewrite<T: VisitMut>(tree: &mut T) -> Result<(), SqlError> {
-    match tree.visit(&mut Rewriter) {
+pub fn rewrite(tree: &mut impl Tree) -> Result<(), SqlError> {
+    match visit_mut(tree, Rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }

@@ -10,14 +10,12 @@ mod subqueries;
 use std::{ops::ControlFlow, sync::LazyLock};
 
 use datafusion::sql::sqlparser::{
-    ast::{
-        ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Statement, Value,
-        visit_expressions_mut,
-    },
+    ast::{ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Statement, Value},
     dialect::PostgreSqlDialect,
     parser::{Parser, ParserError},
 };
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use sql::visit_expressions_mut;
 
 static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
 

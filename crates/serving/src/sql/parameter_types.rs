@@ -9,9 +9,9 @@ use datafusion::{
     execution::session_state::SessionState,
     sql::sqlparser::ast::{
         self, ArrayElemTypeDef, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, TimezoneInfo,
-        visit_expressions, visit_expressions_mut,
     },
 };
+use sql::{visit_expressions, visit_expressions_mut};
 
 use super::planner;
 

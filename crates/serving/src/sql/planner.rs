@@ -13,11 +13,9 @@ use datafusion::{
     execution::session_state::SessionState,
     logical_expr::{Expr, LogicalPlan, Statement as PlanStatement},
     optimizer::{Optimizer, simplify_expressions::SimplifyExpressions},
-    sql::{
-        parser::Statement,
-        sqlparser::ast::{self, visit_expressions},
-    },
+    sql::{parser::Statement, sqlparser::ast},
 };
+use sql::visit_expressions;
 
 use super::{column_names, point_read::lossless};
 

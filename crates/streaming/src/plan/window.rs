@@ -13,12 +13,13 @@ use arrow::{
     datatypes::{DataType, Field},
 };
 use sql::{
-    SourceDefinition, SqlError, byte_of_location, character_at, rewrite, sqlstate, syntax_error, without_table_keyword,
+    SourceDefinition, SqlError, byte_of_location, character_at, rewrite, sqlstate, syntax_error, visit_mut,
+    without_table_keyword,
 };
 use sqlparser::{
     ast::{
         Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query,
-        TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+        TableAlias, TableFactor, Value, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -33,7 +34,7 @@ pub(super) fn parse_query(text: &str, sources: &[SourceDefinition]) -> Result<Bo
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&standard).and_then(|mut parser| parser.parse_query());
     let mut query = parsed.map_err(|error| syntax_error(&error, text))?;
     rewrite(query.as_mut())?;
-    match query.visit(&mut Rewriter { text, sources }) {
+    match visit_mut(query.as_mut(), Rewriter { text, sources }) {
         ControlFlow::Continue(()) => Ok(query),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -189,7 +190,7 @@ fn windowed(source: &Ident, time: &Ident, size: &Expr) -> Result<Box<Query>, Sql
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
     let mut query = parsed.map_err(|error| syntax_error(&error, &text))?;
     // The identifiers of the user's text keep their places, so that an unknown column is reported where it stands.
-    let _: ControlFlow<()> = query.visit(&mut Placed { source, time });
+    let _: ControlFlow<()> = visit_mut(query.as_mut(), Placed { source, time });
     Ok(query)
 }
 

@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
-    ast::{Ident, Query, Statement, TableAlias, TableFactor, VisitMut, VisitorMut},
+    ast::{Ident, Query, Statement, TableAlias, TableFactor, VisitorMut},
     dialect::PostgreSqlDialect,
     parser::{Parser, ParserError},
 };
+use sql::visit_mut;
 
 /// Functions that give tables by themselves.
 const TABLES: &[&str] = &["generate_series", "range", "unnest", "tumble", "pg_get_keywords"];
@@ -16,7 +17,7 @@ const SETTINGS: &str = "pg_show_all_settings";
 
 /// Rewrites all that stand in `FROM`.
 pub(super) fn read_as_tables(statement: &mut Statement) -> Result<(), ParserError> {
-    match statement.visit(&mut Calls) {
+    match visit_mut(statement, Calls) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

@@ -6,9 +6,10 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
-    ast::{DataType, Expr, Ident, SelectItem, SetExpr, Statement, Value, visit_expressions_mut},
+    ast::{DataType, Expr, Ident, SelectItem, SetExpr, Statement, Value},
     parser::ParserError,
 };
+use sql::visit_expressions_mut;
 
 use super::expression;
 use crate::sql::pg_catalog;

@@ -6,12 +6,10 @@
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::{
-    ast::{
-        BinaryOperator, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Visit,
-        VisitMut, visit_expressions, visit_expressions_mut,
-    },
+    ast::{BinaryOperator, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableFactor},
     parser::ParserError,
 };
+use sql::{Tree, visit_expressions, visit_expressions_mut};
 
 use super::{expression, parse_query};
 
@@ -55,7 +53,7 @@ pub(super) fn set_aside(statement: &mut Statement) -> Result<Vec<Expr>, ParserEr
 }
 
 /// Puts the subqueries where they were.
-pub(super) fn put_back(tree: &mut impl VisitMut, kept: &[Expr]) {
+pub(super) fn put_back(tree: &mut impl Tree, kept: &[Expr]) {
     if kept.is_empty() {
         return;
     }
@@ -90,7 +88,7 @@ fn can_be_planned(query: &Query) -> bool {
     !outer.is_empty()
         && outer.iter().all(|part| matches!(part, Expr::BinaryOp { op: BinaryOperator::Eq, .. }))
         && !inner.iter().any(|part| has_subquery(part))
-        && !looks_outside(&rest, &own)
+        && !looks_outside(&*rest, &own)
 }
 
 /// By what names a query knows its tables; `None` where one of them is more than a table.
@@ -126,7 +124,7 @@ fn conjuncts<'a>(expr: &'a Expr, found: &mut Vec<&'a Expr>) {
 }
 
 /// Whether a column is named that belongs to another table.
-fn looks_outside(tree: &impl Visit, own: &BTreeSet<String>) -> bool {
+fn looks_outside(tree: &impl Tree, own: &BTreeSet<String>) -> bool {
     visit_expressions(tree, |expr| match expr {
         Expr::CompoundIdentifier(parts)
             if parts.first().is_some_and(|table| !own.contains(&table.value.to_lowercase())) =>

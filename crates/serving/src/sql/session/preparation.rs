@@ -3,11 +3,8 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::{
-    logical_expr::LogicalPlan,
-    sql::sqlparser::ast::{self, visit_expressions},
-};
-use sql::{SqlError, sqlstate};
+use datafusion::{logical_expr::LogicalPlan, sql::sqlparser::ast};
+use sql::{SqlError, sqlstate, visit_expressions};
 use streaming::Evaluation;
 
 use super::{Inner, execution::columns_of, variables::text_rows};
