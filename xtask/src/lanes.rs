@@ -1,5 +1,6 @@
 //! The lanes: which steps, in which order.
 
+use std::env;
 use std::process::Command;
 use std::time::Duration;
 
@@ -123,6 +124,11 @@ fn format(report: &mut Report, paths: &Paths) -> Result<()> {
 }
 
 fn clippy(report: &mut Report, paths: &Paths, packages: &[&str]) -> Result<()> {
+    if env::var_os("RUSTC_WORKSPACE_WRAPPER").is_some_and(|wrapper| wrapper == "clippy-driver") {
+        // Whatever is built from here on is linted on the way, and a warning fails it.
+        println!("with the build");
+        return Ok(());
+    }
     let mut clippy = paths.cargo();
     clippy.arg("clippy").args(packages).args(["--all-targets", "--", "--deny", "warnings"]);
     report.outcome("clippy", process::run(&mut clippy));

@@ -1,8 +1,9 @@
 //! [`Change`]: rows that come and go.
 
 use arrow::{
-    array::{Array, Int64Array, RecordBatch},
-    compute::concat_batches,
+    array::{Array, BooleanArray, Int64Array, RecordBatch},
+    compute::{concat_batches, filter_record_batch},
+    datatypes::SchemaRef,
 };
 
 use crate::error::{Error, Result};
@@ -17,6 +18,12 @@ pub enum Weights {
 }
 
 impl Weights {
+    /// A weight for each row; mostly all are 1.
+    #[must_use]
+    pub fn of(weights: Vec<i64>) -> Self {
+        if weights.iter().all(|weight| *weight == 1) { Self::Ones } else { Self::Column(weights.into()) }
+    }
+
     /// The weight of a row.
     #[must_use]
     pub fn value(&self, row: usize) -> i64 {
@@ -74,6 +81,11 @@ impl Change {
         Ok(Self { rows, weights })
     }
 
+    /// Rows with weights that are known to fit.
+    pub(crate) fn trusted(rows: RecordBatch, weights: Weights) -> Self {
+        Self { rows, weights }
+    }
+
     /// Rows that go, each once, and rows that come, each once, of one schema; in this order.
     ///
     /// # Errors
@@ -116,4 +128,36 @@ impl Change {
     pub fn into_parts(self) -> (RecordBatch, Weights) {
         (self.rows, self.weights)
     }
+
+    /// The rows that are selected.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] when the selection has another length.
+    pub fn filter(&self, selected: &BooleanArray) -> Result<Self> {
+        let rows = filter_record_batch(self.rows(), selected).map_err(Error::arrow("filter rows"))?;
+        let weights = match self.weights() {
+            Weights::Ones => Weights::Ones,
+            Weights::Column(weights) => {
+                let kept = weights.values().iter().zip(selected.iter()).filter(|(_, keep)| *keep == Some(true));
+                Weights::Column(Int64Array::from_iter_values(kept.map(|(weight, _)| *weight)))
+            }
+        };
+        Ok(Self::trusted(rows, weights))
+    }
+}
+
+/// Changes of one schema as one; `None` where nothing changes.
+pub(crate) fn gather(schema: &SchemaRef, changes: Vec<Change>) -> Result<Option<Change>> {
+    let changes: Vec<Change> = changes.into_iter().filter(|change| !change.is_empty()).collect();
+    if changes.len() <= 1 {
+        return Ok(changes.into_iter().next());
+    }
+    let rows = concat_batches(schema, changes.iter().map(Change::rows)).map_err(Error::arrow("gather changes"))?;
+    let weights = if changes.iter().all(|change| change.weights().column().is_none()) {
+        Weights::Ones
+    } else {
+        let weights = changes.iter().flat_map(|change| (0..change.row_count()).map(|row| change.weights().value(row)));
+        Weights::Column(Int64Array::from_iter_values(weights))
+    };
+    Ok(Some(Change::trusted(rows, weights)))
 }

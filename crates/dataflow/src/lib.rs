@@ -11,21 +11,34 @@
 //! out of one operator can go into the next.
 
 mod aggregate;
+mod arrangement;
 mod change;
 mod error;
 mod exact_sum;
+mod gathered;
 mod group_by;
 mod groups;
+mod hash;
+mod join;
 pub mod kernel;
 mod normal;
 #[cfg(test)]
+mod pairs;
+mod presence;
+#[cfg(test)]
 mod random;
+mod run;
 mod value_rows;
 #[cfg(test)]
 mod zset;
 
 pub use aggregate::{AggregateKind, AggregateSignature};
+pub use arrangement::Arrangement;
 pub use change::{Change, Weights};
 pub use error::{Error, Result};
 pub use group_by::{Argument, GroupBy, GroupInput, check_state};
+pub use hash::hash_rows;
+pub use join::{InnerJoin, JoinKeys};
 pub use normal::{normal_key, plain, plain_text};
+pub use presence::{Keep, PresenceJoin};
+pub use run::{Layout, Run};

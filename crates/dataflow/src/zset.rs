@@ -7,7 +7,7 @@ use arrow::{array::RecordBatch, util::display::array_value_to_string};
 use crate::Change;
 
 /// Rows as text, with how often each is there.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ZSet(BTreeMap<Vec<String>, i64>);
 
 impl ZSet {
@@ -16,6 +16,15 @@ impl ZSet {
         for (row, text) in texts(change.rows()).into_iter().enumerate() {
             let weight = self.0.entry(text).or_default();
             *weight += change.weights().value(row);
+        }
+        self.0.retain(|_, weight| *weight != 0);
+    }
+
+    /// Adds rows that were joined side by side, each pair so often.
+    pub(crate) fn add_joined(&mut self, left: &RecordBatch, right: &RecordBatch, times: i64) {
+        for (mut text, right) in texts(left).into_iter().zip(texts(right)) {
+            text.extend(right);
+            *self.0.entry(text).or_default() += times;
         }
         self.0.retain(|_, weight| *weight != 0);
     }

@@ -10,6 +10,7 @@ use arrow::{
 use super::{Argument, GroupBy, GroupInput};
 use crate::{AggregateKind, AggregateSignature, Error, random::Random, zset::ZSet};
 
+type OfGroup<'a> = dyn Fn(&[(Row, i64)]) -> Option<f64> + 'a;
 type Row = (Option<&'static str>, Option<i64>, Option<f64>);
 
 const CARRIERS: [Option<&str>; 4] = [Some("AA"), Some("B6"), None, Some("")];
@@ -63,7 +64,7 @@ fn model(rows: &[(Row, i64)], aggregates: &[AggregateSignature]) -> RecordBatch 
         groups.entry(row.0).or_default().push((*row, *weight));
     }
     groups.retain(|_, rows| rows.iter().map(|(_, weight)| weight).sum::<i64>() != 0);
-    let each = |of: &dyn Fn(&[(Row, i64)]) -> Option<f64>| groups.values().map(|rows| of(rows)).collect::<Vec<_>>();
+    let each = |of: &OfGroup<'_>| groups.values().map(|rows| of(rows)).collect::<Vec<_>>();
     // Values are small multiples of 1/4, so that plain sums are exact.
     let total = |rows: &[(Row, i64)]| {
         let valid: Vec<_> = rows.iter().filter_map(|(row, weight)| Some((row.2?, *weight))).collect();

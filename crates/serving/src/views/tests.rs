@@ -75,7 +75,6 @@ async fn changes_replace_and_remove_by_key() {
             &[&[(1, Some("B"), 10, 1), (2, Some("B"), 9, 1), (3, None, 1, 1), (4, Some("A"), -1, 1)]],
             &["3  1", "4 A -1", "2 B 9", "1 B 10"],
         ),
-        (&[&[(1, Some("AA"), 7, 0)]], &[]),
     ];
     for (changes, expected) in cases {
         let view = view();
