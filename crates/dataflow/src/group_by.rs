@@ -40,7 +40,7 @@ pub struct GroupInput<'a> {
     /// How many.
     pub row_count: usize,
     /// What groups them.
-    pub keys: &'a [ArrayRef],
+    pub keys: Vec<ArrayRef>,
     /// What each aggregate takes.
     pub arguments: Vec<Argument>,
     /// How often each row comes or goes; each comes once without it.
@@ -52,6 +52,7 @@ pub struct GroupInput<'a> {
 /// Groups and what is kept of them. Without keys there is one group, which always has a row.
 pub struct GroupBy {
     aggregates: Vec<AggregateSignature>,
+    takes_back: bool,
     key_count: usize,
     /// Finished groups: keys, then aggregates.
     schema: SchemaRef,
@@ -75,11 +76,17 @@ struct Groups {
 }
 
 impl GroupBy {
-    /// No groups yet. `schema` is that of finished groups: the keys, then what the aggregates give.
+    /// No groups yet. `schema` is that of finished groups: the keys, then what the aggregates give. Where no row is ever
+    /// taken back the states are more compact.
     ///
     /// # Errors
     /// [`Error::Arrow`] when a type cannot be a key; [`Error::Shape`] when an aggregate is not over its type.
-    pub fn new(schema: SchemaRef, key_count: usize, aggregates: Vec<AggregateSignature>) -> Result<Self> {
+    pub fn new(
+        schema: SchemaRef,
+        key_count: usize,
+        aggregates: Vec<AggregateSignature>,
+        takes_back: bool,
+    ) -> Result<Self> {
         if schema.fields().len() != key_count + aggregates.len() {
             let reason = format!("{schema} for {key_count} keys and {} aggregates", aggregates.len());
             return Err(Error::shape("the schema of groups", reason));
@@ -87,11 +94,12 @@ impl GroupBy {
         let types = schema.fields().iter().take(key_count).map(|field| plain_text(field.data_type()));
         let mut group_by = Self {
             groups: GroupTable::new(types.collect())?,
-            kernels: aggregates.iter().map(kernel::new).collect::<Result<Vec<_>>>()?,
-            state_schema: state_schema(&schema, key_count, &aggregates),
+            kernels: aggregates.iter().map(|call| kernel::new(call, takes_back)).collect::<Result<Vec<_>>>()?,
+            state_schema: state_schema(&schema, key_count, &aggregates, takes_back),
             schema,
             key_count,
             aggregates,
+            takes_back,
             rows: Vec::new(),
             flags: Vec::new(),
             changed: Vec::new(),
@@ -133,7 +141,7 @@ impl GroupBy {
         if arguments.len() != self.kernels.len() {
             return Err(Error::shape("the rows", format!("{} arguments for the aggregates", arguments.len())));
         }
-        let groups = self.groups.intern(keys, row_count)?;
+        let groups = self.groups.intern(&keys, row_count)?;
         self.resize();
         let weights = weights.map(|weights| weights.values().as_ref());
         self.check_retractions(&groups, weights)?;
@@ -255,8 +263,11 @@ impl GroupBy {
         (0..self.rows.len() as u32).filter(|group| self.is_live(*group)).collect()
     }
 
-    /// A row can only be taken back from sums.
+    /// Where states are compact a row can only be taken back from sums.
     fn check_retractions(&self, groups: &[u32], weights: Option<&[i64]>) -> Result<()> {
+        if self.takes_back {
+            return Ok(());
+        }
         let Some(compact) = self.aggregates.iter().find(|call| !call.kind.is_linear()) else { return Ok(()) };
         let Some(row) = weights.and_then(|weights| weights.iter().position(|weight| *weight < 0)) else {
             return Ok(());
@@ -369,7 +380,7 @@ impl GroupBy {
         let rows = rows.ok_or_else(|| Error::shape("the states", "rows is not a BIGINT"))?;
         let mut next = self.key_count + 1;
         for (i, kernel) in self.kernels.iter_mut().enumerate() {
-            let width = kernel::state_fields(i, &self.aggregates[i]).len();
+            let width = kernel::state_fields(i, &self.aggregates[i], self.takes_back).len();
             kernel.merge(groups, &states.columns()[next..next + width])?;
             next += width;
         }
@@ -399,12 +410,12 @@ impl GroupBy {
 }
 
 /// The schema of states.
-fn state_schema(schema: &Schema, key_count: usize, aggregates: &[AggregateSignature]) -> SchemaRef {
+fn state_schema(schema: &Schema, key_count: usize, aggregates: &[AggregateSignature], takes_back: bool) -> SchemaRef {
     let keys = schema.fields().iter().take(key_count).enumerate();
     let keys = keys.map(|(i, key)| Field::new(format!("key_{i}"), plain_text(key.data_type()), true));
     let mut fields: Vec<Field> = keys.collect();
     fields.push(Field::new("rows", arrow::datatypes::DataType::Int64, false));
-    fields.extend(aggregates.iter().enumerate().flat_map(|(i, call)| kernel::state_fields(i, call)));
+    fields.extend(aggregates.iter().enumerate().flat_map(|(i, call)| kernel::state_fields(i, call, takes_back)));
     Arc::new(Schema::new(fields))
 }
 

@@ -9,6 +9,7 @@
 mod average;
 mod count;
 mod extreme;
+mod multiset;
 mod position;
 mod sum;
 mod total;
@@ -79,13 +80,21 @@ pub trait Kernel: Send + Sync {
     fn memory_bytes(&self) -> usize;
 }
 
-/// The kernel of an aggregate.
+/// The kernel of an aggregate: over rows that only come, or rows that are also taken back.
 ///
 /// # Errors
 /// [`Error::Shape`] when it is not built for its types.
-pub fn new(call: &AggregateSignature) -> Result<Box<dyn Kernel>> {
+pub fn new(call: &AggregateSignature, takes_back: bool) -> Result<Box<dyn Kernel>> {
     let output = &call.output_type;
     Ok(match (call.kind, &call.argument_type) {
+        (AggregateKind::Min, _) if takes_back => Box::new(multiset::Extreme::new(output, extreme::End::Least)?),
+        (AggregateKind::Max, _) if takes_back => Box::new(multiset::Extreme::new(output, extreme::End::Greatest)?),
+        (AggregateKind::First { ignore_nulls }, _) if takes_back => {
+            Box::new(multiset::ByPlace::new(output, position::Which::First, ignore_nulls)?)
+        }
+        (AggregateKind::Last { ignore_nulls }, _) if takes_back => {
+            Box::new(multiset::ByPlace::new(output, position::Which::Last, ignore_nulls)?)
+        }
         (AggregateKind::Count, _) => Box::new(count::Count::default()),
         (AggregateKind::Sum, argument) => sum::sum(argument, output)?,
         (AggregateKind::Avg, argument) => sum::average(argument, output)?,
@@ -102,7 +111,7 @@ pub fn new(call: &AggregateSignature) -> Result<Box<dyn Kernel>> {
 
 /// The fields of an aggregate's state, named after its number.
 #[must_use]
-pub fn state_fields(number: usize, call: &AggregateSignature) -> Vec<Field> {
+pub fn state_fields(number: usize, call: &AggregateSignature, takes_back: bool) -> Vec<Field> {
     let field = |name: &str, data_type: DataType| Field::new(format!("a{number}_{name}"), data_type, true);
     let count = || field("count", DataType::Int64);
     match (call.kind, &call.argument_type) {
@@ -114,6 +123,10 @@ pub fn state_fields(number: usize, call: &AggregateSignature) -> Vec<Field> {
             vec![count(), field("wide_sum", i256::STATE)]
         }
         (AggregateKind::Sum | AggregateKind::Avg, _) => vec![count(), field("sum", i128::STATE)],
+        (AggregateKind::Min | AggregateKind::Max, _) if takes_back => multiset::value_fields(field, &call.output_type),
+        (AggregateKind::First { .. } | AggregateKind::Last { .. }, _) if takes_back => {
+            multiset::place_fields(field, &call.output_type)
+        }
         (AggregateKind::Min | AggregateKind::Max, _) => {
             vec![field("value", plain_text(&call.output_type))]
         }

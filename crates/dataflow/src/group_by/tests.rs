@@ -50,7 +50,7 @@ fn push(group_by: &mut GroupBy, rows: &[(Row, i64)], aggregates: &[AggregateSign
     });
     group_by.push(GroupInput {
         row_count: rows.len(),
-        keys: &[carriers],
+        keys: vec![carriers],
         arguments: arguments.collect(),
         weights: Some(&weights),
         places: None,
@@ -102,7 +102,7 @@ fn the_sum_of_all_changes_is_what_the_groups_are() {
     let aggregates = linear();
     for seed in 0..40 {
         let mut random = Random(seed);
-        let mut group_by = GroupBy::new(schema(&aggregates), 1, aggregates.clone()).unwrap();
+        let mut group_by = GroupBy::new(schema(&aggregates), 1, aggregates.clone(), false).unwrap();
         let (mut all, mut out) = (Vec::new(), ZSet::default());
         for _ in 0..30 {
             let mut epoch: Vec<(Row, i64)> = (0..random.below(20)).map(|_| (any_row(&mut random), 1)).collect();
@@ -129,7 +129,7 @@ fn the_sum_of_all_changes_is_what_the_groups_are() {
 #[test]
 fn a_group_that_comes_to_the_same_does_not_change() {
     let aggregates = linear();
-    let mut group_by = GroupBy::new(schema(&aggregates), 1, aggregates.clone()).unwrap();
+    let mut group_by = GroupBy::new(schema(&aggregates), 1, aggregates.clone(), false).unwrap();
     let row = |value: i64| (Some("AA"), Some(value), Some(0.5));
     push(&mut group_by, &[(row(1), 1), (row(2), 1)], &aggregates).unwrap();
     assert_eq!(group_by.finish().unwrap().row_count(), 1);
@@ -142,10 +142,10 @@ fn a_group_that_comes_to_the_same_does_not_change() {
 #[test]
 fn what_was_restored_goes_out_once_and_is_taken_back_whole() {
     let aggregates = linear();
-    let mut first = GroupBy::new(schema(&aggregates), 1, aggregates.clone()).unwrap();
+    let mut first = GroupBy::new(schema(&aggregates), 1, aggregates.clone(), false).unwrap();
     let row = |carrier, value: i64| (Some(carrier), Some(value), Some(0.25));
     push(&mut first, &[(row("AA", 1), 1), (row("B6", 2), 1)], &aggregates).unwrap();
-    let mut second = GroupBy::new(schema(&aggregates), 1, aggregates.clone()).unwrap();
+    let mut second = GroupBy::new(schema(&aggregates), 1, aggregates.clone(), false).unwrap();
     second.restore_state(&first.all_state().unwrap()).unwrap();
     assert_eq!(second.dirty_state().unwrap().num_rows(), 0);
     let mut out = ZSet::default();
@@ -161,13 +161,13 @@ fn what_was_restored_goes_out_once_and_is_taken_back_whole() {
 fn one_group_without_keys_always_has_a_row() {
     let aggregates = vec![signature(AggregateKind::Count, DataType::Int64, DataType::Int64)];
     let global = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-    let mut group_by = GroupBy::new(global, 0, aggregates).unwrap();
+    let mut group_by = GroupBy::new(global, 0, aggregates, false).unwrap();
     let mut out = ZSet::default();
     for (weights, expected) in [(vec![], 0), (vec![1, 1], 2), (vec![-1, -1], 0)] {
         let weights = Int64Array::from(weights);
         let arguments = vec![Argument::default()];
         let input =
-            GroupInput { row_count: weights.len(), keys: &[], arguments, weights: Some(&weights), places: None };
+            GroupInput { row_count: weights.len(), keys: vec![], arguments, weights: Some(&weights), places: None };
         group_by.push(input).unwrap();
         out.add(&group_by.finish().unwrap());
         let expected: ArrayRef = Arc::new(Int64Array::from(vec![expected]));
@@ -178,7 +178,7 @@ fn one_group_without_keys_always_has_a_row() {
 #[test]
 fn a_compact_state_refuses_to_take_back_and_keeps_what_it_has() {
     let aggregates = vec![signature(AggregateKind::Max, DataType::Int64, DataType::Int64)];
-    let mut group_by = GroupBy::new(schema(&aggregates), 1, aggregates.clone()).unwrap();
+    let mut group_by = GroupBy::new(schema(&aggregates), 1, aggregates.clone(), false).unwrap();
     push(&mut group_by, &[((Some("AA"), Some(7), None), 1)], &aggregates).unwrap();
     let before = group_by.all_state().unwrap();
     let refused = push(&mut group_by, &[((Some("AA"), Some(7), None), -1)], &aggregates);

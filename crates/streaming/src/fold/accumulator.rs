@@ -31,12 +31,12 @@ impl Aggregate {
 
     /// The fields of its state.
     pub(crate) fn state_fields(&self) -> Vec<Field> {
-        kernel::state_fields(0, &self.call)
+        kernel::state_fields(0, &self.call, false)
     }
 
     /// All rows as one group.
     pub(crate) fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
-        let mut kernel = kernel::new(&self.call).map_err(external)?;
+        let mut kernel = kernel::new(&self.call, false).map_err(external)?;
         kernel.resize(1);
         Ok(Box::new(OneGroup { kernel, is_linear: self.call.kind.is_linear() }))
     }
@@ -57,7 +57,7 @@ impl Aggregate {
     }
 
     fn kernel(&self) -> Result<Box<dyn Kernel>> {
-        kernel::new(&self.call).map_err(external)
+        kernel::new(&self.call, false).map_err(external)
     }
 }
 

@@ -44,7 +44,7 @@ impl GroupFold {
             let weights = if weighted { Some(int64(&piece.carried, 0)?) } else { None };
             let places = self.places(&piece.carried, usize::from(weighted))?;
             let row_count = piece.rows.num_rows();
-            let input = GroupInput { row_count, keys: &piece.keys, arguments: piece.arguments, weights, places };
+            let input = GroupInput { row_count, keys: piece.keys, arguments: piece.arguments, weights, places };
             Ok(self.groups.push(input)?)
         })
     }

@@ -57,7 +57,8 @@ impl Grouping {
     /// The operator that groups so.
     pub(crate) fn operator(&self) -> dataflow::Result<GroupBy> {
         let aggregates = self.aggregates.iter().map(|call| call.signature.clone()).collect();
-        GroupBy::new(Arc::clone(&self.schema), self.keys.len(), aggregates)
+        // What a source gives stays: the log only grows.
+        GroupBy::new(Arc::clone(&self.schema), self.keys.len(), aggregates, false)
     }
 }
 
