@@ -47,6 +47,7 @@ impl KappaView {
         let extent = Extent::of(parts.log.as_ref(), plan.source())?;
         let served = Arc::clone(&view);
         let (checkpoints, building) = restorable(checkpoints, plan, &extent).await?;
+        view.reach().note_partitions(plan.source().topic.clone(), plan.source().partitions);
         view.reach().build(building);
         let task = ViewTask {
             plan: Arc::clone(plan),

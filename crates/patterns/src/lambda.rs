@@ -96,6 +96,7 @@ impl LambdaView {
         let extent = Extent::of(parts.log.as_ref(), plan.source())?;
         let (batch, disbelief) = believable(&batches, plan, &extent).await?;
         let merged = Arc::new(MergedView::new(plan, batch)?);
+        merged.reach().note_partitions(plan.source().topic.clone(), plan.source().partitions);
         let notes: Vec<String> = [disbelief, captured.note.clone()].into_iter().flatten().collect();
         let from = merged.reach().positions();
         let building = extent.building(&from).with_note((!notes.is_empty()).then(|| notes.join("; ")));

@@ -19,7 +19,7 @@ mod snapshot_table;
 mod view;
 
 pub use building::{BuildProgress, Building};
-pub(crate) use demand::require_concerned;
+pub(crate) use demand::{admitted, require_concerned, require_partitions};
 pub use reach::Reach;
 pub use read_refusal::ReadRefusal;
 pub use registry::Views;

@@ -20,6 +20,7 @@ use super::{
     places::Place,
     problem::{Problem, Result},
 };
+use crate::views::admitted;
 
 /// Who asks. On loopback everyone is anonymous; credentials will be read here.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub(super) struct Demand {
     pub(super) min_position: Positions,
     /// Wait no longer than this.
     pub(super) timeout: Duration,
+    /// The place of the request that demands it.
+    place: Option<Place>,
 }
 
 impl FromRequestParts<Arc<Server>> for Parameters {
@@ -117,10 +120,7 @@ impl Parameters {
             let max_ms = self.timeout_max.as_millis();
             return Err(Problem::invalid(format!("timeout_ms {} is over the limit of {max_ms}", timeout.as_millis())));
         }
-        if let (Some(place), false) = (&self.place, min_position.is_empty()) {
-            place.wait()?;
-        }
-        Ok(Demand { min_position, timeout })
+        Ok(Demand { min_position, timeout, place: self.place.clone() })
     }
 
     /// Complains about a parameter that nobody took.
@@ -130,6 +130,18 @@ impl Parameters {
             Some((name, _)) => Err(Problem::invalid(format!("there is no parameter {name:?} here"))
                 .with_hint("see /openapi.json for the parameters of each path")),
         }
+    }
+}
+
+impl Demand {
+    /// The outcome of `wait`. Who has to wait for it needs a place among those that do.
+    pub(super) async fn admitted<T>(&self, wait: impl Future<Output = T>) -> Result<T> {
+        Ok(admitted(wait, || self.admit()).await?)
+    }
+
+    /// Takes a place among those that wait.
+    pub(super) fn admit(&self) -> model::Result<()> {
+        self.place.as_ref().map_or(Ok(()), Place::wait)
     }
 }
 

@@ -9,10 +9,7 @@ use model::Error;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{
-    HttpSettings,
-    problem::{Problem, Result},
-};
+use super::{HttpSettings, problem::Result};
 
 /// All places of a door.
 #[derive(Debug)]
@@ -68,18 +65,18 @@ impl Places {
 }
 
 impl Place {
-    /// Exchanges a place to work for a place to wait: whoever demands a Position may wait for as long as it says.
-    pub(super) fn wait(&self) -> Result<()> {
+    /// Exchanges a place to work for a place to wait: whoever waits for a Position may do so for as long as it says.
+    pub(super) fn wait(&self) -> model::Result<()> {
         *self.taken.lock() = self.waiting.take()?;
         Ok(())
     }
 }
 
 impl Kind {
-    fn take(&self) -> Result<OwnedSemaphorePermit> {
+    fn take(&self) -> model::Result<OwnedSemaphorePermit> {
         Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
             let error = format!("{} requests {} already, which is this server's limit", self.places, self.doing);
-            Problem::from(Error::unavailable(error).with_hint("try again in a moment, with fewer requests at a time"))
+            Error::unavailable(error).with_hint("try again in a moment, with fewer requests at a time")
         })
     }
 }

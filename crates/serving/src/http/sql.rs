@@ -75,6 +75,7 @@ pub(super) async fn execute(
     // What a statement may touch is known once it is understood: the session asks `authorise` for each name in it.
     let session = Arc::new(server.doors.sql.session(caller));
     session.demand(&demand.min_position, Some(demand.timeout)).map_err(problem)?;
+    session.admit_waits(move || demand.admit());
     match outcome(&session, &statement).await? {
         Outcome::Rows { schema, stream, positions, unread, .. } => {
             let failed: rows::Explain = Arc::new(move |error: DataFusionError| problem(session.error(&error)));
@@ -212,6 +213,7 @@ fn kind_of(sqlstate: &str) -> ErrorKind {
         | sqlstate::QUERY_CANCELED
         | sqlstate::ADMIN_SHUTDOWN
         | sqlstate::OUT_OF_MEMORY
+        | sqlstate::TOO_MANY_CONNECTIONS
         | sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE => ErrorKind::Unavailable,
         sqlstate::DATA_CORRUPTED => ErrorKind::Corrupt,
         sqlstate::INTERNAL_ERROR => ErrorKind::Internal,

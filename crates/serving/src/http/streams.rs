@@ -222,7 +222,8 @@ pub(super) async fn wait_for_store(server: &Server, store: &EventStore, demand: 
     waiting::wait_for_log(server.doors.log.as_ref(), demand).await?;
     // The store answers an append once it has read it itself, so a demand that came from one is met at once. Only
     // records that others had put into the topic are read later: with the next append.
-    match tokio::time::timeout(demand.timeout, store.wait_for(&demand.min_position)).await {
+    let reading = tokio::time::timeout(demand.timeout, store.wait_for(&demand.min_position));
+    match demand.admitted(reading).await? {
         Ok(reached) => Ok(reached.map_err(Error::from)?),
         Err(_) => Err(waiting::not_reached(demand, store.positions())),
     }

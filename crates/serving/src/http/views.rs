@@ -173,7 +173,8 @@ pub(super) async fn row(
 
 async fn reached(server: &Server, name: &str, demand: &Demand) -> Result<Arc<dyn Relation>> {
     let views = &server.doors.views;
-    let relation = views.wait_for(name, &demand.min_position, demand.timeout).await.map_err(waiting::refused)?;
+    let reached = views.wait_for(name, &demand.min_position, demand.timeout);
+    let relation = demand.admitted(reached).await?.map_err(waiting::refused)?;
     require_concerned(&format!("view {name}"), relation.topics(), &demand.min_position)?;
     Ok(relation)
 }

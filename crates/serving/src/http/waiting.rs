@@ -15,6 +15,10 @@ use crate::views::{BuildProgress, ReadRefusal};
 
 /// Waits until every partition in the demand can be read that far.
 pub(super) async fn wait_for_log(log: &dyn EventLog, demand: &Demand) -> Result<()> {
+    demand.admitted(reached(log, demand)).await?
+}
+
+async fn reached(log: &dyn EventLog, demand: &Demand) -> Result<()> {
     let deadline = Instant::now() + demand.timeout;
     for (partition, offset) in demand.min_position.iter() {
         let mut high_watermark = log.watch(partition)?;

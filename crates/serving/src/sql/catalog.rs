@@ -4,7 +4,13 @@
 //! against it, and the catalogue tables list it. [`PinnedSchema`] belongs to a session: the first use of a name in a
 //! query waits for the demanded Positions and pins a snapshot, and every further use is that snapshot.
 
-use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -18,11 +24,11 @@ use datafusion::{
 };
 use model::{Access, Positions, Principal, Resource, TopicName, principal::authorise};
 use parking_lot::Mutex;
-use sql::{SqlError, sql_error};
+use sql::{SqlError, sql_error, sqlstate};
 use streaming::SourceTable;
 
 use super::{Definitions, Unread, error::refused_read};
-use crate::views::{Snapshot, Views, require_concerned};
+use crate::views::{Relation, Snapshot, Views, admitted, require_concerned, require_partitions};
 
 /// The one catalogue ("database").
 pub(super) const CATALOG: &str = "fourfold";
@@ -109,12 +115,15 @@ impl SchemaProvider for DescribedSchema {
 }
 
 /// `public` as the queries of one session read it.
-#[derive(Debug)]
 pub(super) struct PinnedSchema {
     relations: Relations,
     principal: Principal,
     pins: Mutex<Pins>,
+    /// Asked before a view is waited for.
+    admit: OnceLock<Admit>,
 }
+
+type Admit = Box<dyn Fn() -> model::Result<()> + Send + Sync>;
 
 /// What the running query demands and what it has pinned.
 #[derive(Debug, Default)]
@@ -134,7 +143,24 @@ struct Pinned {
 
 impl PinnedSchema {
     pub(super) fn new(relations: Relations, principal: Principal) -> Self {
-        Self { relations, principal, pins: Mutex::default() }
+        Self { relations, principal, pins: Mutex::default(), admit: OnceLock::new() }
+    }
+
+    /// Has `admit` asked before a view is waited for, unless another one is.
+    pub(super) fn admit_waits(&self, admit: Admit) {
+        let _ = self.admit.set(admit);
+    }
+
+    /// Waits for a view as [`Views::wait_for`] does.
+    pub(super) async fn reached(
+        &self,
+        name: &str,
+        demanded: &Positions,
+        timeout: Duration,
+    ) -> Result<Arc<dyn Relation>, SqlError> {
+        let reached = self.relations.views.wait_for(name, demanded, timeout);
+        let admit = || self.admit.get().map_or(Ok(()), |admit| admit()).map_err(|error| crowded(&error));
+        admitted(reached, admit).await?.map_err(refused_read)
     }
 
     /// Begins a query: names are pinned anew, unless snapshots are to be kept from the query before.
@@ -195,7 +221,7 @@ impl PinnedSchema {
         };
         let pinned = if self.relations.views.get(name).is_some() {
             authorise(&self.principal, Access::Read, Resource::View(name)).map_err(|error| sql_error(&error))?;
-            let relation = self.relations.views.wait_for(name, &demanded, timeout).await.map_err(refused_read)?;
+            let relation = self.reached(name, &demanded, timeout).await?;
             let snapshot = relation.snapshot().await.map_err(|error| sql_error(&error))?;
             Pinned { snapshot, topics: relation.topics().to_vec(), is_view: true }
         } else {
@@ -217,12 +243,24 @@ impl PinnedSchema {
         let Some(snapshot) = definitions.source_table(name).await? else { return Ok(None) };
         // A source is read from the log itself, so what is not there now was never acknowledged.
         let concerned = demanded.of_topic(source.topic.as_str());
+        require_partitions(&format!("source {name}"), &concerned, |_| Some(source.partitions))?;
         if !snapshot.positions().covers(&concerned) {
             let message = format!("the topic of source {name} ends at {}, before {concerned}", snapshot.positions());
             return Err(model::Error::unavailable(message));
         }
         Ok(Some(Pinned { snapshot, topics: vec![source.topic], is_view: false }))
     }
+}
+
+impl fmt::Debug for PinnedSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinnedSchema").field("pins", &self.pins).finish_non_exhaustive()
+    }
+}
+
+/// There is no place to wait.
+fn crowded(error: &model::Error) -> SqlError {
+    SqlError { sqlstate: sqlstate::TOO_MANY_CONNECTIONS, ..sql_error(error) }
 }
 
 #[async_trait]

@@ -200,6 +200,12 @@ impl Session {
         self.inner.variables.lock().set(name, Some(value), &self.inner.service.settings).map(|_| ())
     }
 
+    /// Whoever has to wait for a view asks `admit` first, which can refuse: for a door whose waiters have places. It is told
+    /// once.
+    pub fn admit_waits(&self, admit: impl Fn() -> model::Result<()> + Send + Sync + 'static) {
+        self.inner.public.admit_waits(Box::new(admit));
+    }
+
     /// Demands that what follows is answered from views that have folded at least `min_position`, and says how long to
     /// wait for them, if not as long as the settings have it. Nothing is demanded by an empty position.
     ///

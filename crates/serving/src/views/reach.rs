@@ -3,12 +3,12 @@
 //! What must hold: a wait ends as soon as its outcome is known: when everything demanded is there, or when the relation
 //! has failed and will not get there. A failure stays. A relation that is being built has nothing of what is demanded.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use model::{Error, Positions, Result};
+use model::{Error, Positions, Result, TopicName};
 use tokio::sync::watch;
 
-use super::{BuildProgress, Building};
+use super::{BuildProgress, Building, require_partitions};
 
 /// The Positions that a relation reflects, and why it goes no further where it has failed.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Reach {
 struct State {
     positions: Positions,
     failure: Option<String>,
+    /// How many partitions the topics have, as far as that was told.
+    partitions: BTreeMap<TopicName, i32>,
     /// What is left to fold before it is whole; absent once it was.
     building: Option<Building>,
 }
@@ -37,6 +39,13 @@ impl Reach {
         Self { name: name.to_owned(), state: watch::Sender::new(State { positions, ..State::default() }) }
     }
 
+    /// Notes how many partitions a topic has from which it is folded: nobody waits for a position in another one then.
+    pub fn note_partitions(&self, topic: TopicName, partitions: i32) {
+        self.state.send_modify(|state| {
+            state.partitions.insert(topic, partitions);
+        });
+    }
+
     /// From now on it is being built: until it [arrives](Self::arrive) where `building` ends.
     pub fn build(&self, building: Building) {
         self.state.send_modify(|state| state.building = Some(building));
@@ -51,6 +60,12 @@ impl Reach {
     /// Whether it is whole and everything before `demanded` is reflected.
     pub(super) fn has(&self, demanded: &Positions) -> bool {
         self.state.borrow().has(demanded)
+    }
+
+    /// Refuses a demand for partitions that the topics do not have.
+    pub(super) fn require_partitions(&self, demanded: &Positions) -> Result<()> {
+        let state = self.state.borrow();
+        require_partitions(&format!("view {}", self.name), demanded, |topic| state.partitions.get(topic).copied())
     }
 
     /// Everything before this is reflected.

@@ -123,7 +123,8 @@ impl Views {
     /// # Errors
     /// [`ReadRefusal::Building`] and [`ReadRefusal::Late`] after `timeout`. [`ReadRefusal::Refused`] without such a name
     /// ([`NotFound`](model::ErrorKind::NotFound)), when the view fails before
-    /// ([`Unavailable`](model::ErrorKind::Unavailable)), and with its own error for a view of which nothing can be read.
+    /// ([`Unavailable`](model::ErrorKind::Unavailable)), where a partition is demanded that its topic does not have
+    /// ([`Invalid`](model::ErrorKind::Invalid)), and with its own error for a view of which nothing can be read.
     pub async fn wait_for(
         &self,
         name: &str,
@@ -140,6 +141,7 @@ impl Views {
             }
             let concerned: Positions =
                 relation.topics().iter().flat_map(|topic| entries_of(demanded, topic.as_str())).collect();
+            relation.reach().require_partitions(&concerned)?;
             if concerned.is_empty() && relation.reach().building().is_none() {
                 return Ok(relation);
             }

@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     Door, HttpSettings,
     client::{ask, read_answer},
-    short,
+    put, short,
 };
 
 fn settings() -> HttpSettings {
@@ -133,6 +133,51 @@ async fn who_waits_and_who_sends_slowly_keeps_nobody_from_an_answer() {
     door.check("GET /v1/topics/t", None, 200, json!({ "name": "t" })).await;
     door.check("POST /v1/topics", Some(r#"{"name": "u"}"#), 201, json!({ "name": "u" })).await;
     drop(open);
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_has_to_wait_needs_a_place_to_wait() {
+    let door = Door::open_with(HttpSettings { requests_waiting_max: 1, ..settings() }).await;
+    put(&door.view, &[("AA", 7, None)], "flights/0:10");
+    door.ask("POST /v1/topics", Some(r#"{"name": "t"}"#)).await;
+    door.ask("POST /v1/topics/t/records", Some(r#"{"value": 1}"#)).await;
+    let event = r#"{"events": [{"type": "departed", "data": 1}]}"#;
+    door.ask("POST /v1/streams/gate-1", Some(event)).await;
+    let mut waiting = TcpStream::connect(door.server.local_addr).await.unwrap();
+    let wait = "GET /v1/topics?min_position=t/0:9&timeout_ms=20000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    waiting.write_all(wait.as_bytes()).await.unwrap();
+    // What is asked, and the partition in which it demands a position.
+    let cases = [
+        ("GET /v1/topics", "t/0", ""),
+        ("GET /v1/topics/t", "t/0", ""),
+        ("GET /v1/topics/t/partitions/0/records", "t/0", ""),
+        ("GET /v1/streams", "events/0", ""),
+        ("GET /v1/streams/gate-1", "events/0", ""),
+        ("GET /v1/streams/$all", "events/0", ""),
+        ("GET /v1/views/board", "flights/0", ""),
+        ("GET /v1/views/board/AA/2013-01-01T05:00:00", "flights/0", ""),
+        ("POST /v1/sql", "flights/0", r#"{"sql": "SELECT departures FROM board"}"#),
+        (
+            "POST /v1/sql",
+            "flights/0",
+            r#"{"sql": "SELECT departures FROM board WHERE carrier = 'AA' AND hour = TIMESTAMP '2013-01-01 05:00:00'"}"#,
+        ),
+    ];
+    let mut attempts = tokio::time::interval(Duration::from_millis(10));
+    for (request, partition, body) in cases {
+        let body = Some(body).filter(|body| !body.is_empty());
+        let in_vain = format!("{request}?min_position={partition}:99&timeout_ms=200");
+        let refused = async {
+            // Until the one that waits has its place.
+            while door.ask(&in_vain, body).await.status != 503 {
+                attempts.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), refused).await.expect("the place to wait is taken");
+        door.check(&format!("{request}?min_position={partition}:1"), body, 200, json!({})).await;
+    }
+    drop(waiting);
     door.close().await;
 }
 

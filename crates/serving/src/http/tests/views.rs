@@ -70,6 +70,29 @@ async fn a_demand_that_concerns_no_topic_of_the_view_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_demand_for_a_partition_that_the_topic_does_not_have_is_refused_at_once() {
+    let door = Door::open().await;
+    put(&door.view, &[("AA", 1, None)], "flights/0:10");
+    door.view.reach().note_partitions("flights".parse().unwrap(), 2);
+    let refused = json!({ "kind": "invalid",
+        "detail": "view board reads flights, which has 2 partitions, and cannot wait for a position in flights/2",
+        "hint": "partitions are counted from 0: demand positions in flights/0 to flights/1" });
+    let demand = "min_position=flights/0:10,flights/2:0&timeout_ms=60000";
+    for path in ["GET /v1/views/board", "GET /v1/views/board/AA/2013-01-01T05:00:00"] {
+        door.check(&format!("{path}?{demand}"), None, 400, refused.clone()).await;
+    }
+    let key = "WHERE carrier = 'AA' AND hour = TIMESTAMP '2013-01-01 05:00:00'";
+    for condition in ["", key] {
+        let body = json!({ "sql": format!("SELECT departures FROM board {condition}") }).to_string();
+        let answer = door.check(&format!("POST /v1/sql?{demand}"), Some(&body), 400, refused.clone()).await;
+        assert_eq!(answer.json()["sqlstate"], "22023");
+    }
+    // Not there yet is another matter.
+    door.check("GET /v1/views/board?min_position=flights/1:1&timeout_ms=1", None, 504, json!({})).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_has_failed_is_not_said_to_be_late() {
     let door = Door::open().await;
     put(&door.view, &[("AA", 1, None)], "flights/0:10");

@@ -22,7 +22,6 @@ use crate::{
         action::Action,
         column_names,
         engine::{Failure, Interest, Lane},
-        error::refused_read,
         planner,
         point_read::{Lookup, PointRead},
         variables::POSITIONS,
@@ -125,7 +124,7 @@ impl Inner {
         if views.get(name).is_none() {
             return Ok(None);
         }
-        let relation = views.wait_for(name, &demanded, timeout).await.map_err(refused_read)?;
+        let relation = self.public.reached(name, &demanded, timeout).await?;
         require_concerned(&format!("view {name}"), relation.topics(), &demanded).map_err(|error| sql_error(&error))?;
         let (row, positions) = match point_read.key(&*relation, parameters) {
             None => return Ok(None),
