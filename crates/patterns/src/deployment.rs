@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use eventlog::{EventLog, TopicSpec};
+use eventlog::{EventLog, Topic, TopicSpec};
 use futures::FutureExt as _;
 use model::{Epoch, Error, ErrorKind, Positions, Result};
 use parking_lot::RwLock;
@@ -85,12 +85,10 @@ impl Deployment {
         });
         for (name, text) in deployment.catalogue.sources()? {
             let source = stored_statement::source_definition(&name, &text)?;
-            // Clients may have made another topic of the name: then views over it are stopped, and the rest runs.
-            match deployment.ensure_topic(&source).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => {
-                    tracing::warn!(source = name, %error, "the topic of a source does not fit it");
-                }
-                outcome => drop(outcome?),
+            // A topic that was deleted is not made again: that would be another one. Views over it are stopped, as over one
+            // that clients have made instead, and the rest runs.
+            if let Err(error) = deployment.topic_of(&source) {
+                tracing::warn!(source = name, %error, "a source has no topic that fits it");
             }
             deployment.sources.write().insert(name, source);
         }
@@ -343,9 +341,7 @@ impl Deployment {
         version: u64,
     ) -> Result<(StoredView, Option<String>)> {
         let source = plan.source();
-        self.ensure_topic(source).await?;
-        let topic = self.parts.log.topic(source.topic.as_str());
-        let topic = topic.ok_or_else(|| Error::not_found(format!("topic {} was deleted just now", source.topic)))?;
+        let topic = self.topic_of(source)?;
         let (name, text) = (definition.name.clone(), definition.text.clone());
         let stored = StoredView { name, version, topic_id: topic.id, text, built: false };
         running_view::remove(&self.parts, &stored).await?;
@@ -432,14 +428,29 @@ impl Deployment {
         Incarnation::new(&self.parts.log, &plan.source().topic, stored.topic_id)
     }
 
+    /// The topic of a source as it is now.
+    ///
+    /// # Errors
+    /// [`NotFound`](model::ErrorKind::NotFound) when it was deleted, [`Conflict`](model::ErrorKind::Conflict) when there is
+    /// another one of its name that does not fit.
+    pub(crate) fn topic_of(&self, source: &SourceDefinition) -> Result<Arc<Topic>> {
+        let SourceDefinition { name, topic, partitions, .. } = source;
+        let Some(found) = self.parts.log.topic(topic.as_str()) else {
+            return Err(Error::not_found(format!("topic {topic}, which source {name} reads, was deleted"))
+                .with_hint(format!("create it again with {partitions} partitions, which makes another topic of it")));
+        };
+        if found.partitions == *partitions {
+            return Ok(found);
+        }
+        Err(Error::conflict(format!("topic {topic} has {} partitions", found.partitions))
+            .with_hint(format!("declare the source WITH (partitions = {})", found.partitions)))
+    }
+
     /// Creates the topic of a source where it is missing; answers whether it was.
     async fn ensure_topic(&self, source: &SourceDefinition) -> Result<bool> {
-        if let Some(topic) = self.parts.log.topic(source.topic.as_str()) {
-            if topic.partitions == source.partitions {
-                return Ok(false);
-            }
-            return Err(Error::conflict(format!("topic {} has {} partitions", topic.name, topic.partitions))
-                .with_hint(format!("declare the source WITH (partitions = {})", topic.partitions)));
+        match self.topic_of(source) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            found => return found.map(|_| false),
         }
         match self.parts.log.create_topic(TopicSpec::new(source.topic.clone(), source.partitions)).await {
             Ok(_) => Ok(true),

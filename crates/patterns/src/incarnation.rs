@@ -29,13 +29,18 @@ impl Incarnation {
     /// # Errors
     /// [`Conflict`](model::ErrorKind::Conflict) when the topic is gone, or another has its name.
     pub(crate) fn check(&self) -> Result<()> {
-        let happened = match self.log.topic(self.topic.as_str()) {
+        let (happened, hint) = match self.log.topic(self.topic.as_str()) {
             Some(topic) if topic.id == self.id => return Ok(()),
-            Some(_) => "was deleted and created again",
-            None => "was deleted",
+            Some(_) => (
+                "was deleted and created again",
+                "REFRESH MATERIALIZED VIEW begins again, with the topic that is there now",
+            ),
+            None => (
+                "was deleted",
+                "drop the view; or create the topic again, and REFRESH MATERIALIZED VIEW begins again with that one",
+            ),
         };
-        Err(Error::conflict(format!("topic {} {happened}", self.topic))
-            .with_hint("REFRESH MATERIALIZED VIEW begins again, with the topic that is there now"))
+        Err(Error::conflict(format!("topic {} {happened}", self.topic)).with_hint(hint))
     }
 }
 

@@ -27,7 +27,8 @@ pub(crate) async fn show(deployment: &Deployment) -> Result<RecordBatch> {
             RejectedBy::Source(name) => *name == source.name,
             RejectedBy::View(name) => reads(deployment, name, &source),
         });
-        let warning = letters.warning(&source);
+        let unfit = deployment.topic_of(&source).err().map(|error| error.to_string());
+        let warning = unfit.or_else(|| letters.warning(&source));
         sources.push(Shown { source, rejected, warning });
     }
     let text = |get: &dyn Fn(&Shown) -> Option<String>| -> ArrayRef {

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use arrow::array::AsArray as _;
 use eventlog::{EventLog as _, EventLogSettings, TopicSettings, TopicSpec};
-use model::{ErrorKind, Positions};
+use model::{ErrorKind, Positions, Principal, TopicName};
+use serving::sql::Definitions as _;
+use sql::Show;
 
 use super::{COUNT, SOURCE, TENFOLD, both_patterns, create, expected, walk};
 use crate::{
@@ -47,6 +50,38 @@ async fn what_lies_beyond_the_end_of_the_log_is_not_believed() {
     let product = Product::open(&data).await;
     assert_eq!(product.counts("v", &end).await, expected(9, 1));
     assert!(!product.has("lake/sources/s.2"), "once is enough");
+    product.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_was_deleted_is_not_made_again_unless_somebody_asks_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut product, _) = both_patterns(directory.path()).await;
+    let topic: TopicName = "s".parse().unwrap();
+    product.log.delete_topic(&topic).await.unwrap();
+    for start in ["before", "after"] {
+        for view in ["k", "v"] {
+            assert_eq!(product.state(view), "failed: topic s was deleted", "{start}");
+            let refused = product.execute(&format!("REFRESH MATERIALIZED VIEW {view}")).await.unwrap_err();
+            assert!(refused.contains("topic s, which source s reads, was deleted"), "{refused}");
+        }
+        let refused = product.execute(&format!("CREATE MATERIALIZED VIEW w AS {COUNT}")).await.unwrap_err();
+        assert!(refused.contains("topic s, which source s reads, was deleted"), "{refused}");
+        let sources = product.deployment.show(&Principal::anonymous(), Show::Sources).await.unwrap();
+        let warning = sources.column_by_name("warning").unwrap().as_string::<i32>().value(0).to_owned();
+        assert_eq!(warning, "topic s, which source s reads, was deleted");
+        assert!(product.log.topic("s").is_none(), "{start}");
+        product.stop().await;
+        product = Product::open(directory.path()).await;
+    }
+    // Who creates it again has another topic, with which views begin when they are told to.
+    product.log.create_topic(TopicSpec::new(topic, 1)).await.unwrap();
+    let end = product.append("s", &["b"; 5]).await;
+    for view in ["k", "v"] {
+        assert_eq!(product.state(view), "failed: topic s was deleted and created again");
+        product.execute(&format!("REFRESH MATERIALIZED VIEW {view}")).await.unwrap();
+        assert_eq!(product.counts(view, &end).await, expected(0, 5));
+    }
     product.stop().await;
 }
 
