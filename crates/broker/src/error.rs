@@ -36,6 +36,16 @@ pub(crate) enum ConnectionError {
     Io(#[from] std::io::Error),
 }
 
+/// Kafka's code for an append that the log refused, and the reason; what to do too, where somebody has to do something.
+pub(crate) fn append_refusal(error: eventlog::Error) -> (ErrorCode, String) {
+    let (code, needs_help) = (error_code(&error), matches!(error, eventlog::Error::Quarantined { .. }));
+    let error = model::Error::from(error);
+    match error.hint().filter(|_| needs_help) {
+        Some(hint) => (code, format!("{error}; {hint}")),
+        None => (code, error.to_string()),
+    }
+}
+
 /// Kafka's code for an error of the log.
 pub(crate) fn error_code(error: &eventlog::Error) -> ErrorCode {
     use eventlog::Error as Log;
@@ -59,8 +69,9 @@ pub(crate) fn error_code(error: &eventlog::Error) -> ErrorCode {
         // Of all codes the one that reaches the application: in Java `poll` throws, librdkafka hands it on as an error of
         // the partition. KAFKA_STORAGE_ERROR is repeated in silence by both.
         Log::Corrupt { .. } => ErrorCode::CorruptMessage,
-        // The producer's data is safe with it until the records are put back.
-        Log::Quarantined { .. } => ErrorCode::KafkaStorageError,
+        // Sent again it is refused again, until somebody puts the records back. No code says that; this one is not repeated by
+        // any client, and its message is shown. KAFKA_STORAGE_ERROR is repeated in silence.
+        Log::Quarantined { .. } => ErrorCode::PolicyViolation,
         Log::Stopped(_) | Log::DirectoryInUse(_) | Log::Io { .. } => ErrorCode::KafkaStorageError,
     }
 }

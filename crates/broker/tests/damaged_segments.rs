@@ -10,11 +10,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use broker::client::{Client, Producer, ProducerSettings};
 use broker::{Broker, BrokerSettings, Parts, TopicDeletion};
 use eventlog::{Acks, EmbeddedLog, EventLog, EventLogSettings, RecordBatchBuilder, TopicSpec};
 use kafka_wire::messages as m;
 use kafka_wire::{Api, ErrorCode};
-use model::{Metrics, SystemClock};
+use model::{ErrorKind, Metrics, SystemClock};
 use support::{partition, record, topic};
 use wire::{Wire, text};
 
@@ -62,6 +63,19 @@ async fn damaged(directory: &Path, value: &str) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// A broker over the log in a folder.
+async fn serve(log: &Arc<EmbeddedLog>) -> Broker {
+    let settings = BrokerSettings { port: 0, ..BrokerSettings::shipped() };
+    let served: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(log);
+    let parts = Parts {
+        log: served,
+        clock: Arc::new(SystemClock),
+        metrics: Metrics::default(),
+        topic_deletion: TopicDeletion::unrestricted(),
+    };
+    Broker::start(settings, parts).await.unwrap()
+}
+
 /// The code, and how many bytes of records.
 async fn fetch(wire: &mut Wire, offset: i64) -> (i16, usize) {
     let asked = m::fetch_request::FetchPartition::default().with_fetch_offset(offset).with_partition_max_bytes(1 << 20);
@@ -83,15 +97,7 @@ async fn a_consumer_is_told_of_damage_and_the_operator_once() {
     let directory = tempfile::tempdir().unwrap();
     damaged(directory.path(), "value 4").await;
     let log = open(directory.path()).await;
-    let settings = BrokerSettings { port: 0, ..BrokerSettings::shipped() };
-    let served: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);
-    let parts = Parts {
-        log: served,
-        clock: Arc::new(SystemClock),
-        metrics: Metrics::default(),
-        topic_deletion: TopicDeletion::unrestricted(),
-    };
-    let broker = Broker::start(settings, parts).await.unwrap();
+    let broker = serve(&log).await;
     let mut wire = Wire::connect(&broker.local_addr().to_string()).await;
 
     let (code, before) = fetch(&mut wire, 0).await;
@@ -107,5 +113,31 @@ async fn a_consumer_is_told_of_damage_and_the_operator_once() {
     for part in ["topic=t", "partition=0", "offset=4", "00000000000000000000.log", "CORRUPT_MESSAGE"] {
         assert!(told[0].contains(part), "{part}: {}", told[0]);
     }
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_producer_is_told_why_a_partition_takes_nothing_and_does_not_try_again() {
+    let directory = tempfile::tempdir().unwrap();
+    damaged(directory.path(), "value 4").await;
+    let folder = std::fs::read_dir(directory.path().join("topics")).unwrap().next().unwrap().unwrap().path();
+    let file = folder.join("00000000000000000000.log");
+    std::fs::remove_file(&file).unwrap();
+    let log = open(directory.path()).await;
+    let broker = serve(&log).await;
+    let client = Client::connect(&broker.local_addr().to_string()).await.unwrap();
+    let producer = Producer::start(&client, ProducerSettings::shipped()).await.unwrap();
+    let delivery = producer.send_to(&partition("t", 0), record("k", "more")).await.unwrap();
+    let refused = tokio::time::timeout(ProducerSettings::shipped().delivery_timeout / 4, delivery.confirmed()).await;
+    let refused = refused.expect("it is not tried again").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    let file = file.display().to_string();
+    for part in ["t/0", "POLICY_VIOLATION", "records of it are missing", &file, "put the file back", "recovery.md"] {
+        assert!(refused.message().contains(part), "{part}: {refused}");
+    }
+    // Another topic is none of its business, and the producer goes on.
+    log.create_topic(TopicSpec::new(topic("u"), 1)).await.unwrap();
+    let delivery = producer.send_to(&partition("u", 0), record("k", "more")).await.unwrap();
+    assert_eq!(delivery.confirmed().await.unwrap().offset, 0);
     broker.stop().await;
 }

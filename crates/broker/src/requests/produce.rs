@@ -8,7 +8,7 @@ use kafka_wire::{ErrorCode, Frame, RequestHeader};
 use model::Access;
 
 use super::{Call, Refusal};
-use crate::error::{ConnectionError, error_code};
+use crate::error::{ConnectionError, append_refusal};
 
 /// The lowest version that carries the record batches of today; older ones are advertised, see `kafka_wire::api`.
 const VERSION_MIN: i16 = 3;
@@ -81,7 +81,7 @@ fn check(version: i16, request: &Request) -> Result<Acks, (ErrorCode, &'static s
 
 async fn result(index: i32, append: Result<Pending, Refusal>) -> PartitionResult {
     let appended = match append {
-        Ok(pending) => pending.await.map_err(|error| (error_code(&error), error.to_string())),
+        Ok(pending) => pending.await.map_err(append_refusal),
         Err(refusal) => Err(refusal),
     };
     match appended {
@@ -113,5 +113,5 @@ async fn enqueue(
         .filter(|records| !records.is_empty())
         .ok_or_else(|| (ErrorCode::InvalidRecord, format!("there is no record batch for {partition}")))?;
     let enqueued = call.services.log.enqueue(&partition, records, acks).await;
-    enqueued.map_err(|error| (error_code(&error), error.to_string()))
+    enqueued.map_err(append_refusal)
 }
