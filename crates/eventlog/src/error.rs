@@ -6,6 +6,9 @@ use model::{Offset, TopicName, TopicPartition};
 
 use crate::shortage::Lack;
 
+/// What to do about a full disk while the log is open. One that could not be opened has to be opened again.
+pub const DISK_FULL_HINT: &str = "free space on it; the log goes on by itself";
+
 /// `Result` with the log's own [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -233,14 +236,16 @@ impl From<Error> for model::Error {
             Error::BatchTooLarge { .. } => (Kind::Invalid, None),
             Error::UnreadableBatch { .. } => (Kind::Corrupt, Some("its producer sent what no consumer can read")),
             Error::Stopped(_) => (Kind::Unavailable, Some("see the server's log; restart it to recover")),
-            Error::DiskFull { .. } => (Kind::Unavailable, Some("free space on it; the log goes on by itself")),
+            Error::DiskFull { .. } => (Kind::Unavailable, Some(DISK_FULL_HINT)),
             Error::TooManyOpenFiles { .. } => {
                 (Kind::Unavailable, Some("allow more open files (ulimit -n), or use fewer connections and partitions"))
             }
             Error::DirectoryInUse(_) => (Kind::Conflict, Some("stop the other process, or choose another directory")),
             Error::Corrupt { .. } => (Kind::Corrupt, Some("keep a copy of the file before anything else")),
             Error::Quarantined { .. } => {
-                (Kind::Corrupt, Some("put the file back from a copy and restart, or delete the topic"))
+                let hint =
+                    "put the file back from a copy and restart, or delete the topic: see docs/formats/recovery.md";
+                (Kind::Corrupt, Some(hint))
             }
             Error::Io { .. } => (Kind::Internal, None),
         };

@@ -55,8 +55,8 @@ pub use damage::{Damage, DamagedPart};
 pub use embedded::EmbeddedLog;
 
 pub use log::{
-    Acks, Appended, Bounds, CommittedOffset, Error, EventLog, OffsetTotals, Pending, ReadResult, Result, StoredBatch,
-    TimedOffset, Topic, TopicSettings, TopicSpec,
+    Acks, Appended, Bounds, CommittedOffset, DISK_FULL_HINT, Error, EventLog, OffsetTotals, Pending, ReadResult,
+    Result, StoredBatch, TimedOffset, Topic, TopicSettings, TopicSpec,
 };
 pub use record::{Compression, Header, Record, RecordBatchBuilder};
 pub use settings::EventLogSettings;

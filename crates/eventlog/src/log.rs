@@ -18,7 +18,7 @@ use model::{Offset, Resource, TopicName, TopicPartition};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use crate::error::{Error, Result};
+pub use crate::error::{DISK_FULL_HINT, Error, Result};
 pub(crate) use crate::error::{io_error, sync_error};
 
 /// A durable, partitioned, replayable log.

@@ -48,6 +48,10 @@ impl Server {
     /// # Errors
     /// The first part that cannot start says why; nothing is left running then.
     pub(crate) async fn start(settings: &Settings) -> Result<Self> {
+        Self::start_parts(settings).await.map_err(unstarted)
+    }
+
+    async fn start_parts(settings: &Settings) -> Result<Self> {
         open_files::raise_limit();
         let directory = settings.data.directory.as_path();
         std::fs::create_dir_all(directory)
@@ -169,6 +173,14 @@ impl Server {
     }
 }
 
+// What to do about a full disk is said of a log that is open. Of a server that did not start, nothing goes on by itself.
+fn unstarted(error: Error) -> Error {
+    match error.hint() {
+        Some(eventlog::DISK_FULL_HINT) => error.with_hint("free space on it, then start again"),
+        _ => error,
+    }
+}
+
 // The log knows its own folder; who started the server knows the one above it.
 fn named_as_given(error: eventlog::Error, directory: &Path) -> Error {
     match error {
@@ -206,3 +218,6 @@ fn checkpoint_store(directory: &Path) -> Result<Arc<dyn object_store::ObjectStor
     let prefix = object_store::path::Path::from_absolute_path(absolute).map_err(|e| failed(e.into()))?;
     Ok(Arc::new(PrefixStore::new(DurableFileSystem::new(), prefix)))
 }
+
+#[cfg(test)]
+mod tests;
