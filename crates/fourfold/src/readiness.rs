@@ -3,7 +3,8 @@
 //! Every part is up before the HTTP door opens; what can still fail on the way are the log and views, and views that have
 //! answered before the last stop may still have to fold what came until then.
 //!
-//! What must hold: a server that still answers is ready, and what it lacks or has lost is said all the same.
+//! What must hold: a server that still answers is ready, and what it lacks or has lost is said all the same. So is a view that
+//! has failed: by waiting it gets no better, and whoever keeps the server out for it keeps out all that it does answer.
 
 use std::sync::Arc;
 
@@ -16,15 +17,14 @@ use serving::http::{Part, Readiness};
 pub(crate) fn of(log: Arc<EmbeddedLog>, store: Arc<EventStore>, deployment: Arc<Deployment>) -> Readiness {
     Readiness::new(move || {
         let views = deployment.view_states().into_iter();
-        let views = views.map(|ViewState { name, state, ready }| Part {
-            name: format!("view {name}"),
-            ready,
-            degraded: false,
-            note: Some(state),
-        });
+        let views = views.map(part_of_view);
         let log = part_of_log(log.check_running(), &log.damage());
         std::iter::once(log).chain(damaged_events(&store)).chain(views).collect()
     })
+}
+
+fn part_of_view(ViewState { name, state, ready, failed }: ViewState) -> Part {
+    Part { name: format!("view {name}"), ready, degraded: ready && failed, note: Some(state) }
 }
 
 /// A log that has stopped is not ready. One that lacks room goes on by itself and is read meanwhile, and of one that has lost
@@ -63,11 +63,23 @@ fn damaged_events(store: &EventStore) -> Option<Part> {
 
 #[cfg(test)]
 mod tests {
-    //! What is said of a log, whatever it lacks or has lost.
+    //! What is said of a log, whatever it lacks or has lost, and of views.
 
     use eventlog::{Damage, DamagedPart, Error};
 
-    use super::part_of_log;
+    use super::{ViewState, part_of_log, part_of_view};
+
+    #[test]
+    fn only_a_view_that_will_answer_again_keeps_the_server_out() {
+        let part = |state: &str, ready, failed| {
+            let part = part_of_view(ViewState { name: "v".to_owned(), state: state.to_owned(), ready, failed });
+            assert_eq!((part.name.as_str(), part.note.as_deref()), ("view v", Some(state)));
+            (part.ready, part.degraded)
+        };
+        assert_eq!(part("running", true, false), (true, false));
+        assert_eq!(part("building 34% (34 of 100 records)", false, false), (false, false));
+        assert_eq!(part("failed: its disk is full", true, true), (true, true));
+    }
 
     #[test]
     fn a_log_that_answers_is_ready_and_what_it_lacks_is_said() {

@@ -168,8 +168,25 @@ fn a_server_that_is_told_to_stop_ends_well_after_a_view_has_failed() {
     server.run(&["topic", "delete", "gates", "--force"]).ends_with(0);
     // Who waits for a view that fails is told so.
     server.run(&["sql", "--min-position", "gates/0:9", "-c", "SELECT count(*) AS n FROM v"]).ends_with(1);
-    server.run(&["status"]).ends_with(1).says("not ready: view v: failed");
+    let deleted = "view v: failed: topic gates was deleted";
+    server.run(&["status"]).ends_with(1).says(deleted);
     assert_eq!(server.terminate().code(), Some(0));
+
+    // The topic is not made again, and nobody is kept away for a view that does not get better by waiting.
+    let again = Server::start_on(&server.folder.path().join("data"));
+    let shown = again.run(&["status", "--json"]).ends_with(1).says(deleted).json();
+    let parts = shown["ready"]["parts"].as_array().expect("parts");
+    let view = parts.iter().find(|part| part["name"] == "view v").expect("the view");
+    let ready = (&shown["ready"]["status"], &view["ready"], &view["degraded"]);
+    assert_eq!(ready, (&Value::from("ready"), &Value::from(true), &Value::from(true)), "{shown}");
+    let topics = shown["topics"]["topics"].as_array().expect("topics");
+    assert!(topics.iter().all(|topic| topic["name"] != "gates"), "{shown}");
+    // Of another topic of the name it says so, and begins with that one when it is told to.
+    again.run(&["topic", "create", "gates"]).ends_with(0);
+    again.run_with(&["produce", "gates"], b"{\"gate\": \"B2\"}\n").ends_with(0);
+    again.run(&["status"]).ends_with(1).says("topic gates was deleted and created again");
+    again.run(&["sql", "-c", "REFRESH MATERIALIZED VIEW v"]).ends_with(0);
+    again.run(&["status"]).ends_with(0);
 }
 
 #[test]

@@ -48,9 +48,11 @@ pub struct ViewState {
     pub name: String,
     /// What it is doing, for people.
     pub state: String,
-    /// Whether it is as ready as it was when the server was stopped: it has not failed, and if it had answered before, it
-    /// answers again.
+    /// Whether it is as ready as it was when the server was stopped: if it had answered before, it answers again. Who waits
+    /// for one that has failed waits in vain, so that it counts as ready.
     pub ready: bool,
+    /// Whether it has failed.
+    pub failed: bool,
 }
 
 /// The sources and views of one server.
@@ -232,10 +234,10 @@ impl Deployment {
 
     /// What each view is doing, by name.
     pub fn view_states(&self) -> Vec<ViewState> {
-        let state = |view: &Arc<RunningView>| ViewState {
-            name: view.stored.name.clone(),
-            state: self.state_of(view),
-            ready: view.failure().is_none() && !(view.stored.built && view.is_building()),
+        let state = |view: &Arc<RunningView>| {
+            let failed = view.failure().is_some();
+            let ready = failed || !(view.stored.built && view.is_building());
+            ViewState { name: view.stored.name.clone(), state: self.state_of(view), ready, failed }
         };
         self.running().iter().map(state).collect()
     }

@@ -22,7 +22,8 @@ pub struct Part {
     pub name: String,
     /// Whether it is ready.
     pub ready: bool,
-    /// Whether it is ready and all the same not whole: it lacks something for a while, or something of it was lost.
+    /// Whether it is ready and all the same not whole: it lacks something for a while, something of it was lost, or it has
+    /// failed so that nobody need wait for it.
     pub degraded: bool,
     /// How far it is, or what it lacks.
     pub note: Option<String>,

@@ -10,7 +10,7 @@ use sql::Show;
 
 use super::{COUNT, SOURCE, TENFOLD, both_patterns, create, expected, walk};
 use crate::{
-    Deployment, PatternSettings,
+    Deployment, PatternSettings, ViewState,
     fixture::{Product, copy},
 };
 
@@ -62,6 +62,9 @@ async fn a_topic_that_was_deleted_is_not_made_again_unless_somebody_asks_for_it(
     for start in ["before", "after"] {
         for view in ["k", "v"] {
             assert_eq!(product.state(view), "failed: topic s was deleted", "{start}");
+            let states = product.deployment.view_states();
+            let is_told = |state: &ViewState| state.name == view && state.failed && state.ready;
+            assert!(states.iter().any(is_told), "{start}: nobody waits for it: {states:?}");
             let refused = product.execute(&format!("REFRESH MATERIALIZED VIEW {view}")).await.unwrap_err();
             assert!(refused.contains("topic s, which source s reads, was deleted"), "{refused}");
         }
