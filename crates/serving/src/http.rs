@@ -31,6 +31,7 @@ mod positions;
 mod problem;
 mod record_json;
 mod records;
+mod rejected;
 mod routes;
 mod rows;
 mod sql;

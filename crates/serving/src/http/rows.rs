@@ -2,7 +2,9 @@
 //!
 //! What must hold: no answer looks whole that is not. A document over the limit is refused; a stream that fails or
 //! goes over the limit after its head was sent ends the connection without the end of the body (and as NDJSON says
-//! why in its last line, `{"fourfold_problem": {...}}`).
+//! why in its last line, `{"fourfold_problem": {...}}`). What it leaves out of a source is told: in the document, in the last
+//! line of NDJSON, and of CSV in a header. So CSV is held until its end is known, as far as a document may go; one that is
+//! longer and leaves out something ends as one that fails.
 //!
 //! How values look in JSON: integers and floats as numbers (what is not finite as `null`), decimals as numbers with
 //! all their digits (all of these otherwise with [`Numbers::Text`]), times as ISO 8601 text, binary as hexadecimal text. CSV has neither lists nor structs.
@@ -37,6 +39,7 @@ use super::{
     numbers::Numbers,
     positions::with_positions,
     problem::{Problem, Result},
+    rejected::with_rejected,
     times,
 };
 use crate::sql::Unread;
@@ -202,7 +205,7 @@ pub(super) async fn streamed(server: &Server, mut rows: Rows, format: Format) ->
     let first = rows.stream.next().await.transpose().map_err(|error| (rows.failed)(error))?;
     let rest = std::mem::replace(&mut rows.stream, empty(&rows.schema));
     let head = first.map(Ok).into_iter();
-    let writing = Writing {
+    let mut writing = Writing {
         batches: Box::pin(stream::iter(head).chain(rest)),
         left: rows.limit.unwrap_or(usize::MAX),
         bytes_left: server.settings.stream_bytes_max,
@@ -215,9 +218,19 @@ pub(super) async fn streamed(server: &Server, mut rows: Rows, format: Format) ->
         unread: rows.unread,
         stage: Stage::Rows,
     };
-    let body = Body::from_stream(stream::unfold(writing, Writing::step));
+    let held = match format {
+        Format::Csv if !writing.unread.is_empty() => writing.hold(server.settings.answer_bytes_max).await?,
+        _ => Vec::new(),
+    };
+    let unread = matches!(writing.stage, Stage::Over).then(|| writing.unread.clone());
+    let held = stream::iter(held.into_iter().map(Ok));
+    let body = Body::from_stream(held.chain(stream::unfold(writing, Writing::step)));
     let response = ([(header::CONTENT_TYPE, format.content_type())], body).into_response();
-    Ok(with_positions(response, &rows.positions))
+    let response = with_positions(response, &rows.positions);
+    match unread {
+        Some(unread) => with_rejected(response, &unread),
+        None => Ok(response),
+    }
 }
 
 fn empty(schema: &SchemaRef) -> SendableRecordBatchStream {
@@ -275,6 +288,20 @@ enum Stage {
 }
 
 impl Writing {
+    /// The text to its end, which is over then; or as much as is more than `bytes_max`.
+    async fn hold(&mut self, bytes_max: usize) -> Result<Vec<Bytes>> {
+        let (mut held, mut bytes) = (Vec::new(), 0);
+        while bytes <= bytes_max {
+            let Some(text) = self.next_text().await? else {
+                self.stage = Stage::Over;
+                break;
+            };
+            bytes += text.len();
+            held.push(text);
+        }
+        Ok(held)
+    }
+
     async fn step(mut self) -> Option<(io::Result<Bytes>, Self)> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Over => None,
@@ -284,12 +311,18 @@ impl Writing {
                 Some((Err(io::Error::other(why)), self))
             }
             Stage::Rows => match self.next_text().await {
-                // The last line; CSV has no place for what is no row.
-                Ok(None)
-                    if self.format == Format::NdJson && self.unread.records().values().any(|records| *records > 0) =>
-                {
-                    let line = serde_json::json!({ "ff_rejected": self.unread.records() });
-                    Some((Ok(format!("{line}\n").into()), self))
+                Ok(None) if self.unread.records().values().any(|records| *records > 0) => {
+                    let last = serde_json::json!({ "ff_rejected": self.unread.records() });
+                    let line = match self.format {
+                        Format::NdJson => format!("{last}\n"),
+                        // It has no place for what is no row, and its head was sent.
+                        Format::Json | Format::Csv => {
+                            tracing::warn!(%last, "a streamed answer in CSV is broken off, because it leaves out records");
+                            self.stage = Stage::Broken("records are left out".to_owned());
+                            String::new()
+                        }
+                    };
+                    Some((Ok(line.into()), self))
                 }
                 Ok(None) => None,
                 Ok(Some(text)) => {

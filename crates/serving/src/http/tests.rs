@@ -14,6 +14,7 @@ mod topics;
 mod views;
 
 use std::{
+    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -26,10 +27,10 @@ use arrow::{
 use async_trait::async_trait;
 use eventlog::{EmbeddedLog, EventLog, EventLogSettings};
 use eventstore::{Aggregates, AggregatesSettings, Context, Decider, EventStore, EventStoreSettings, Rejection};
-use model::{ManualClock, Metrics, Positions, Principal, TopicName};
+use model::{Epoch, ManualClock, Metrics, Positions, Principal, TopicName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use streaming::Change;
+use streaming::{Change, SourceTable};
 use tempfile::TempDir;
 
 use self::client::{Answer, ask};
@@ -81,9 +82,9 @@ impl Door {
         let views = Views::new(metrics.clone());
         let view = Arc::new(board());
         views.publish("board", Arc::clone(&view) as Arc<dyn Relation>);
+        let sources = Sources { log: Arc::clone(&dynamic), defined: Mutex::default() };
         let sql =
-            SqlService::new(Arc::clone(&views), Arc::<Sources>::default(), SqlSettings::shipped(), metrics.clone())
-                .unwrap();
+            SqlService::new(Arc::clone(&views), Arc::new(sources), SqlSettings::shipped(), metrics.clone()).unwrap();
         let reader = Arc::clone(&view);
         let part = move || Part {
             name: "log".to_owned(),
@@ -190,8 +191,16 @@ fn put(view: &View, rows: &[(&str, i64, Option<f64>)], positions: &str) {
 }
 
 /// Definitions of which only `CREATE SOURCE` does anything: the source is listed from then on.
-#[derive(Debug, Default)]
-struct Sources(Mutex<Vec<SourceDefinition>>);
+struct Sources {
+    log: Arc<dyn EventLog>,
+    defined: Mutex<Vec<SourceDefinition>>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sources").field(&self.sources()).finish()
+    }
+}
 
 #[async_trait]
 impl Definitions for Sources {
@@ -199,7 +208,7 @@ impl Definitions for Sources {
         match statement {
             Statement::CreateSource(source) => {
                 let notices = vec![format!("source {} reads topic {}", source.name, source.topic)];
-                self.0.lock().unwrap().push(source);
+                self.defined.lock().unwrap().push(source);
                 Ok(Defined { tag: "CREATE SOURCE".to_owned(), notices })
             }
             _ => Err(SqlError::new("42710", "it exists already")),
@@ -215,11 +224,16 @@ impl Definitions for Sources {
     }
 
     fn sources(&self) -> Vec<SourceDefinition> {
-        self.0.lock().unwrap().clone()
+        self.defined.lock().unwrap().clone()
     }
 
-    async fn source_table(&self, _: &str) -> model::Result<Option<Snapshot>> {
-        Ok(None)
+    async fn source_table(&self, name: &str) -> model::Result<Option<Snapshot>> {
+        let Some(source) = self.sources().into_iter().find(|source| source.name == name) else { return Ok(None) };
+        let partition = source.topic_partition(0);
+        let end = Positions::from([(partition.clone(), self.log.bounds(&partition)?.high_watermark)]);
+        let range = Epoch::new(Positions::new(), end.clone())?;
+        let table = SourceTable::new(Arc::clone(&self.log), source, range);
+        Ok(Some(Snapshot::of_table(Arc::new(table), end)))
     }
 }
 

@@ -13,6 +13,11 @@ impl Unread {
         Self(sources.into_iter().collect())
     }
 
+    /// Whether the query reads no source.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many records were left out, by the source; none where the query reads no source.
     pub fn records(&self) -> BTreeMap<&str, u64> {
         self.0.iter().map(|(source, unread)| (source.as_str(), unread.records())).collect()

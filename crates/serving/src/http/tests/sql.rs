@@ -209,6 +209,44 @@ async fn what_cannot_be_executed_is_said_with_code_and_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_csv_leaves_out_is_in_a_header_or_the_connection_is_broken_off() {
+    let door = Door::open_with(HttpSettings { port: 0, answer_bytes_max: 2_000, ..HttpSettings::shipped() }).await;
+    let to = door.server.local_addr;
+    door.ask("POST /v1/topics", Some(r#"{"name": "gates"}"#)).await;
+    let source = r#"{"sql": "CREATE SOURCE gates (gate TEXT, seats INT)"}"#;
+    door.check("POST /v1/sql", Some(source), 200, json!({ "tag": "CREATE SOURCE" })).await;
+    let records = |seats: &serde_json::Value, count: usize| {
+        let record = json!({ "value": { "gate": "A1", "seats": seats } });
+        json!({ "records": vec![record; count] }).to_string()
+    };
+    let append = "POST /v1/topics/gates/records";
+    let headers = [("content-type", "application/json"), ("accept", "text/csv")];
+    let ask_csv = async |condition: &str| {
+        let body = json!({ "sql": format!("SELECT gate, seats FROM gates {condition}") }).to_string();
+        ask(to, "POST", "/v1/sql", &headers, body.as_bytes()).await
+    };
+    door.ask(append, Some(&records(&json!(7), 2))).await;
+    let all = ask_csv("").await;
+    assert_eq!((all.text().as_str(), all.whole), ("gate,seats\nA1,7\nA1,7\n", true));
+    assert_eq!(all.header("fourfold-rejected"), Some(r#"{"gates":0}"#));
+    door.ask(append, Some(&records(&json!("many"), 3))).await;
+    let some = ask_csv("").await;
+    assert_eq!((some.text().as_str(), some.whole), ("gate,seats\nA1,7\nA1,7\n", true));
+    assert_eq!(some.header("fourfold-rejected"), Some(r#"{"gates":3}"#));
+    assert_eq!(ask_csv("WHERE seats = 8").await.text(), "gate,seats\n");
+
+    // More than is held until the end is known. It does not end as if it were whole; what leaves out nothing does.
+    door.ask(append, Some(&records(&json!(8), 1_000))).await;
+    let long = ask_csv("").await;
+    assert_eq!((long.status, long.header("fourfold-rejected"), long.whole), (200, None, false));
+    assert_eq!(long.text().lines().count(), 1_003);
+    let query = r#"{"sql": "SELECT n FROM generate_series(1, 1000) AS t(n)"}"#;
+    let long = ask(to, "POST", "/v1/sql", &headers, query.as_bytes()).await;
+    assert_eq!((long.status, long.header("fourfold-rejected"), long.whole), (200, None, true));
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_come_as_csv_and_ndjson() {
     let door = Door::open().await;
     put(&door.view, &[("A,A", 7, None), ("UA", 3, Some(0.5))], "flights/0:10");
