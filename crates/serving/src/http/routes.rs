@@ -36,6 +36,7 @@ pub(super) fn routes() -> Vec<Route> {
         post("/v1/sql", sql::execute),
         get("/v1/views", views::list),
         get("/v1/views/{view}", views::rows),
+        get("/v1/views/{view}/", views::row_of_empty_key),
         get("/v1/views/{view}/{*key}", views::row),
         get("/v1/topics", topics::list),
         post("/v1/topics", topics::create),

@@ -36,6 +36,7 @@ use tempfile::TempDir;
 use self::client::{Answer, ask};
 use super::{Backups, Doors, HttpServer, HttpSettings, Part, Readiness, start};
 use crate::{
+    fixture::{batch, publish},
     sql::{Defined, Definitions, SqlService, SqlSettings},
     views::{Relation, Snapshot, View, Views},
 };
@@ -188,6 +189,14 @@ fn put(view: &View, rows: &[(&str, i64, Option<f64>)], positions: &str) {
     .unwrap();
     let positions: Positions = positions.parse().unwrap();
     view.apply(&Change::of_rows(batch), &positions).unwrap();
+}
+
+/// Serves the view `names(name, length)` with the key (name), which has a row for the empty text.
+fn put_names(door: &Door) {
+    let names = StringArray::from(vec!["", "AA", "AA/", "/AA"]);
+    let lengths = Int64Array::from(vec![0, 2, 3, 3]);
+    let rows = batch(vec![("name", Arc::new(names)), ("length", Arc::new(lengths))]);
+    publish(&door.views, "names", &rows, &[0], "flights/0:10");
 }
 
 /// Definitions of which only `CREATE SOURCE` does anything: the source is listed from then on.

@@ -8,7 +8,7 @@ use arrow::{
 };
 use axum::{
     extract::{OriginalUri, State},
-    http::StatusCode,
+    http::{StatusCode, Uri},
     response::Response,
 };
 use datafusion::{
@@ -16,7 +16,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 use futures::stream;
-use model::{Access, Error, Positions, Resource, principal::authorise};
+use model::{Access, Error, Positions, Principal, Resource, principal::authorise};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -153,13 +153,34 @@ pub(super) async fn row(
     Caller(caller): Caller,
     Segments((name, _)): Segments<(String, String)>,
     OriginalUri(uri): OriginalUri,
+    parameters: Parameters,
+) -> Result<Response> {
+    keyed_row(&server, caller, name, &uri, parameters).await
+}
+
+/// `GET /v1/views/{view}/`: the key is the empty text, which no variable of a path takes.
+pub(super) async fn row_of_empty_key(
+    State(server): State<Arc<Server>>,
+    Caller(caller): Caller,
+    Segments(name): Segments<String>,
+    OriginalUri(uri): OriginalUri,
+    parameters: Parameters,
+) -> Result<Response> {
+    keyed_row(&server, caller, name, &uri, parameters).await
+}
+
+async fn keyed_row(
+    server: &Server,
+    caller: Principal,
+    name: String,
+    uri: &Uri,
     mut parameters: Parameters,
 ) -> Result<Response> {
     authorise(&caller, Access::Read, Resource::View(&name))?;
     let numbers = parameters.take::<Numbers>("numbers")?.unwrap_or_default();
     let demand = parameters.take_demand()?;
     parameters.finish()?;
-    let relation = reached(&server, &name, &demand).await?;
+    let relation = reached(server, &name, &demand).await?;
     let key = read_key(relation.as_ref(), uri.path())?;
     let (found, positions) = relation.get(&key).await?;
     let Some(batch) = found.filter(|batch| batch.num_rows() > 0) else {
@@ -167,7 +188,7 @@ pub(super) async fn row(
         let error = Error::not_found(format!("view {name} has no row with the key {}", key.join(", ")));
         return Err(Problem::from(error).at(positions));
     };
-    let row = one_object(&server, batch, &positions, numbers).await?;
+    let row = one_object(server, batch, &positions, numbers).await?;
     Ok(answer::json(StatusCode::OK, &ShownRow { view: name, row }, &positions))
 }
 

@@ -8,7 +8,7 @@ use super::{
     super::OPENAPI,
     Door, HttpSettings,
     client::{Answer, ask},
-    put,
+    put, put_names,
 };
 use crate::views::Relation as _;
 
@@ -90,6 +90,11 @@ const CASES: &[(&str, u16, At, &str, &str)] = &[
     ("get /v1/views/{view}", 406, Usual, "/v1/views/board", IMAGE),
     ("get /v1/views/{view}", 503, Failed, "/v1/views/board", FAR),
     ("get /v1/views/{view}", 504, Usual, "/v1/views/board", FAR),
+    ("get /v1/views/{view}/", 200, Usual, "/v1/views/names/", ""),
+    ("get /v1/views/{view}/", 400, Usual, "/v1/views/board/", ""),
+    ("get /v1/views/{view}/", 404, Usual, "/v1/views/none/", ""),
+    ("get /v1/views/{view}/", 503, Failed, "/v1/views/board/", FAR),
+    ("get /v1/views/{view}/", 504, Usual, "/v1/views/board/", FAR),
     ("get /v1/views/{view}/{key}", 200, Usual, ROW, ""),
     ("get /v1/views/{view}/{key}", 400, Usual, "/v1/views/board/AA", ""),
     ("get /v1/views/{view}/{key}", 404, Usual, "/v1/views/none/AA", ""),
@@ -195,6 +200,7 @@ async fn door_at(at: At) -> Door {
     })
     .await;
     put(&door.view, &[("AA", 7, None)], "flights/0:10");
+    put_names(&door);
     if at == Failed {
         door.view.reach().fail("the disk is gone".to_owned());
     }

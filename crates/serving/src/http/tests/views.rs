@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Door, client::ask, put};
+use super::{Door, client::ask, put, put_names};
 use crate::views::{Building, Relation as _, View};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,6 +39,26 @@ async fn a_row_is_found_by_the_segments_of_its_key() {
     door.check("GET /v1/views/board/UA", None, 400, parts).await;
     let typed = json!({ "detail": "\"five\" is no timestamp, which column hour of the key is" });
     door.check("GET /v1/views/board/UA/five", None, 400, typed).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_can_be_the_empty_text() {
+    let door = Door::open().await;
+    put(&door.view, &[("", 7, None)], "flights/0:10");
+    put_names(&door);
+    for (path, name, length) in [("", "", 0), ("AA", "AA", 2), ("AA%2F", "AA/", 3), ("%2FAA", "/AA", 3)] {
+        let row = json!({ "view": "names", "row": { "name": name, "length": length }, "positions": "flights/0:10" });
+        door.check(&format!("GET /v1/views/names/{path}"), None, 200, row).await;
+    }
+    // As the first of several columns, and as the last.
+    let row = json!({ "row": { "carrier": "", "departures": 7 } });
+    door.check("GET /v1/views/board//2013-01-01T05:00:00", None, 200, row).await;
+    let typed = json!({ "detail": "\"\" is no timestamp, which column hour of the key is" });
+    door.check("GET /v1/views/board/AA/", None, 400, typed).await;
+    let parts = json!({ "detail": "the key of view board has 2 parts, not 1" });
+    door.check("GET /v1/views/board/", None, 400, parts).await;
+    door.check("GET /v1/views/none/", None, 404, json!({ "kind": "not_found" })).await;
     door.close().await;
 }
 
