@@ -86,7 +86,7 @@ impl ViewPlan {
             &describe(&output_schema),
         ]);
         let state_schema = match &split.grouping {
-            Some(grouping) => Arc::clone(grouping.operator().map_err(not_built)?.state_schema()),
+            Some(grouping) => Arc::clone(grouping.operator().map_err(|error| not_built(&error))?.state_schema()),
             None => Arc::new(crate::fold::row_state_schema(&key_fields, &output_schema, &key_columns)),
         };
         let plan = Self {
@@ -203,7 +203,7 @@ impl ViewPlan {
 }
 
 /// The checks before have let something pass that an operator does not know.
-fn not_built(error: dataflow::Error) -> SqlError {
+fn not_built(error: &dataflow::Error) -> SqlError {
     SqlError::new(sqlstate::INTERNAL_ERROR, error.to_string())
 }
 

@@ -52,7 +52,7 @@ impl GroupFold {
     pub(super) fn drain_changes(&mut self) -> Result<Change> {
         let (rows, weights) = self.groups.finish()?.into_parts();
         let mut failure = None;
-        let (rows, weights) = finish(&self.plan, rows, weights, &mut failure)?;
+        let (rows, weights) = finish(&self.plan, rows, &weights, &mut failure)?;
         self.failure = self.failure.take().or(failure);
         Ok(Change::new(rows, weights)?)
     }
@@ -82,7 +82,7 @@ impl GroupFold {
     }
 
     pub(super) fn rows(&self) -> Result<RecordBatch> {
-        Ok(finish(&self.plan, self.groups.rows()?, Weights::Ones, &mut None)?.0)
+        Ok(finish(&self.plan, self.groups.rows()?, &Weights::Ones, &mut None)?.0)
     }
 
     pub(super) fn group_count(&self) -> usize {
@@ -116,7 +116,7 @@ impl GroupFold {
 fn finish(
     plan: &ViewPlan,
     groups: RecordBatch,
-    weights: Weights,
+    weights: &Weights,
     failure: &mut Option<String>,
 ) -> Result<(RecordBatch, Weights)> {
     let mut carried: Vec<ArrayRef> =
