@@ -42,6 +42,7 @@ mod threads;
 mod transaction;
 mod unread;
 mod variables;
+mod window_memory;
 
 pub use copy::{CopyFormat, CopyOptions};
 pub use definitions::{Defined, Definitions};

@@ -1,6 +1,7 @@
 //! Functions of our own, and bounds around those that others brought.
 
 mod bounded;
+mod collecting;
 mod evaluation;
 mod exact_aggregate;
 mod exact_comparison;
@@ -14,8 +15,10 @@ use std::sync::Arc;
 
 use datafusion::{error::DataFusionError, execution::FunctionRegistry, logical_expr::ScalarUDF};
 
+pub use collecting::reserved;
 pub use evaluation::{Evaluation, Stage};
 pub use exact_comparison::ExactComparison;
+use model::MemoryBudget;
 use to_char::{FromText, ToChar};
 use tumble::{Edge, Tumble};
 use zone::InZone;
@@ -57,4 +60,14 @@ pub fn register_aggregates(registry: &mut dyn FunctionRegistry) -> Result<(), Da
 /// When the registry takes no functions.
 pub fn bound_functions(registry: &mut dyn FunctionRegistry) -> Result<(), DataFusionError> {
     bounded::register(registry)
+}
+
+/// Puts bounds around the aggregates of a session that collect what they are given: `array_agg`, `string_agg`, `median`
+/// and the like. A value that would be too large is refused with SQLSTATE 54000, and what the budget does not have with
+/// 53200, before it is kept.
+///
+/// # Errors
+/// When the registry takes no functions.
+pub fn bound_aggregates(registry: &mut dyn FunctionRegistry, memory: &MemoryBudget) -> Result<(), DataFusionError> {
+    collecting::register(registry, memory)
 }

@@ -62,7 +62,10 @@ pub use checkpoint::{CheckpointStore, RestoredCheckpoint};
 pub use dataflow::{Change, Weights, normal_key};
 pub use error::{Error, Result};
 pub use fold::{EvaluatedRows, FailedRow, Fold};
-pub use functions::{Evaluation, ExactComparison, Stage, bound_functions, register_aggregates, register_times};
+pub use functions::{
+    Evaluation, ExactComparison, Stage, bound_aggregates, bound_functions, register_aggregates, register_times,
+    reserved,
+};
 pub use plan::ViewPlan;
 pub use source::{
     DeadLetters, Decoded, Evaluated, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord,

@@ -28,6 +28,7 @@ use super::{
     information_schema::InformationSchema,
     memory_pool::BudgetPool,
     pg_catalog::{PgCatalog, SessionPgCatalog},
+    window_memory::WindowMemory,
 };
 use crate::views::Views;
 
@@ -167,11 +168,13 @@ fn describing_context(
         .with_runtime_env(Arc::new(RuntimeEnvBuilder::new().with_memory_pool(BudgetPool::new(memory)).build()?))
         .with_catalog_list(Arc::clone(&catalogs))
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(WindowMemory(memory.clone())))
         .build();
     let mut context = SessionContext::new_with_state(state);
     streaming::register_times(&mut context)?;
     streaming::bound_functions(&mut context)?;
     streaming::register_aggregates(&mut context)?;
+    streaming::bound_aggregates(&mut context, memory)?;
     context.add_analyzer_rule(Arc::new(streaming::ExactComparison));
     setup_pg_catalog(&context, CATALOG, Roles).map_err(|error| *error)?;
     if let Some(catalog) = catalogs.catalog(CATALOG) {

@@ -1,6 +1,7 @@
 //! Statements to answers, codes and places.
 
 mod bounds;
+mod collecting;
 mod exact_numbers;
 mod one_code;
 

@@ -28,12 +28,13 @@ use datafusion::{
 
 use super::evaluation::{Cost, Evaluation};
 use argument::{Arguments, Row};
+pub(super) use argument::{ELEMENT_BYTES, bytes_of};
 use estimate::{Estimates, FUNCTIONS};
 use operators::{CONCATENATION, Concatenation, WithBounds};
 use sql::{SqlError, sqlstate};
 
 /// The largest value that a function may make, in bytes.
-const VALUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(super) const VALUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The most that one call may make for all rows of a batch, in bytes.
 const RESULT_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -195,7 +196,7 @@ impl Bounded {
     }
 }
 
-fn refused(message: String, hint: &str) -> DataFusionError {
+pub(super) fn refused(message: String, hint: &str) -> DataFusionError {
     DataFusionError::External(Box::new(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message).with_hint(hint)))
 }
 
