@@ -90,7 +90,7 @@ fn kernels(rows: usize) -> Result<()> {
 }
 
 fn aggregate(kind: AggregateKind) -> AggregateSignature {
-    AggregateSignature { kind, argument_type: DataType::Int64, output_type: DataType::Int64 }
+    AggregateSignature { kind, is_distinct: false, argument_type: DataType::Int64, output_type: DataType::Int64 }
 }
 
 fn arrangements(rows: usize) -> Result<()> {

@@ -17,6 +17,10 @@ pub enum AggregateKind {
     Min,
     /// The greatest value.
     Max,
+    /// Whether all values are true.
+    All,
+    /// Whether any value is true.
+    Any,
     /// The value at the first place in the log.
     First {
         /// Whether NULLs are passed over.
@@ -33,7 +37,7 @@ impl AggregateKind {
     /// Whether its state is a sum, so that a row can be taken back.
     #[must_use]
     pub fn is_linear(self) -> bool {
-        matches!(self, Self::Count | Self::Sum | Self::Avg)
+        matches!(self, Self::Count | Self::Sum | Self::Avg | Self::All | Self::Any)
     }
 
     /// Whether it depends on the rows' places in the log.
@@ -51,9 +55,19 @@ impl fmt::Display for AggregateKind {
             Self::Avg => "avg",
             Self::Min => "min",
             Self::Max => "max",
+            Self::All => "bool_and",
+            Self::Any => "bool_or",
             Self::First { .. } => "first_value",
             Self::Last { .. } => "last_value",
         })
+    }
+}
+
+impl AggregateSignature {
+    /// Whether it has to keep the values that it counts once.
+    #[must_use]
+    pub fn keeps_distinct_values(&self) -> bool {
+        self.is_distinct && matches!(self.kind, AggregateKind::Count | AggregateKind::Sum | AggregateKind::Avg)
     }
 }
 
@@ -62,6 +76,8 @@ impl fmt::Display for AggregateKind {
 pub struct AggregateSignature {
     /// The function.
     pub kind: AggregateKind,
+    /// Whether each value counts once. Of `min`, `max`, `bool_and` and `bool_or` nothing depends on it.
+    pub is_distinct: bool,
     /// What it takes; meaningless for `count(*)`.
     pub argument_type: DataType,
     /// What it gives.

@@ -8,11 +8,13 @@
 
 mod average;
 mod count;
+mod distinct;
 mod extreme;
 mod multiset;
 mod position;
 mod sum;
 mod total;
+mod truth;
 
 use arrow::{
     array::{ArrayRef, BooleanArray},
@@ -86,7 +88,13 @@ pub trait Kernel: Send + Sync {
 /// [`Error::Shape`] when it is not built for its types.
 pub fn new(call: &AggregateSignature, takes_back: bool) -> Result<Box<dyn Kernel>> {
     let output = &call.output_type;
+    if call.keeps_distinct_values() {
+        let aggregate = new(&AggregateSignature { is_distinct: false, ..call.clone() }, true)?;
+        return Ok(Box::new(distinct::Distinct::new(&call.argument_type, aggregate)?));
+    }
     Ok(match (call.kind, &call.argument_type) {
+        (AggregateKind::All, _) => Box::new(truth::Truth::all()),
+        (AggregateKind::Any, _) => Box::new(truth::Truth::any()),
         (AggregateKind::Min, _) if takes_back => Box::new(multiset::Extreme::new(output, extreme::End::Least)?),
         (AggregateKind::Max, _) if takes_back => Box::new(multiset::Extreme::new(output, extreme::End::Greatest)?),
         (AggregateKind::First { ignore_nulls }, _) if takes_back => {
@@ -114,7 +122,13 @@ pub fn new(call: &AggregateSignature, takes_back: bool) -> Result<Box<dyn Kernel
 pub fn state_fields(number: usize, call: &AggregateSignature, takes_back: bool) -> Vec<Field> {
     let field = |name: &str, data_type: DataType| Field::new(format!("a{number}_{name}"), data_type, true);
     let count = || field("count", DataType::Int64);
+    if call.keeps_distinct_values() {
+        return distinct::Distinct::fields(field, &call.argument_type);
+    }
     match (call.kind, &call.argument_type) {
+        (AggregateKind::All | AggregateKind::Any, _) => {
+            vec![field("trues", DataType::Int64), field("falses", DataType::Int64)]
+        }
         (AggregateKind::Count, _) => vec![count()],
         (AggregateKind::Sum | AggregateKind::Avg, DataType::Float64) => {
             vec![count(), field("exact_sum", ExactSum::STATE)]

@@ -29,7 +29,7 @@ fn rows<const N: usize>(names: &[&str; N], rows: &[([i64; N], i64)]) -> Change {
 }
 
 fn aggregate(kind: AggregateKind) -> AggregateSignature {
-    AggregateSignature { kind, argument_type: DataType::Int64, output_type: DataType::Int64 }
+    AggregateSignature { kind, is_distinct: false, argument_type: DataType::Int64, output_type: DataType::Int64 }
 }
 
 fn group_by(schema: &SchemaRef, keys: usize, kinds: &[AggregateKind]) -> GroupBy {

@@ -22,7 +22,7 @@ fn schema(aggregates: &[AggregateSignature]) -> SchemaRef {
 }
 
 fn signature(kind: AggregateKind, argument: DataType, output: DataType) -> AggregateSignature {
-    AggregateSignature { kind, argument_type: argument, output_type: output }
+    AggregateSignature { kind, is_distinct: false, argument_type: argument, output_type: output }
 }
 
 /// count(*), sum(x), sum(y), avg(y).

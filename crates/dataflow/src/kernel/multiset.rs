@@ -16,7 +16,7 @@ use arrow::{
 use super::{Input, Kernel, column, extreme::End, for_each, position::Which, shape};
 use crate::{
     error::{Error, Result},
-    normal::{plain, plain_text, with_one_nan},
+    normal::{normal_key, plain, plain_text, with_one_nan},
     value_rows::new_converter,
 };
 
@@ -28,7 +28,7 @@ const ENTRY_BYTES: usize = 48;
 type Place = (i64, i32, i64);
 
 /// The values of each group, in order.
-struct Multiset {
+pub(super) struct Multiset {
     data_type: DataType,
     converter: RowConverter,
     groups: Vec<BTreeMap<Box<[u8]>, i64>>,
@@ -36,12 +36,21 @@ struct Multiset {
 }
 
 impl Multiset {
-    fn new(output: &DataType) -> Result<Self> {
+    pub(super) fn new(output: &DataType) -> Result<Self> {
         let data_type = plain_text(output);
         Ok(Self { converter: new_converter(&data_type)?, data_type, groups: Vec::new(), bytes: 0 })
     }
 
-    fn add(&mut self, group: usize, entry: &[u8], weight: i64) {
+    pub(super) fn resize(&mut self, group_count: usize) {
+        self.groups.resize_with(group_count, BTreeMap::new);
+    }
+
+    /// How often an entry is there.
+    pub(super) fn count(&self, group: usize, entry: &[u8]) -> i64 {
+        self.groups[group].get(entry).copied().unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, group: usize, entry: &[u8], weight: i64) {
         let entries = &mut self.groups[group];
         match entries.get_mut(entry) {
             Some(count) if *count + weight == 0 => {
@@ -57,7 +66,7 @@ impl Multiset {
         }
     }
 
-    fn clear(&mut self, group: usize) {
+    pub(super) fn clear(&mut self, group: usize) {
         let entries = std::mem::take(&mut self.groups[group]);
         self.bytes -= entries.keys().map(|entry| entry.len() + ENTRY_BYTES).sum::<usize>();
     }
@@ -69,8 +78,13 @@ impl Multiset {
         found.map(|(entry, _)| &**entry)
     }
 
+    /// Values in the form of keys.
+    pub(super) fn normal(&self, values: &ArrayRef) -> Result<ArrayRef> {
+        Ok(normal_key(&plain(values, &self.data_type)?))
+    }
+
     /// Encoded values, in the order of rows.
-    fn encode(&self, values: &ArrayRef) -> Result<arrow::row::Rows> {
+    pub(super) fn encode(&self, values: &ArrayRef) -> Result<arrow::row::Rows> {
         let values = with_one_nan(&plain(values, &self.data_type)?);
         self.converter.convert_columns(&[values]).map_err(Error::arrow("keep values"))
     }
@@ -102,7 +116,32 @@ impl Multiset {
         self.lists(groups, Arc::new(weights))
     }
 
-    fn memory_bytes(&self) -> usize {
+    /// The values of some groups, and how often each is there.
+    pub(super) fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let values = self.decode(self.entries(groups).map(|(entry, _)| Some(&**entry)))?;
+        Ok(vec![self.lists(groups, values)?, self.weights(groups)?])
+    }
+
+    /// Calls `each(self, group, number, entry, weight)` for each value of a state; the values, in which they are numbered.
+    pub(super) fn read(
+        &mut self,
+        values: &ArrayRef,
+        weights: &ArrayRef,
+        groups: &[u32],
+        mut each: impl FnMut(&mut Self, usize, usize, &[u8], i64),
+    ) -> Result<ArrayRef> {
+        let (lists, weights) = (lists_of(values)?, lists_of(weights)?);
+        let encoded = self.encode(lists.values())?;
+        let counts = weights.values().as_primitive::<Int64Type>();
+        for (row, group) in groups.iter().enumerate() {
+            let (from, to) = (lists.value_offsets()[row] as usize, lists.value_offsets()[row + 1] as usize);
+            (from..to)
+                .for_each(|entry| each(self, *group as usize, entry, encoded.row(entry).data(), counts.value(entry)));
+        }
+        Ok(Arc::clone(lists.values()))
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
         self.bytes + self.groups.capacity() * size_of::<BTreeMap<Box<[u8]>, i64>>()
     }
 }
@@ -127,9 +166,13 @@ fn list_of(data_type: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(data_type, true)))
 }
 
-/// The lists of a state's column: for each row the range of its values, and all values.
+/// A state's column of lists: for each row the range of its values, and all values.
+fn lists_of(column: &ArrayRef) -> Result<&ListArray> {
+    column.as_list_opt().ok_or_else(|| shape(format!("a column of lists is {}", column.data_type())))
+}
+
 fn lists(state: &[ArrayRef], index: usize) -> Result<&ListArray> {
-    column(state, index)?.as_list_opt().ok_or_else(|| shape(format!("column {index} has no lists")))
+    lists_of(column(state, index)?)
 }
 
 /// `min(x)` or `max(x)`.
@@ -146,7 +189,7 @@ impl Extreme {
 
 impl Kernel for Extreme {
     fn resize(&mut self, group_count: usize) {
-        self.values.groups.resize_with(group_count, BTreeMap::new);
+        self.values.resize(group_count);
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
@@ -162,20 +205,13 @@ impl Kernel for Extreme {
     }
 
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let values = self.values.decode(self.values.entries(groups).map(|(entry, _)| Some(&**entry)))?;
-        Ok(vec![self.values.lists(groups, values)?, self.values.weights(groups)?])
+        self.values.state(groups)
     }
 
     fn merge(&mut self, groups: &[u32], state: &[ArrayRef]) -> Result<()> {
-        let (values, weights) = (lists(state, 0)?, lists(state, 1)?);
-        let encoded = self.values.encode(values.values())?;
-        let counts = weights.values().as_primitive::<Int64Type>();
-        for (row, group) in groups.iter().enumerate() {
-            let (from, to) = (values.value_offsets()[row] as usize, values.value_offsets()[row + 1] as usize);
-            for entry in from..to {
-                self.values.add(*group as usize, encoded.row(entry).data(), counts.value(entry));
-            }
-        }
+        let (values, weights) = (column(state, 0)?, column(state, 1)?);
+        self.values
+            .read(values, weights, groups, |values, group, _, entry, weight| values.add(group, entry, weight))?;
         Ok(())
     }
 
@@ -204,7 +240,7 @@ impl ByPlace {
 
 impl Kernel for ByPlace {
     fn resize(&mut self, group_count: usize) {
-        self.values.groups.resize_with(group_count, BTreeMap::new);
+        self.values.resize(group_count);
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {

@@ -72,7 +72,12 @@ fn what_is_there_decides_whatever_went_before() {
     for (number, kind) in kinds.into_iter().enumerate() {
         for of_text in [false, true] {
             let data_type = if of_text { DataType::Utf8 } else { DataType::Float64 };
-            let call = AggregateSignature { kind, argument_type: data_type.clone(), output_type: data_type };
+            let call = AggregateSignature {
+                kind,
+                is_distinct: false,
+                argument_type: data_type.clone(),
+                output_type: data_type,
+            };
             let (mut random, mut there) = (Random(number as u64), BTreeMap::<Row, i64>::new());
             let (mut kernel, mut offset) = (new(&call, true).unwrap(), 0);
             kernel.resize(GROUPS);
@@ -111,8 +116,12 @@ fn what_is_there_decides_whatever_went_before() {
 
 #[test]
 fn what_was_taken_back_takes_no_memory() {
-    let call =
-        AggregateSignature { kind: AggregateKind::Max, argument_type: DataType::Utf8, output_type: DataType::Utf8 };
+    let call = AggregateSignature {
+        kind: AggregateKind::Max,
+        is_distinct: false,
+        argument_type: DataType::Utf8,
+        output_type: DataType::Utf8,
+    };
     let mut kernel = new(&call, true).unwrap();
     kernel.resize(1);
     let empty = kernel.memory_bytes();
