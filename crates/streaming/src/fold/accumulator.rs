@@ -26,7 +26,14 @@ pub(crate) struct Aggregate {
 
 impl Aggregate {
     pub(crate) fn new(kind: AggregateKind, argument: &DataType, output: &DataType) -> Self {
-        Self { call: AggregateSignature { kind, argument_type: argument.clone(), output_type: output.clone() } }
+        Self {
+            call: AggregateSignature {
+                kind,
+                is_distinct: false,
+                argument_type: argument.clone(),
+                output_type: output.clone(),
+            },
+        }
     }
 
     /// The fields of its state.

@@ -50,6 +50,14 @@ const QUESTIONS: &[(&str, &str)] = &[
         "SELECT last_value(carrier ORDER BY _arrival_time, _partition, _offset) FILTER (WHERE carrier IS NOT NULL) FROM flights",
     ),
     ("SELECT count(*) AS n FROM flights GROUP BY carrier, cancelled", ""),
+    (
+        "SELECT carrier, count(DISTINCT day) AS days, sum(DISTINCT miles) AS m, avg(DISTINCT delay) AS d,
+         count(DISTINCT flight) FILTER (WHERE cancelled) AS f, bool_and(cancelled) AS a, bool_or(cancelled) AS o
+         FROM flights GROUP BY carrier",
+        "",
+    ),
+    ("SELECT DISTINCT carrier, day FROM flights WHERE delay > 100", ""),
+    ("SELECT upper(c) AS code, n % 3 AS shard FROM (SELECT DISTINCT carrier AS c, flight AS n FROM flights) AS t WHERE n > 5", ""),
     ("SELECT carrier, delay * 2 AS twice, fare FROM flights WHERE delay > 500", ""),
     ("SELECT *, _key AS k FROM flights WHERE flight = 7", ""),
     ("WITH late AS (SELECT * FROM flights WHERE delay > 0) SELECT carrier, count(*) AS n FROM late GROUP BY carrier", ""),

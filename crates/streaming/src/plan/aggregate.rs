@@ -23,6 +23,7 @@ pub(crate) struct AggregateCall {
 /// An aggregate as the logical plan has it, checked.
 pub(super) struct CheckedCall<'a> {
     pub(super) kind: AggregateKind,
+    pub(super) is_distinct: bool,
     pub(super) argument: Option<&'a Expr>,
     pub(super) filter: Option<&'a Expr>,
 }
@@ -44,17 +45,19 @@ pub(super) fn check(expression: &Expr) -> Result<CheckedCall<'_>, SqlError> {
         "avg" => AggregateKind::Avg,
         "min" => AggregateKind::Min,
         "max" => AggregateKind::Max,
+        "bool_and" => AggregateKind::All,
+        "bool_or" => AggregateKind::Any,
         "first_value" => AggregateKind::First { ignore_nulls },
         "last_value" => AggregateKind::Last { ignore_nulls },
         _ => {
-            return Err(SqlError::unsupported(format!("aggregate {name} in a view"))
-                .with_hint("the aggregates are: count, sum, avg, min, max, first_value, last_value"));
+            return Err(SqlError::unsupported(format!("aggregate {name} in a view")).with_hint(
+                "the aggregates are: count, sum, avg, min, max, bool_and, bool_or, first_value, last_value",
+            ));
         }
     };
-    // min and max are the same over distinct values.
-    if params.distinct && !matches!(kind, AggregateKind::Min | AggregateKind::Max) {
+    if params.distinct && kind.needs_place() {
         return Err(SqlError::unsupported(format!("{name}(DISTINCT ...) in a view"))
-            .with_hint("group by the column in one view and count in a query over it"));
+            .with_hint("leave DISTINCT out: the first and the last value are the same"));
     }
     if !params.order_by.is_empty() {
         return Err(SqlError::unsupported(format!("ORDER BY inside {name} in a view"))
@@ -66,16 +69,24 @@ pub(super) fn check(expression: &Expr) -> Result<CheckedCall<'_>, SqlError> {
         [argument] => Some(argument),
         _ => return Err(SqlError::unsupported(format!("{name} of several values in a view"))),
     };
-    Ok(CheckedCall { kind, argument, filter: params.filter.as_deref() })
+    Ok(CheckedCall { kind, is_distinct: params.distinct, argument, filter: params.filter.as_deref() })
 }
 
 /// Checks that an aggregate is built for a type.
-pub(super) fn check_type(kind: AggregateKind, argument: &DataType, text: &str) -> Result<(), SqlError> {
+pub(super) fn check_type(
+    kind: AggregateKind,
+    is_distinct: bool,
+    argument: &DataType,
+    text: &str,
+) -> Result<(), SqlError> {
     let built = match kind {
+        // What is kept of each value is what sorts.
+        AggregateKind::Count if is_distinct => !argument.is_nested() && *argument != DataType::Null,
         AggregateKind::Count | AggregateKind::First { .. } | AggregateKind::Last { .. } => true,
         AggregateKind::Sum | AggregateKind::Avg => {
             matches!(argument, DataType::Int32 | DataType::Int64 | DataType::Float64 | DataType::Decimal128(_, _))
         }
+        AggregateKind::All | AggregateKind::Any => *argument == DataType::Boolean,
         AggregateKind::Min | AggregateKind::Max => {
             !argument.is_nested()
                 && !matches!(argument, DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Null)

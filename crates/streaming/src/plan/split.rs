@@ -12,7 +12,7 @@ use datafusion::{
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     execution::SessionState,
-    logical_expr::{Aggregate, Expr, LogicalPlan},
+    logical_expr::{Aggregate, Distinct, Expr, LogicalPlan},
 };
 use sql::{SqlError, character_at, is_word, sqlstate, tokenize};
 use sqlparser::tokenizer::Token;
@@ -96,6 +96,12 @@ pub(super) fn split(text: &str, plan: &LogicalPlan, state: &SessionState) -> Res
                 above = std::mem::take(&mut steps).into_iter().map(Step::with_nullable_columns).collect();
                 node = &found.input;
             }
+            LogicalPlan::Distinct(Distinct::All(input)) if grouping.is_none() => {
+                grouping = Some(compiler.distinct(input.schema())?);
+                steps.reverse();
+                above = std::mem::take(&mut steps).into_iter().map(Step::with_nullable_columns).collect();
+                node = input;
+            }
             LogicalPlan::TableScan(scan) => {
                 let source_columns = match &scan.projection {
                     Some(columns) => columns.clone(),
@@ -142,6 +148,16 @@ impl Compiler<'_> {
         expressions.iter().map(|expression| self.compile(expression, input)).collect()
     }
 
+    /// Each row once: groups of nothing but keys.
+    fn distinct(&self, input: &DFSchema) -> Result<Grouping, SqlError> {
+        let columns: Vec<Expr> = input.columns().into_iter().map(Expr::Column).collect();
+        Ok(Grouping {
+            keys: self.compile_all(&columns, input)?,
+            aggregates: Vec::new(),
+            schema: Arc::clone(input.inner()),
+        })
+    }
+
     fn grouping(&self, node: &Aggregate) -> Result<Grouping, SqlError> {
         if node.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
             return Err(SqlError::unsupported("GROUPING SETS, ROLLUP or CUBE in a view"));
@@ -160,10 +176,15 @@ impl Compiler<'_> {
                 })?,
                 None => arrow::datatypes::DataType::Int64,
             };
-            aggregate::check_type(checked.kind, &argument_type, &text)?;
+            aggregate::check_type(checked.kind, checked.is_distinct, &argument_type, &text)?;
             let output_type = output.data_type().clone();
             Ok(AggregateCall {
-                signature: AggregateSignature { kind: checked.kind, argument_type, output_type },
+                signature: AggregateSignature {
+                    kind: checked.kind,
+                    is_distinct: checked.is_distinct,
+                    argument_type,
+                    output_type,
+                },
                 argument,
                 filter: checked.filter.map(|filter| self.compile(filter, input)).transpose()?,
             })
@@ -208,7 +229,8 @@ fn refuse(text: &str, node: &LogicalPlan) -> SqlError {
         LogicalPlan::Sort(_) => ("ORDER BY in a view", "order", in_query),
         LogicalPlan::Limit(_) => ("LIMIT or OFFSET in a view", "limit", in_query),
         LogicalPlan::Window(_) => ("a window function (OVER) in a view", "over", in_query),
-        LogicalPlan::Distinct(_) => ("SELECT DISTINCT in a view", "distinct", "write GROUP BY with the same columns"),
+        LogicalPlan::Distinct(Distinct::On(_)) => ("DISTINCT ON in a view", "distinct", in_query),
+        LogicalPlan::Distinct(_) => ("DISTINCT over an aggregate in a view", "distinct", in_query),
         LogicalPlan::Aggregate(_) => ("an aggregate over an aggregate in a view", "from", in_query),
         LogicalPlan::Values(_) => ("VALUES in a view", "values", "a view reads a source"),
         LogicalPlan::EmptyRelation(_) => ("a view without FROM", "select", "a view reads a source"),

@@ -8,11 +8,7 @@ use arrow::{
 };
 
 use super::super::new;
-use crate::{
-    AggregateKind, AggregateSignature,
-    kernel::Input,
-    random::Random,
-};
+use crate::{AggregateKind, AggregateSignature, kernel::Input, random::Random};
 
 const GROUPS: usize = 3;
 
