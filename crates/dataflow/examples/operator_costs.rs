@@ -102,7 +102,7 @@ fn arrangements(rows: usize) -> Result<()> {
             columns.extend((0..4).map(|column| integers(numbers.clone().map(|row| row as i64 + column))));
             columns
         };
-        (0..rows).step_by(EPOCH_ROWS).map(move |first| epoch(first)).collect::<Vec<_>>()
+        (0..rows).step_by(EPOCH_ROWS).map(epoch).collect::<Vec<_>>()
     };
     for is_retracting in [false, true] {
         let layout = Layout { schema: Arc::clone(&schema), key: vec![0], is_retracting };
