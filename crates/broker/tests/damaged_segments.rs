@@ -132,7 +132,7 @@ async fn a_producer_is_told_why_a_partition_takes_nothing_and_does_not_try_again
     let refused = refused.expect("it is not tried again").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     let file = file.display().to_string();
-    for part in ["t/0", "POLICY_VIOLATION", "records of it are missing", &file, "put the file back", "recovery.md"] {
+    for part in ["t/0", "PolicyViolation", "records of it are missing", &file, "put the file back", "recovery.md"] {
         assert!(refused.message().contains(part), "{part}: {refused}");
     }
     // Another topic is none of its business, and the producer goes on.

@@ -39,8 +39,10 @@ mod running_view;
 mod source_list;
 mod stopped_view;
 mod stored_statement;
+mod view_state;
 mod wiring;
 
 pub use catalogue::{check_catalogue, copy_catalogue};
-pub use deployment::{Deployment, ViewState};
+pub use deployment::Deployment;
 pub use parts::{LambdaSettings, Parts, PatternSettings};
+pub use view_state::ViewState;

@@ -141,11 +141,11 @@ async fn only_who_has_to_wait_needs_a_place_to_wait() {
     let door = Door::open_with(HttpSettings { requests_waiting_max: 1, ..settings() }).await;
     put(&door.view, &[("AA", 7, None)], "flights/0:10");
     door.ask("POST /v1/topics", Some(r#"{"name": "t"}"#)).await;
-    door.ask("POST /v1/topics/t/records", Some(r#"{"value": 1}"#)).await;
+    door.check("POST /v1/topics/t/records", Some(r#"{"value": 1}"#), 200, json!({})).await;
     let event = r#"{"events": [{"type": "departed", "data": 1}]}"#;
-    door.ask("POST /v1/streams/gate-1", Some(event)).await;
+    door.check("POST /v1/streams/flight", Some(event), 200, json!({ "positions": "events/0:1" })).await;
     let mut waiting = TcpStream::connect(door.server.local_addr).await.unwrap();
-    let wait = "GET /v1/topics?min_position=t/0:9&timeout_ms=20000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let wait = "GET /v1/topics?min_position=t/0:9&timeout_ms=60000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     waiting.write_all(wait.as_bytes()).await.unwrap();
     // What is asked, and the partition in which it demands a position.
     let cases = [
@@ -153,7 +153,7 @@ async fn only_who_has_to_wait_needs_a_place_to_wait() {
         ("GET /v1/topics/t", "t/0", ""),
         ("GET /v1/topics/t/partitions/0/records", "t/0", ""),
         ("GET /v1/streams", "events/0", ""),
-        ("GET /v1/streams/gate-1", "events/0", ""),
+        ("GET /v1/streams/flight", "events/0", ""),
         ("GET /v1/streams/$all", "events/0", ""),
         ("GET /v1/views/board", "flights/0", ""),
         ("GET /v1/views/board/AA/2013-01-01T05:00:00", "flights/0", ""),

@@ -97,7 +97,7 @@ async fn a_demand_for_a_partition_that_the_topic_does_not_have_is_refused_at_onc
     let refused = json!({ "kind": "invalid",
         "detail": "view board reads flights, which has 2 partitions, and cannot wait for a position in flights/2",
         "hint": "partitions are counted from 0: demand positions in flights/0 to flights/1" });
-    let demand = "min_position=flights/0:10,flights/2:0&timeout_ms=60000";
+    let demand = "min_position=flights/0:10,flights/2:1&timeout_ms=60000";
     for path in ["GET /v1/views/board", "GET /v1/views/board/AA/2013-01-01T05:00:00"] {
         door.check(&format!("{path}?{demand}"), None, 400, refused.clone()).await;
     }
