@@ -4,19 +4,20 @@
 //! has the row that went out before with -1 and the new one with +1, and neither where both are the same.
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator},
-    compute::{SortOptions, concat_batches, take_record_batch},
+    array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array},
+    compute::{concat, take},
     datatypes::{Field, Schema, SchemaRef},
 };
-use std::{cmp::Ordering, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     aggregate::AggregateSignature,
-    change::Change,
+    change::{Change, Weights},
     error::{Error, Result},
     groups::GroupTable,
     kernel::{self, Input, Kernel, Places},
     normal::{plain, plain_text},
+    run::column_comparator,
 };
 
 /// The group changed since the last [`GroupBy::finish`].
@@ -65,14 +66,14 @@ pub struct GroupBy {
     changed: Vec<u32>,
     dirty: Vec<u32>,
     live_count: usize,
-    /// The rows that are out of changed groups, taken when each was touched first; the groups are in the order of `changed`.
+    /// What is out of changed groups, taken when each was touched first; the groups are in the order of `changed`.
     before: Vec<Groups>,
 }
 
-/// Groups with their rows, one each.
+/// Groups with what their aggregates come to.
 struct Groups {
     numbers: Vec<u32>,
-    rows: RecordBatch,
+    values: Vec<ArrayRef>,
 }
 
 impl GroupBy {
@@ -161,7 +162,7 @@ impl GroupBy {
     /// [`Error::Arrow`] when the rows cannot be built.
     pub fn finish(&mut self) -> Result<Change> {
         let live: Vec<u32> = self.changed.iter().copied().filter(|group| self.is_live(*group)).collect();
-        let after = Groups { rows: self.finished(&live)?, numbers: live };
+        let after = Groups { values: self.values(&live)?, numbers: live };
         let before = self.gather_before()?;
         let change = self.difference(&before, &after)?;
         // Only now that nothing can fail.
@@ -232,7 +233,8 @@ impl GroupBy {
     /// # Errors
     /// [`Error::Arrow`] when the rows cannot be built.
     pub fn rows(&self) -> Result<RecordBatch> {
-        self.finished(&self.live_groups())
+        let groups = self.live_groups();
+        self.rows_of(&groups, self.values(&groups)?)
     }
 
     /// How many groups have a row.
@@ -247,7 +249,8 @@ impl GroupBy {
         let vectors = self.rows.capacity() * size_of::<i64>()
             + self.flags.capacity()
             + (self.changed.capacity() + self.dirty.capacity()) * size_of::<u32>();
-        let before: usize = self.before.iter().map(|before| before.rows.get_array_memory_size()).sum();
+        let before = self.before.iter().flat_map(|before| &before.values).map(Array::get_array_memory_size);
+        let before: usize = before.sum();
         vectors + before + self.groups.memory_bytes() + self.kernels.iter().map(|k| k.memory_bytes()).sum::<usize>()
     }
 
@@ -300,7 +303,7 @@ impl GroupBy {
         }
     }
 
-    /// Marks groups that are about to change, and keeps their rows that are out.
+    /// Marks groups that are about to change, and keeps what is out of them.
     fn touch(&mut self, groups: &[u32], flags: u8) -> Result<()> {
         let (first_changed, mut shown) = (self.changed.len(), Vec::new());
         for group in groups {
@@ -320,8 +323,8 @@ impl GroupBy {
         if shown.is_empty() {
             return Ok(());
         }
-        match self.finished(&shown) {
-            Ok(rows) => self.before.push(Groups { numbers: shown, rows }),
+        match self.values(&shown) {
+            Ok(values) => self.before.push(Groups { numbers: shown, values }),
             Err(error) => {
                 // Not touched after all.
                 for group in self.changed.drain(first_changed..) {
@@ -334,24 +337,24 @@ impl GroupBy {
     }
 
     fn gather_before(&self) -> Result<Groups> {
-        let rows = concat_batches(&self.schema, self.before.iter().map(|before| &before.rows));
+        let values = (0..self.kernels.len()).map(|kernel| {
+            let parts: Vec<&dyn Array> = self.before.iter().map(|before| before.values[kernel].as_ref()).collect();
+            match parts.as_slice() {
+                [] => Ok(new_empty_array(self.schema.field(self.key_count + kernel).data_type())),
+                parts => concat(parts).map_err(Error::arrow("gather rows that were out")),
+            }
+        });
         let numbers = self.before.iter().flat_map(|before| before.numbers.iter().copied()).collect();
-        Ok(Groups { numbers, rows: rows.map_err(Error::arrow("gather rows that were out"))? })
+        Ok(Groups { numbers, values: values.collect::<Result<_>>()? })
     }
 
     /// What leads from `before` to `after`. Both are in the order of `changed`, each without some of it.
     fn difference(&self, before: &Groups, after: &Groups) -> Result<Change> {
         if before.numbers.is_empty() {
-            return Ok(Change::of_rows(after.rows.clone()));
+            return Ok(Change::of_rows(self.rows_of(&after.numbers, after.values.clone())?));
         }
-        let columns = self.key_count..self.schema.fields().len();
-        let comparators = columns.map(|column| {
-            let (old, new) = (before.rows.column(column), after.rows.column(column));
-            make_comparator(old, new, SortOptions::default()).map_err(Error::arrow("compare groups"))
-        });
-        let comparators = comparators.collect::<Result<Vec<_>>>()?;
-        let same = |old: usize, new: usize| comparators.iter().all(|compare| compare(old, new) == Ordering::Equal);
-        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        let same = column_comparator(&before.values, &after.values)?;
+        let (mut gone, mut come) = (Picked::default(), Picked::default());
         let mut old = before.numbers.iter().enumerate().peekable();
         let mut new = after.numbers.iter().enumerate().peekable();
         for group in &self.changed {
@@ -362,10 +365,18 @@ impl GroupBy {
             {
                 continue;
             }
-            gone.extend(old.map(|row| row as u32));
-            come.extend(new.map(|row| row as u32));
+            gone.pick(*group, old);
+            come.pick(*group, new);
         }
-        Change::replace(&rows_of(&before.rows, gone)?, rows_of(&after.rows, come)?)
+        let values = before.values.iter().zip(&after.values).map(|(old, new)| {
+            let (old, new) = (gone.of(old)?, come.of(new)?);
+            concat(&[&old, &new]).map_err(Error::arrow("gather what changed"))
+        });
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let signs = std::iter::repeat_n(-1, gone.groups.len()).chain(std::iter::repeat_n(1, come.groups.len()));
+        let weights = Weights::of(signs.collect());
+        gone.groups.extend(come.groups);
+        Ok(Change::trusted(self.rows_of(&gone.groups, values)?, weights))
     }
 
     fn intern_states(&mut self, states: &RecordBatch) -> Result<Vec<u32>> {
@@ -399,13 +410,42 @@ impl GroupBy {
         batch(&self.state_schema, columns, groups.len())
     }
 
-    fn finished(&self, groups: &[u32]) -> Result<RecordBatch> {
-        let mut columns = self.groups.columns(groups)?;
-        for kernel in &self.kernels {
-            columns.push(kernel.evaluate(groups)?);
+    /// What the aggregates of some groups come to.
+    fn values(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let types = self.schema.fields().iter().skip(self.key_count).map(|field| field.data_type());
+        self.kernels.iter().zip(types).map(|(kernel, data_type)| plain(&kernel.evaluate(groups)?, data_type)).collect()
+    }
+
+    /// Rows of groups; what the aggregates come to stands beside the keys.
+    fn rows_of(&self, groups: &[u32], values: Vec<ArrayRef>) -> Result<RecordBatch> {
+        let keys = self.groups.columns(groups)?;
+        let keys = keys.iter().zip(self.schema.fields()).map(|(key, field)| plain(key, field.data_type()));
+        let mut columns = keys.collect::<Result<Vec<_>>>()?;
+        columns.extend(values);
+        batch(&self.schema, columns, groups.len())
+    }
+}
+
+/// Groups that are picked, and which rows of their values.
+#[derive(Default)]
+struct Picked {
+    groups: Vec<u32>,
+    rows: Vec<u32>,
+}
+
+impl Picked {
+    fn pick(&mut self, group: u32, row: Option<usize>) {
+        if let Some(row) = row {
+            self.groups.push(group);
+            self.rows.push(row as u32);
         }
-        let columns = columns.iter().zip(self.schema.fields()).map(|(column, field)| plain(column, field.data_type()));
-        batch(&self.schema, columns.collect::<Result<Vec<_>>>()?, groups.len())
+    }
+
+    fn of(&self, values: &ArrayRef) -> Result<ArrayRef> {
+        if self.rows.len() == values.len() {
+            return Ok(ArrayRef::clone(values));
+        }
+        take(values, &UInt32Array::from(self.rows.clone()), None).map_err(Error::arrow("gather what changed"))
     }
 }
 
@@ -432,14 +472,6 @@ pub fn check_state(expected: &Schema, states: &RecordBatch) -> Result<()> {
         None => return Ok(()),
     };
     Err(Error::shape("the states", reason))
-}
-
-/// Some rows of a batch: all of them without a copy.
-fn rows_of(rows: &RecordBatch, numbers: Vec<u32>) -> Result<RecordBatch> {
-    if numbers.len() == rows.num_rows() {
-        return Ok(rows.clone());
-    }
-    take_record_batch(rows, &UInt32Array::from(numbers)).map_err(Error::arrow("gather what changed"))
 }
 
 /// A batch that also works without columns.
