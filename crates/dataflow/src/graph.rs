@@ -18,6 +18,7 @@ use crate::{
     join::InnerJoin,
     kernel::Places,
     presence::PresenceJoin,
+    upsert::Upsert,
 };
 
 /// A linear operator: what it makes of a sum of changes is the sum of what it makes of each.
@@ -51,13 +52,14 @@ enum Operator {
     GroupBy(NodeId, GroupColumns, Box<GroupBy>),
     Join([NodeId; 2], Box<InnerJoin>),
     Presence([NodeId; 2], Box<PresenceJoin>),
+    Upsert(NodeId, Box<Upsert>),
 }
 
 impl Operator {
     fn inputs(&self) -> &[NodeId] {
         match self {
             Self::Input => &[],
-            Self::Map(input, _) | Self::GroupBy(input, _, _) => std::slice::from_ref(input),
+            Self::Map(input, _) | Self::GroupBy(input, _, _) | Self::Upsert(input, _) => std::slice::from_ref(input),
             Self::Union(inputs) => inputs,
             Self::Join(inputs, _) | Self::Presence(inputs, _) => inputs,
         }
@@ -110,6 +112,11 @@ impl Graph {
         self.add(Operator::Presence([left, right], Box::new(join)))
     }
 
+    /// The last record of each key.
+    pub fn upsert(&mut self, input: NodeId, upsert: Upsert) -> NodeId {
+        self.add(Operator::Upsert(input, Box::new(upsert)))
+    }
+
     /// Makes what comes out of a node an output of the graph.
     pub fn output(&mut self, node: NodeId) {
         self.outputs.push(node);
@@ -160,6 +167,7 @@ impl Graph {
             Operator::GroupBy(_, _, group_by) => group_by.memory_bytes(),
             Operator::Join(_, join) => join.memory_bytes(),
             Operator::Presence(_, join) => join.memory_bytes(),
+            Operator::Upsert(_, upsert) => upsert.memory_bytes(),
         });
         bytes.sum()
     }
@@ -212,6 +220,12 @@ fn run(operator: &mut Operator, inputs: Vec<Vec<Change>>) -> Result<Vec<Change>>
                 join.push(side, change)?;
             }
             join.finish(keep)?;
+        }
+        Operator::Upsert(_, upsert) => {
+            for (_, change) in changes {
+                upsert.push(change)?;
+            }
+            upsert.finish()?.map_or(Ok(()), keep)?;
         }
         Operator::Presence(_, join) => {
             for (side, change) in changes {

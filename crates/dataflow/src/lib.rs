@@ -29,6 +29,7 @@ mod presence;
 #[cfg(test)]
 mod random;
 mod run;
+mod upsert;
 mod value_rows;
 #[cfg(test)]
 mod zset;
@@ -44,3 +45,4 @@ pub use join::{InnerJoin, JoinKeys};
 pub use normal::{normal_key, plain, plain_text};
 pub use presence::{Keep, PresenceJoin};
 pub use run::{Layout, Run};
+pub use upsert::{Upsert, UpsertColumns};

@@ -115,6 +115,22 @@ fn what_is_there_decides_whatever_went_before() {
 }
 
 #[test]
+fn a_value_that_was_only_taken_back_is_not_there() {
+    let call = AggregateSignature {
+        kind: AggregateKind::Min,
+        is_distinct: false,
+        argument_type: DataType::Float64,
+        output_type: DataType::Float64,
+    };
+    let mut kernel = new(&call, true).unwrap();
+    kernel.resize(1);
+    for (value, weight, expected) in [(3, 1, 3), (1, -1, 3), (0, -1, 3), (1, 1, 3), (0, 2, 0)] {
+        update(&mut *kernel, &[((0, Some(value), 0), weight)], false);
+        assert_eq!(&kernel.evaluate(&[0]).unwrap(), &values(&[((0, Some(expected), 0), 1)], false));
+    }
+}
+
+#[test]
 fn what_was_taken_back_takes_no_memory() {
     let call = AggregateSignature {
         kind: AggregateKind::Max,
