@@ -546,7 +546,10 @@ fn a_topic_that_a_source_reads_is_not_deleted_by_accident() {
 
     // The view notices with its next read.
     let failed = (0..300).map(|_| server.run(&["status"])).find(|ran| !ran.status.success());
-    let ran = failed.expect("a view whose topic is gone fails").ends_with(1).says("error: not ready: view v: failed");
+    let ran = failed
+        .expect("a view whose topic is gone fails")
+        .ends_with(1)
+        .says("error: view v: failed: topic t was deleted");
     assert!(ran.out.starts_with(b"views\nview  version") && ran.out.ends_with(b"\n"), "{}", ran.out.escape_ascii());
 }
 

@@ -135,6 +135,9 @@ pub fn table_markdown() -> String {
          | a record that cannot be read back because its segment is damaged | `CORRUPT_MESSAGE` (2): in Java `poll` \
          throws, librdkafka reports an error of the partition, and the application decides whether to seek behind it; the server's \
          log says once where it is, with topic, partition, offset and file |\n\
+         | a batch for a partition that is [set apart](formats/recovery.md) because records of it are missing | \
+         `POLICY_VIOLATION` (44): clients do not send it again; from version 8 on with the file, the reason and what to do \
+         |\n\
          | the disk is full, or the log has stopped | `KAFKA_STORAGE_ERROR` (56): clients try again |\n\
          | transactions | `UNSUPPORTED_VERSION` (35); to FindCoordinator up to version 2, which librdkafka asks, \
          `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` (53), the only code with which it shows the reason |\n\

@@ -386,8 +386,8 @@ async fn states_of_another_plan_are_refused() {
     let counted = one_shot(&plan("SELECT carrier, count(*) FROM flights GROUP BY carrier"), &rows);
     let mut summed = Fold::new(&plan("SELECT carrier, sum(delay) FROM flights GROUP BY carrier")).unwrap();
     let states = counted.all_state().unwrap();
-    assert!(matches!(summed.merge_state(&states), Err(Error::Shape { .. })));
-    assert!(matches!(summed.restore_state(&states), Err(Error::Shape { .. })));
+    assert!(matches!(summed.merge_state(&states), Err(Error::Operator(dataflow::Error::Shape { .. }))));
+    assert!(matches!(summed.restore_state(&states), Err(Error::Operator(dataflow::Error::Shape { .. }))));
 }
 
 #[tokio::test]

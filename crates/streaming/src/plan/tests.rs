@@ -33,7 +33,7 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
     ("SELECT row_number() ^OVER (ORDER BY flight) FROM flights", "0A000", "OVER", ""),
     ("SELECT ^DISTINCT ON (carrier) carrier, flight FROM flights", "0A000", "DISTINCT ON", "query over the view"),
     (
-        "SELECT ^DISTINCT n FROM (SELECT count(*) AS n FROM flights GROUP BY carrier) AS t",
+        "SELECT DISTINCT n ^FROM (SELECT count(*) AS n FROM flights GROUP BY carrier) AS t",
         "0A000",
         "an aggregate over an aggregate",
         "",
