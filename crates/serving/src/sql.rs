@@ -12,6 +12,7 @@
 
 mod action;
 mod advisory_locks;
+mod boolean_comparison;
 mod catalog;
 mod column_names;
 mod compatibility;

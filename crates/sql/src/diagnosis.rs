@@ -48,6 +48,7 @@ const PLAN_FAILURES: &[(&str, &str)] = &[
 const EXECUTION_FAILURES: &[(&str, &str)] = &[
     ("overflow", sqlstate::NUMERIC_VALUE_OUT_OF_RANGE),
     ("out of range", sqlstate::NUMERIC_VALUE_OUT_OF_RANGE),
+    ("too large to store in a decimal", sqlstate::NUMERIC_VALUE_OUT_OF_RANGE),
     ("parsing", sqlstate::INVALID_TEXT_REPRESENTATION),
     ("cannot cast", sqlstate::INVALID_TEXT_REPRESENTATION),
     ("parse date from", sqlstate::DATETIME_FIELD_OVERFLOW),
@@ -212,8 +213,7 @@ fn arrow_error(error: &ArrowError) -> SqlError {
         ArrowError::DivideByZero => sqlstate::DIVISION_BY_ZERO,
         ArrowError::CastError(_) | ArrowError::ParseError(_) => sqlstate::INVALID_TEXT_REPRESENTATION,
         ArrowError::ArithmeticOverflow(_) => sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
-        ArrowError::ComputeError(message) => execution_code(message),
-        ArrowError::InvalidArgumentError(_) => sqlstate::INVALID_PARAMETER_VALUE,
+        ArrowError::ComputeError(message) | ArrowError::InvalidArgumentError(message) => execution_code(message),
         ArrowError::NotYetImplemented(_) => sqlstate::FEATURE_NOT_SUPPORTED,
         ArrowError::ExternalError(source) => return external(source.as_ref()),
         _ => sqlstate::INTERNAL_ERROR,

@@ -17,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Log(#[from] eventlog::Error),
     /// An expression failed on the rows it was given (a division by zero, an overflow, a cast).
-    #[error("cannot evaluate {expression}: {source}")]
+    #[error("cannot evaluate {expression}: {}", reason(source))]
     Evaluate {
         /// The expression.
         expression: String,
@@ -78,6 +78,14 @@ pub enum Error {
     /// A task ended without saying why.
     #[error("the task of {0} ended abnormally")]
     TaskLost(String),
+}
+
+/// What a function of ours says, or DataFusion.
+fn reason(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::External(source) => source.to_string(),
+        _ => error.to_string(),
+    }
 }
 
 impl Error {

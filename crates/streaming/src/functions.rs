@@ -4,6 +4,7 @@ mod bounded;
 mod collecting;
 mod evaluation;
 mod exact_aggregate;
+mod exact_arithmetic;
 mod exact_comparison;
 mod number_pattern;
 mod time_pattern;
@@ -17,6 +18,8 @@ use datafusion::{error::DataFusionError, execution::FunctionRegistry, logical_ex
 
 pub use collecting::reserved;
 pub use evaluation::{Evaluation, Stage};
+pub use exact_arithmetic::ExactArithmetic;
+pub(crate) use exact_arithmetic::{as_written, exact, is_failing_constant};
 pub use exact_comparison::ExactComparison;
 use model::MemoryBudget;
 use to_char::{FromText, ToChar};

@@ -63,8 +63,8 @@ pub use dataflow::{Change, Weights, normal_key};
 pub use error::{Error, Result};
 pub use fold::{EvaluatedRows, FailedRow, Fold};
 pub use functions::{
-    Evaluation, ExactComparison, Stage, bound_aggregates, bound_functions, register_aggregates, register_times,
-    reserved,
+    Evaluation, ExactArithmetic, ExactComparison, Stage, bound_aggregates, bound_functions, register_aggregates,
+    register_times, reserved,
 };
 pub use plan::ViewPlan;
 pub use source::{

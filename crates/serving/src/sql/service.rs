@@ -6,7 +6,8 @@ use datafusion::{
     catalog::{CatalogProviderList, SchemaProvider},
     error::DataFusionError,
     execution::{
-        SessionStateBuilder, context::SessionContext, runtime_env::RuntimeEnvBuilder, session_state::SessionState,
+        FunctionRegistry as _, SessionStateBuilder, context::SessionContext, runtime_env::RuntimeEnvBuilder,
+        session_state::SessionState,
     },
     prelude::SessionConfig,
 };
@@ -19,6 +20,7 @@ use model::{Error, MemoryBudget, Metrics, Principal, Result};
 use super::{
     Definitions, Session, SqlSettings,
     advisory_locks::AdvisoryLocks,
+    boolean_comparison::BooleanComparison,
     catalog::{
         CATALOG, DescribedSchema, DescriptionUse, INFORMATION_SCHEMA, PG_CATALOG, PinnedSchema, Relations, SCHEMA,
         catalog_list,
@@ -175,7 +177,9 @@ fn describing_context(
     streaming::bound_functions(&mut context)?;
     streaming::register_aggregates(&mut context)?;
     streaming::bound_aggregates(&mut context, memory)?;
+    context.register_function_rewrite(Arc::new(BooleanComparison))?;
     context.add_analyzer_rule(Arc::new(streaming::ExactComparison));
+    context.add_analyzer_rule(Arc::new(streaming::ExactArithmetic));
     setup_pg_catalog(&context, CATALOG, Roles).map_err(|error| *error)?;
     if let Some(catalog) = catalogs.catalog(CATALOG) {
         let information_schema = Arc::new(InformationSchema::new(relations.clone(), Arc::clone(&catalogs)));

@@ -1,7 +1,8 @@
 //! Arithmetic that fails where a result does not fit its type.
 //!
 //! DataFusion's wraps unless it is told otherwise. In a view the record is then a dead letter, and no other number gets
-//! into the view's state.
+//! into the view's state. Integers are computed by functions of ours ([`ExactArithmetic`](crate::ExactArithmetic)) already; this
+//! is for durations and whatever else is left.
 
 use std::{any::Any, sync::Arc};
 

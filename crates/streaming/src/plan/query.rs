@@ -2,8 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions},
+    datatypes::Schema,
+};
 use datafusion::{
-    common::tree_node::{TreeNode, TreeNodeRecursion},
+    common::{
+        DFSchema,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     config::Dialect,
     datasource::empty::EmptyTable,
     error::DataFusionError,
@@ -57,8 +64,10 @@ pub(super) fn plan(text: &str, sources: &[SourceDefinition]) -> Result<PlannedQu
     let evaluation = Evaluation::new(MemoryBudget::new(Evaluation::PLANNED_BYTES_MAX));
     let mut options = state.config_options().as_ref().clone();
     evaluation.attach(&mut options);
+    // Not in what is hashed: it is the same query.
+    let exact = functions::exact(normalised.clone()).map_err(diagnosed)?;
     let optimised = rules
-        .optimize(normalised.clone(), &OptimizerContext::new_with_config_options(Arc::new(options)), |_, _| {})
+        .optimize(exact, &OptimizerContext::new_with_config_options(Arc::new(options)), |_, _| {})
         .map_err(diagnosed)?;
     if evaluation.has_deferred() {
         return Err(SqlError::new(
@@ -67,6 +76,7 @@ pub(super) fn plan(text: &str, sources: &[SourceDefinition]) -> Result<PlannedQu
         )
         .with_hint("write what it comes to, or a shorter one"));
     }
+    check_constants(&optimised, &state).map_err(diagnosed)?;
     Ok(PlannedQuery { normalised, optimised, state })
 }
 
@@ -90,6 +100,26 @@ fn session(sources: &[SourceDefinition]) -> Result<SessionState, DataFusionError
         context.register_table(source.name.as_str(), Arc::new(EmptyTable::new(source.schema())))?;
     }
     Ok(context.state())
+}
+
+/// What fails for every record is refused, with the reason for which it fails.
+fn check_constants(plan: &LogicalPlan, state: &SessionState) -> Result<(), DataFusionError> {
+    let nothing = RecordBatch::try_new_with_options(
+        Arc::new(Schema::empty()),
+        Vec::new(),
+        &RecordBatchOptions::new().with_row_count(Some(1)),
+    )?;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                if functions::is_failing_constant(inner) {
+                    state.create_physical_expr(inner.clone(), &DFSchema::empty())?.evaluate(&nothing)?;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.map(drop)
 }
 
 /// A view has to give the same rows whenever it is rebuilt, so its expressions may depend on the rows alone.

@@ -23,6 +23,7 @@ use super::{
     checked_arithmetic::checked,
     step::{Expression, Step},
 };
+use crate::functions::as_written;
 
 /// A plan in its parts.
 pub(super) struct SplitPlan {
@@ -135,7 +136,7 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn compile(&self, expression: &Expr, input: &DFSchema) -> Result<Expression, SqlError> {
-        let text = expression.to_string();
+        let text = as_written(expression).to_string();
         let compiled =
             self.state.create_physical_expr(expression.clone(), input).and_then(checked).and_then(with_arrays);
         let physical = compiled.map_err(|error| {
@@ -169,7 +170,7 @@ impl Compiler<'_> {
         let aggregates = node.aggr_expr.iter().zip(outputs).map(|(expression, output)| {
             let checked = aggregate::check(expression)?;
             let argument = checked.argument.map(|argument| self.compile(argument, input)).transpose()?;
-            let text = expression.to_string();
+            let text = as_written(expression).to_string();
             let argument_type = match &argument {
                 Some(argument) => argument.physical.data_type(input.as_arrow()).map_err(|error| {
                     SqlError::new(sqlstate::INTERNAL_ERROR, format!("{text} has no type: {}", error.strip_backtrace()))
