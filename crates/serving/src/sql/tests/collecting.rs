@@ -72,3 +72,23 @@ async fn six_queries_that_collect_at_once_hold_no_more_than_the_budget() {
     let most = watching.join().unwrap();
     assert!((BUDGET_BYTES / 4..=BUDGET_BYTES).contains(&most), "{most} bytes");
 }
+
+#[tokio::test]
+async fn the_rows_that_a_window_holds_are_reserved() {
+    let fixture = Fixture::new();
+    // All following rows of 3,000 of 10 kB each; a sort beneath it can do with less.
+    let text = "SELECT max(length(x)), max(c) FROM (SELECT x, count(*) OVER (ORDER BY i \
+                ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS c FROM (SELECT i, repeat('a', 10000 + i % 2) AS x \
+                FROM generate_series(1, 3000) AS s (i)) AS r) AS q";
+    for (budget_bytes, expected) in [(16 << 20, "53200"), (512 << 20, "10001 3000")] {
+        let (views, definitions) = (Arc::clone(&fixture.views), Arc::clone(&fixture.definitions) as _);
+        let memory = MemoryBudget::new(budget_bytes);
+        let settings = SqlSettings::shipped();
+        let sql = SqlService::with_memory(memory, views, definitions, settings, Metrics::default()).unwrap();
+        let answer = match rows(&sql.session(Principal::anonymous()), text, &[]).await {
+            Ok((rows, _)) => rows.concat(),
+            Err(error) => error.sqlstate.to_owned(),
+        };
+        assert_eq!(answer, expected, "of {budget_bytes} bytes");
+    }
+}
