@@ -21,16 +21,9 @@
 //!
 //! # Operators
 //!
-//! Rows are Arrow batches with a weight each (Z-sets: +1 is there, -1 is taken back). By how an operator treats the sum
-//! of two inputs there are three classes, and what is not built yet has its place in one of them:
-//! - *linear*, `f(a + b) = f(a) + f(b)`: filters, projections, windows of fixed size (a projection),
-//!   and the sums behind `count`, `sum` and `avg`. No state of their own, any weight. `HOP` is a projection that gives
-//!   several rows.
-//! - *bilinear*, `f(a + b, c) = f(a, c) + f(b, c)`: joins. A change on one side meets the state of the other; each side
-//!   is kept as sorted runs by the join key, with weights.
-//! - *nonlinear*: `min`, `max`, `first_value`, `last_value`, `DISTINCT`, sessions, top-n. Over input that only grows a
-//!   compact state is enough, and that is what is built; a retraction that reaches one is an error that names the
-//!   group. Retractions need a counted, sorted multiset a group instead; sessions are such a multiset of intervals.
+//! Rows are Arrow batches with a weight each (Z-sets: +1 is there, -1 is taken back). Linear steps (filters, projections,
+//! windows of fixed size) are here, as compiled expressions; what has a state is an operator of crate `dataflow`, of which a
+//! plan uses the group-by. Over a source nothing is taken back, so that its states are the compact ones.
 //!
 //! ```
 //! use sql::Statement;

@@ -154,9 +154,14 @@ pub(super) struct EncodedColumns(Option<Rows>);
 
 impl EncodedColumns {
     pub(super) fn row(&self, index: usize) -> RowBytes {
+        Arc::from(self.bytes(index))
+    }
+
+    /// The same, borrowed.
+    pub(super) fn bytes(&self, index: usize) -> &[u8] {
         match &self.0 {
-            Some(rows) => Arc::from(rows.row(index).data()),
-            None => Arc::from([]),
+            Some(rows) => rows.row(index).data(),
+            None => &[],
         }
     }
 }

@@ -4,6 +4,7 @@
 //! to copy two pointers, so it never keeps the writer waiting, and what it has read never changes under it.
 
 use std::{
+    collections::HashSet,
     ops::Bound,
     sync::{
         Arc,
@@ -89,12 +90,14 @@ impl View {
         let (mut came_bytes, mut left_bytes) = (0, 0);
         if rows.num_rows() > 0 {
             let (keys, values) = self.codec.encode(rows)?;
-            let removed = (0..rows.num_rows()).filter(|row| weights.value(*row) < 0);
-            for row in removed {
-                let key = keys.row(row);
-                left_bytes += contents.rows.remove(&key).map_or(0, |value| row_bytes(&key, &value));
+            let (put, removed): (Vec<usize>, Vec<usize>) =
+                (0..rows.num_rows()).partition(|row| weights.value(*row) > 0);
+            // Most rows that go are replaced, which is one step.
+            let replaced: HashSet<&[u8]> =
+                if removed.is_empty() { HashSet::new() } else { put.iter().map(|row| keys.bytes(*row)).collect() };
+            for key in removed.into_iter().map(|row| keys.bytes(row)).filter(|key| !replaced.contains(key)) {
+                left_bytes += contents.rows.remove(key).map_or(0, |value| row_bytes(key, &value));
             }
-            let put = (0..rows.num_rows()).filter(|row| weights.value(*row) > 0);
             for row in put {
                 let (key, value) = (keys.row(row), values.row(row));
                 let key_bytes = key.len();
@@ -182,7 +185,7 @@ impl Relation for View {
     }
 }
 
-fn row_bytes(key: &RowBytes, value: &RowBytes) -> usize {
+fn row_bytes(key: &[u8], value: &[u8]) -> usize {
     ROW_BYTES + key.len() + value.len()
 }
 
