@@ -3,10 +3,10 @@
 //! ```text
 //! append ─> admission ─> queue ─> writer ──> write-ahead log (write, one sync) ─> tail, high watermark, answers
 //!                                                                                  │
-//! read <─ tail in memory, or segments on disk <───────────── mover <───────────────┘
+//! read <─ tail in memory, or segments on disk <───────────── flusher <───────────────┘
 //! ```
 //!
-//! Two threads do the work: the writer commits, the mover keeps segments, checkpoints and retention. Reads happen where
+//! Two threads do the work: the writer commits, the flusher keeps segments, checkpoints and retention. Reads happen where
 //! they are asked: from memory at once; small ones from segments at once too, because they mostly find their pages in
 //! the page cache and a thread's switch would cost more; large ones on a blocking thread.
 
@@ -30,11 +30,11 @@ use crate::{
     damage::Damage,
     directory_lock::DirectoryLock,
     disk::{Disk, FileSystem},
+    flusher::{Flusher, TailBudget},
     log::{
         Acks, Appended, Bounds, CommittedOffset, Error, EventLog, OffsetTotals, Pending, ReadResult, Result,
         TimedOffset, Topic, TopicSpec, io_error,
     },
-    mover::{Mover, TailBudget},
     open_log::OpenLog,
     record::BatchHeader,
     recovery::{Recovered, recover},
@@ -45,7 +45,7 @@ use crate::{
 
 /// A read of at most so many bytes is done where it is asked.
 const DIRECT_READ_BYTES_MAX: usize = 64 * 1024;
-/// How many commits may wait for the mover; the bytes in them are bounded separately.
+/// How many commits may wait for the flusher; the bytes in them are bounded separately.
 const MOVER_MESSAGES_MAX: usize = 1024;
 /// How many groups one commit takes note of, so that appends need not wait for all of them.
 const GROUP_CHANGES_AT_ONCE: usize = 1000;
@@ -105,24 +105,24 @@ impl EmbeddedLog {
         let shared = Arc::new(OpenLog::new(directory.to_owned(), settings, disk, clock, entropy, metrics));
         let Recovered { state, wal, wal_bytes, open, deleted, damage } = recover(&shared)?;
         let (requests, receiver) = mpsc::channel(shared.settings.queue_requests_max.max(1));
-        let (messages, mover_messages) = sync_channel(MOVER_MESSAGES_MAX);
+        let (messages, flusher_messages) = sync_channel(MOVER_MESSAGES_MAX);
         let budget = Arc::new(TailBudget::default());
         let turn = Arc::new(CheckpointTurn::default());
         let (turns, budgets) = (Arc::clone(&turn), Arc::clone(&budget));
-        let mover = Mover::new(Arc::clone(&shared), mover_messages, &requests, budgets, turns, open);
+        let flusher = Flusher::new(Arc::clone(&shared), flusher_messages, &requests, budgets, turns, open);
         let writer = Writer {
             shared: Arc::clone(&shared),
             state,
             wal,
             requests: receiver,
-            mover: messages,
+            flusher: messages,
             budget,
             turn,
             wal_bytes_since_checkpoint: wal_bytes,
             deleted,
             lacking: None,
         };
-        let threads = vec![spawn("log-mover", || mover.run())?, spawn("log-writer", || writer.run())?];
+        let threads = vec![spawn("log-flusher", || flusher.run())?, spawn("log-writer", || writer.run())?];
         let queue_bytes = shared.settings.queue_bytes_max.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Arc::new(Self {
             shared,

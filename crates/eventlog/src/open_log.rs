@@ -73,7 +73,7 @@ impl OpenLog {
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.check_running()?;
         let now = self.clock.instant();
-        let lacking = [Part::Writer, Part::Mover].into_iter().find_map(|part| self.shortage.error(part, now));
+        let lacking = [Part::Writer, Part::Flusher].into_iter().find_map(|part| self.shortage.error(part, now));
         lacking.map_or(Ok(()), Err)
     }
 

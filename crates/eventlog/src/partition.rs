@@ -1,10 +1,10 @@
-//! One partition, as readers, the writer and the mover share it: the tail in memory, the segments on disk, and the
+//! One partition, as readers, the writer and the flusher share it: the tail in memory, the segments on disk, and the
 //! bounds that readers see.
 //!
-//! A batch enters the tail when it is durable in the write-ahead log, is copied to a segment by the mover, and leaves
+//! A batch enters the tail when it is durable in the write-ahead log, is copied to a segment by the flusher, and leaves
 //! the tail later, when the memory is needed. So every committed batch is always in one of the two, or in both.
 //!
-//! What must hold: the writer alone commits, the mover alone changes segments; the high watermark moves after the
+//! What must hold: the writer alone commits, the flusher alone changes segments; the high watermark moves after the
 //! batch is in the tail; a batch leaves the tail only after it can be read from a segment.
 
 use std::{
@@ -293,7 +293,7 @@ impl Partition {
         self.segments_from(from).is_empty().then(|| tail.iter().filter(is_later).cloned().collect())
     }
 
-    // ---- the mover's side
+    // ---- the flusher's side
 
     /// Copies committed batches, which follow those moved before, into segments. What the segments have already, because
     /// an attempt was broken off, is not copied again.

@@ -62,7 +62,7 @@ pub(crate) enum Request {
         changes: Vec<GroupChange>,
         reply: Reply<usize>,
     },
-    /// The mover found something to do that needs a checkpoint.
+    /// The flusher found something to do that needs a checkpoint.
     Checkpoint,
     /// The writer lacked something; it may look whether it is there.
     Retry,

@@ -10,7 +10,7 @@
 //! The first two are Kafka's. Arrival times have no place in a Kafka batch, so they have a file of their own, with an
 //! entry whenever the time changes.
 //!
-//! What must hold: only the mover appends; offsets are contiguous within a segment; a dirty segment keeps its file
+//! What must hold: only the flusher appends; offsets are contiguous within a segment; a dirty segment keeps its file
 //! open until it is synced (`open_segments` sees to it that those are not too many), because a write error is reported
 //! only to those who hold the file.
 
@@ -290,7 +290,7 @@ impl Segment {
 
     /// Makes the batches durable and lets go of the file.
     pub(crate) fn close(&self) -> Result<()> {
-        // Only the mover changes a segment, so nothing is written between the sync and the end.
+        // Only the flusher changes a segment, so nothing is written between the sync and the end.
         let file = self.contents.read().file.clone();
         if let Some(file) = file {
             file.sync().map_err(sync_error(&self.log_path))?;

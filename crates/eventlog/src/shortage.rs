@@ -20,7 +20,7 @@ const RETRY_DELAY_MIN: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Writer,
-    Mover,
+    Flusher,
 }
 
 /// What is lacking.
@@ -64,7 +64,7 @@ struct Lacking {
 #[derive(Default)]
 pub(crate) struct Shortage {
     writer: Mutex<Option<Lacking>>,
-    mover: Mutex<Option<Lacking>>,
+    flusher: Mutex<Option<Lacking>>,
     wait: Mutex<()>,
     woken: Condvar,
 }
@@ -73,7 +73,7 @@ impl Shortage {
     fn of(&self, part: Part) -> &Mutex<Option<Lacking>> {
         match part {
             Part::Writer => &self.writer,
-            Part::Mover => &self.mover,
+            Part::Flusher => &self.flusher,
         }
     }
 
@@ -96,7 +96,7 @@ impl Shortage {
     /// The part has what it lacked.
     pub(crate) fn end(&self, part: Part) {
         let ended = self.of(part).lock().take();
-        if ended.is_some() && self.writer.lock().is_none() && self.mover.lock().is_none() {
+        if ended.is_some() && self.writer.lock().is_none() && self.flusher.lock().is_none() {
             tracing::info!("the log takes writes again");
         }
     }

@@ -22,9 +22,9 @@ use crate::{
     admission::check_topic,
     checkpoint_turn::CheckpointTurn,
     commit::{Commit, Effect},
+    flusher::{CheckpointWork, FlusherMessage, TailBudget},
     frame::{Change, NewAppend},
     log::{Acks, Appended, CommittedOffset, Error, Result, Topic, TopicSpec},
-    mover::{CheckpointWork, MoverMessage, TailBudget},
     open_log::OpenLog,
     partition::Partition,
     record::BatchHeader,
@@ -43,7 +43,7 @@ pub(crate) struct Writer {
     pub(crate) state: State,
     pub(crate) wal: Wal,
     pub(crate) requests: Receiver<Request>,
-    pub(crate) mover: SyncSender<MoverMessage>,
+    pub(crate) flusher: SyncSender<FlusherMessage>,
     pub(crate) budget: Arc<TailBudget>,
     pub(crate) turn: Arc<CheckpointTurn>,
     /// How much was written ahead since the last checkpoint began.
@@ -102,7 +102,7 @@ impl Writer {
     /// Makes requests durable and answers them.
     fn commit(&mut self, requests: Vec<Request>, bytes: usize) -> Result<()> {
         let requests = match self.make_room(bytes) {
-            Ok(()) => self.refuse(requests, Part::Mover, |request| request.is_change() && !request.frees()),
+            Ok(()) => self.refuse(requests, Part::Flusher, |request| request.is_change() && !request.frees()),
             Err(error) if error.is_shortage() => self.refuse(requests, Part::Writer, Request::is_change),
             Err(error) => {
                 let reason = format!("the write-ahead log failed: {error}");
@@ -319,7 +319,7 @@ impl Writer {
         offsets.iter().map(by_id).collect()
     }
 
-    /// Shows a durable commit to readers, answers, and hands the batches to the mover.
+    /// Shows a durable commit to readers, answers, and hands the batches to the flusher.
     fn finish(&mut self, effects: Vec<Effect>, bytes: &Bytes) -> Result<()> {
         let (mut moves, mut moved_bytes) = (Vec::new(), 0);
         for effect in effects {
@@ -348,7 +348,7 @@ impl Writer {
             return Ok(());
         }
         self.budget.take(moved_bytes, self.shared.settings.tail_bytes_max, &self.shared);
-        self.tell_mover(MoverMessage::Move(moves))
+        self.tell_flusher(FlusherMessage::Move(moves))
     }
 
     /// Begins a checkpoint when one is due, asked for, or the log is closed. While one is being made those that are
@@ -368,7 +368,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins a checkpoint of everything so far: the mover finishes it when it has moved everything so far.
+    /// Begins a checkpoint of everything so far: the flusher finishes it when it has moved everything so far.
     fn begin_checkpoint(&mut self, close: bool) -> Result<()> {
         let settings = &self.shared.settings;
         let producers_since_ms = self.shared.clock.now_ms().saturating_sub(settings.producer_expiry_ms);
@@ -384,14 +384,14 @@ impl Writer {
         let groups = self.shared.catalogue.all_groups();
         let (checkpoint, partitions) = self.state.snapshot(sequence, groups, producers_since_ms);
         let deleted = std::mem::take(&mut self.deleted);
-        self.tell_mover(MoverMessage::Checkpoint(Box::new(CheckpointWork::new(checkpoint, partitions, deleted))))
+        self.tell_flusher(FlusherMessage::Checkpoint(Box::new(CheckpointWork::new(checkpoint, partitions, deleted))))
     }
 
-    fn tell_mover(&self, message: MoverMessage) -> Result<()> {
-        match self.mover.send(message) {
+    fn tell_flusher(&self, message: FlusherMessage) -> Result<()> {
+        match self.flusher.send(message) {
             // What it left is in the write-ahead log.
             Err(_) if self.shared.is_ending() => Ok(()),
-            sent => sent.map_err(|_| Error::Stopped("the mover ended".to_owned())),
+            sent => sent.map_err(|_| Error::Stopped("the flusher ended".to_owned())),
         }
     }
 }

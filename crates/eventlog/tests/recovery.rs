@@ -22,7 +22,7 @@ async fn a_kill_after_any_append_loses_nothing() {
         append(&log, &p, &[&value]).await;
         expected.push((i, value));
         let copied = copies.path().join(i.to_string());
-        // The mover may be at work while the directory is copied: so it is when a process is killed.
+        // The flusher may be at work while the directory is copied: so it is when a process is killed.
         copy_until_consistent(directory.path(), &copied);
         let killed = open(&copied, small()).await;
         assert_eq!(values(&killed, &p).await, expected, "killed after {i}");

@@ -13,7 +13,7 @@ use model::{Clock, Error, MemoryBudget, Metrics, Result, SystemClock, SystemEntr
 use object_store::prefix::PrefixStore;
 use patterns::{Deployment, Parts, event_sourcing};
 use serving::{
-    http::{self, Backups, Doors, HttpServer},
+    http::{self, Backups, HttpServer, Services},
     pg::{self, PgServer},
     sql::SqlService,
     topic_use::TopicUse,
@@ -102,7 +102,7 @@ impl Server {
         };
         let broker = Broker::start(settings.kafka.clone(), behind_broker).await?;
         let pg = pg::start(settings.pg.clone(), Arc::clone(&sql)).await?;
-        let doors = Doors {
+        let services = Services {
             log,
             sql: Arc::clone(&sql),
             views: Arc::clone(&views),
@@ -114,7 +114,7 @@ impl Server {
             readiness: readiness::of(Arc::clone(&embedded), Arc::clone(&store), Arc::clone(&deployment)),
             backups: Some(backups(settings, identity, Arc::clone(&embedded), Arc::clone(&deployment))),
         };
-        let http = http::start(settings.http.clone(), doors).await?;
+        let http = http::start(settings.http.clone(), services).await?;
         Ok(Self { identity, log: embedded, store, aggregates, deployment, views, sql, broker, pg, http })
     }
 

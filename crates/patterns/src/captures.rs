@@ -36,13 +36,13 @@ impl Captures {
     ///
     /// # Errors
     /// [`Conflict`](model::ErrorKind::Conflict) when the table there is of another incarnation of the topic, or has
-    /// other columns; [`make_room`](Self::make_room) helps.
-    pub(crate) async fn side(&self, source: &SourceDefinition) -> Result<Captured> {
+    /// other columns; [`set_aside_misfit`](Self::set_aside_misfit) helps.
+    pub(crate) async fn capture_of(&self, source: &SourceDefinition) -> Result<Captured> {
         let topic_id = self.topic_id(source)?;
         let mut running = self.running.lock().await;
         self.stop_outdated(&mut running, source, topic_id).await;
         if let Some(captured) = running.get(&source.name) {
-            return Ok(captured.side());
+            return Ok(captured.lake_side());
         }
         let (table, note) = self.open_believable(source, topic_id).await?;
         let settings = self.parts.settings.capture.clone();
@@ -50,7 +50,7 @@ impl Captures {
         let metrics = self.parts.metrics.clone();
         let capture = Capture::spawn(log, dead_letters, source.clone(), Arc::clone(&table), settings, metrics)?;
         let captured = CapturedSource { topic_id, table, capture, note };
-        let side = captured.side();
+        let side = captured.lake_side();
         running.insert(source.name.clone(), captured);
         Ok(side)
     }
@@ -81,7 +81,7 @@ impl Captures {
     ///
     /// # Errors
     /// When the table can be neither opened nor set aside.
-    pub(crate) async fn make_room(&self, source: &SourceDefinition) -> Result<Option<String>> {
+    pub(crate) async fn set_aside_misfit(&self, source: &SourceDefinition) -> Result<Option<String>> {
         let topic_id = self.topic_id(source)?;
         let mut running = self.running.lock().await;
         self.stop_outdated(&mut running, source, topic_id).await;
@@ -153,7 +153,7 @@ impl Captures {
 }
 
 impl CapturedSource {
-    fn side(&self) -> Captured {
+    fn lake_side(&self) -> Captured {
         Captured { table: Arc::clone(&self.table), progress: self.capture.progress(), note: self.note.clone() }
     }
 }

@@ -335,7 +335,7 @@ impl Deployment {
         let stored = StoredView { name, version, topic_id: topic.id, text, built: false };
         running_view::remove(&self.parts, &stored).await?;
         let notice = match definition.options.batch_interval {
-            Some(_) => self.captures.make_room(source).await?,
+            Some(_) => self.captures.set_aside_misfit(source).await?,
             None => None,
         };
         Ok((stored, notice))
@@ -371,7 +371,7 @@ impl Deployment {
                     ));
             }
             Some(interval) => {
-                let captured = self.captures.side(plan.source()).await?;
+                let captured = self.captures.capture_of(plan.source()).await?;
                 let topic = incarnation.clone();
                 Box::new(LambdaView::start(&self.parts, &plan, stored.version, topic, captured, interval).await?)
             }

@@ -3,7 +3,7 @@
 //! What it is: [`start`] binds an address and serves the [routes](mod@routes) described by `/openapi.json`; each
 //! noun has its own file.
 //!
-//! What it is not: a second implementation of anything. A handler reads a request, asks one of the [`Doors`], and
+//! What it is not: a second implementation of anything. A handler reads a request, asks one of the [`Services`], and
 //! writes an answer.
 //!
 //! What must hold:
@@ -137,7 +137,7 @@ impl HttpSettings {
 
 /// What lies behind the door.
 #[derive(Clone)]
-pub struct Doors {
+pub struct Services {
     /// Topics and their records.
     pub log: Arc<dyn EventLog>,
     /// SQL.
@@ -183,7 +183,7 @@ impl HttpServer {
 ///
 /// # Errors
 /// [`Unavailable`](model::ErrorKind::Unavailable) when the address cannot be had.
-pub async fn start(settings: HttpSettings, doors: Doors) -> Result<HttpServer> {
+pub async fn start(settings: HttpSettings, services: Services) -> Result<HttpServer> {
     let cannot_listen = |error: std::io::Error| {
         Error::unavailable(format!("cannot listen for HTTP on {}", settings.listen()))
             .with_hint("stop whatever uses the address, or choose another one")
@@ -192,7 +192,7 @@ pub async fn start(settings: HttpSettings, doors: Doors) -> Result<HttpServer> {
     let listener = TcpListener::bind(settings.listen()).await.map_err(cannot_listen)?;
     let local_addr = listener.local_addr().map_err(cannot_listen)?;
     let (stopping, stopped) = watch::channel(false);
-    let server = Arc::new(Server::new(settings, doors, local_addr));
+    let server = Arc::new(Server::new(settings, services, local_addr));
     let accepting = tokio::spawn(connection::accept(listener, server, stopped));
     tracing::info!(%local_addr, "listening for HTTP");
     Ok(HttpServer { local_addr, stopping, accepting })
@@ -201,7 +201,7 @@ pub async fn start(settings: HttpSettings, doors: Doors) -> Result<HttpServer> {
 /// What every handler shares.
 struct Server {
     settings: HttpSettings,
-    doors: Doors,
+    services: Services,
     registry: Registry,
     hosts: guard::Hosts,
     places: places::Places,
@@ -211,15 +211,15 @@ struct Server {
 }
 
 impl Server {
-    fn new(settings: HttpSettings, doors: Doors, local_addr: SocketAddr) -> Self {
+    fn new(settings: HttpSettings, services: Services, local_addr: SocketAddr) -> Self {
         Self {
-            registry: doors.metrics.registry(),
+            registry: services.metrics.registry(),
             hosts: guard::Hosts::new(local_addr, &settings.hosts_allowed),
             places: places::Places::new(&settings),
             unfolding: tokio::sync::Semaphore::new(records::UNFOLDING_MAX),
             next_partition: std::sync::atomic::AtomicUsize::new(0),
             settings,
-            doors,
+            services,
         }
     }
 }

@@ -79,7 +79,7 @@ fn a_disk_that_takes_nothing_more_loses_nothing() {
         let operations = operations_of_a_run();
         let met = each(0..operations, |operation| check_a_run(operation, fault));
         let refused = met.into_iter().filter(|refused| *refused).count();
-        // How much is left to the close depends on how far the mover is behind; the writer's own part does not.
+        // How much is left to the close depends on how far the flusher is behind; the writer's own part does not.
         assert!(refused > 100, "{fault:?}: {refused} of {operations} runs met it before the close");
     }
 }

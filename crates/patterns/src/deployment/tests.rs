@@ -49,7 +49,7 @@ async fn while_a_replacement_is_built_both_versions_keep_their_batches() {
 
     // What a replacement does before it is committed.
     let plan = product.deployment.plan(&definition(&create(TENFOLD))).unwrap();
-    let captured = product.deployment.captures.side(plan.source()).await.unwrap();
+    let captured = product.deployment.captures.capture_of(plan.source()).await.unwrap();
     let topic = product.incarnation("s");
     let start = || LambdaView::start(&product.parts, &plan, 2, topic.clone(), captured.clone(), HOUR);
     let new = start().await.unwrap();
@@ -206,7 +206,7 @@ async fn rows_of_another_topic_are_not_folded() {
     let kappa = KappaView::start(parts, &plan, 7, other.clone()).await.unwrap();
     kappa.relation().reach().settled(&end).await.unwrap_err();
     assert_eq!(kappa.relation().row_count(), Some(0));
-    let captured = product.deployment.captures.side(plan.source()).await.unwrap();
+    let captured = product.deployment.captures.capture_of(plan.source()).await.unwrap();
     let lambda = LambdaView::start(parts, &plan, 7, other, captured, HOUR).await.unwrap();
     let failed = lambda.relation().reach().settled(&end).await.unwrap_err();
     assert!(failed.message().contains("created again"), "{failed}");

@@ -89,7 +89,7 @@ pub(super) async fn make(
     parameters.finish()?;
     // It reads everything, and writes to the machine's disk.
     authorise(&caller, Access::Alter, Resource::Server)?;
-    let Some(backups) = &server.doors.backups else {
+    let Some(backups) = &server.services.backups else {
         return Err(Error::unsupported("this server makes no backups").into());
     };
     if !wanted.directory.is_absolute() {

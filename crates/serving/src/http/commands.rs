@@ -71,7 +71,7 @@ pub(super) async fn handle(
     let aggregates = aggregates(&server)?;
     let command_id = match &command.command_id {
         Some(command_id) => CommandId::new(command_id).map_err(Error::from)?,
-        None => CommandId::random(&*server.doors.entropy),
+        None => CommandId::random(&*server.services.entropy),
     };
     // As it was sent: it is read once, by the aggregate.
     let data = command.data.unwrap_or_else(|| RawValue::NULL.to_owned());
@@ -138,7 +138,7 @@ fn read_as_of(parameters: &mut Parameters) -> Result<AsOf> {
 }
 
 fn aggregates(server: &Server) -> Result<&Arc<Aggregates>> {
-    server.doors.aggregates.as_ref().ok_or_else(|| Error::unsupported("this server takes no commands").into())
+    server.services.aggregates.as_ref().ok_or_else(|| Error::unsupported("this server takes no commands").into())
 }
 
 fn command_problem(aggregates: &Aggregates, error: CommandError) -> Problem {

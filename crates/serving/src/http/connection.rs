@@ -92,7 +92,7 @@ async fn serve(
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let HttpSettings { head_timeout, write_stall_timeout, .. } = server.settings;
-    let gauge = &server.doors.metrics.http_connections;
+    let gauge = &server.services.metrics.http_connections;
     gauge.inc();
     let stream = TokioIo::new(StallGuard::new(stream, write_stall_timeout));
     let mut builder = http1::Builder::new();

@@ -36,7 +36,7 @@ const BACKUP: &str = "/v1/backup";
 pub(super) async fn guard(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let response = admit(&server, request, next).await.unwrap_or_else(IntoResponse::into_response);
-    let metrics = &server.doors.metrics;
+    let metrics = &server.services.metrics;
     metrics.http_request.observe(started.elapsed().as_secs_f64());
     metrics.http_requests.get_or_create(&[("status", response.status().as_u16().to_string())]).inc();
     response

@@ -54,7 +54,7 @@ pub(super) async fn alive() -> Response {
 /// `GET /readyz`: every part can do its work; 503 otherwise, with the parts that cannot. What only answers in part is told
 /// as degraded, and keeps nobody away.
 pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
-    let parts = (server.doors.readiness.0)();
+    let parts = (server.services.readiness.0)();
     let ready = parts.iter().all(|part| part.ready);
     let (status, word) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
     let shown = |Part { name, ready, degraded, note }| json!({ "name": name, "ready": ready, "degraded": degraded, "note": note });
@@ -65,7 +65,7 @@ pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
 /// `GET /metrics`: the catalogue in OpenMetrics text, as Prometheus reads it.
 pub(super) async fn metrics(State(server): State<Arc<Server>>, Caller(caller): Caller) -> Result<Response> {
     authorise(&caller, Access::Describe, Resource::Server)?;
-    server.doors.views.refresh_metrics();
+    server.services.views.refresh_metrics();
     let mut body = String::new();
     text::encode(&mut body, &server.registry)
         .map_err(|error| Error::internal("cannot write the metrics").with_source(error))?;

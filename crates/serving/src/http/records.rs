@@ -72,7 +72,7 @@ pub(super) async fn append(
 ) -> Result<Response> {
     parameters.finish()?;
     authorise_append(&server, &caller, &name)?;
-    let log = server.doors.log.as_ref();
+    let log = server.services.log.as_ref();
     let topic = existing_topic(log, &name)?;
     let (assigned, parts) = distribute(&server, &topic, records)?;
     let appends = parts.iter().map(|(partition, records)| async {
@@ -127,7 +127,7 @@ fn distribute(server: &Server, topic: &Topic, records: Vec<NewRecord>) -> Result
     if records.is_empty() {
         return Err(Problem::invalid("there is no record to append"));
     }
-    let now_ms = server.doors.clock.now_ms();
+    let now_ms = server.services.clock.now_ms();
     // Records without key go to one partition a request, and to the next one with the next request: few large
     // batches instead of many small ones.
     let turn = server.next_partition.fetch_add(1, Ordering::Relaxed) % topic.partitions.max(1).unsigned_abs() as usize;
@@ -211,7 +211,7 @@ pub(super) async fn read(
     let limit = parameters.take_limit(LIMIT_DEFAULT, server.settings.answer_rows_max)?;
     let demand = parameters.take_demand()?;
     parameters.finish()?;
-    let log = server.doors.log.as_ref();
+    let log = server.services.log.as_ref();
     waiting::wait_for_log(log, &demand).await?;
     let partition = TopicPartition::new(existing_topic(log, &name)?.name.clone(), partition);
     let bounds = log.bounds(&partition)?;
@@ -258,7 +258,7 @@ async fn read_records(server: &Server, partition: &TopicPartition, from: Offset,
     let mut reading = Reading { from, limit, bytes_left: server.settings.answer_bytes_max, read };
     loop {
         let next_offset = reading.read.next_offset;
-        let ReadResult { batches, .. } = server.doors.log.read(partition, next_offset, READ_BYTES).await?;
+        let ReadResult { batches, .. } = server.services.log.read(partition, next_offset, READ_BYTES).await?;
         if batches.is_empty() {
             return Ok(reading.read);
         }

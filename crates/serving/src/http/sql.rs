@@ -73,7 +73,7 @@ pub(super) async fn execute(
     parameters.finish()?;
 
     // What a statement may touch is known once it is understood: the session asks `authorise` for each name in it.
-    let session = Arc::new(server.doors.sql.session(caller));
+    let session = Arc::new(server.services.sql.session(caller));
     session.demand(&demand.min_position, Some(demand.timeout)).map_err(problem)?;
     session.admit_waits(move || demand.admit());
     match outcome(&session, &statement).await? {

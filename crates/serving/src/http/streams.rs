@@ -183,9 +183,9 @@ pub(super) async fn append(
     }
     let expected = append.expected.map_or(ExpectedVersion::Any, |expected| expected.0);
     let events: Vec<NewEvent> =
-        append.events.into_iter().map(|event| event.into_event(&*server.doors.entropy)).collect();
+        append.events.into_iter().map(|event| event.into_event(&*server.services.entropy)).collect();
     let ids = events.iter().map(|event| event.event_id.to_string()).collect();
-    let appended = match &server.doors.aggregates {
+    let appended = match &server.services.aggregates {
         Some(aggregates) => aggregates.append(&stream, expected, events).await,
         None => store.append(&stream, expected, events).await,
     };
@@ -197,7 +197,7 @@ pub(super) async fn append(
 
 /// The store, where this server has one.
 pub(super) fn store(server: &Server) -> Result<&Arc<EventStore>> {
-    server.doors.event_store.as_ref().ok_or_else(|| Error::unsupported("this server has no event store").into())
+    server.services.event_store.as_ref().ok_or_else(|| Error::unsupported("this server has no event store").into())
 }
 
 fn stream_name(name: &str) -> Result<StreamName> {
@@ -219,7 +219,7 @@ pub(super) fn store_problem(store: &EventStore, error: eventstore::Error) -> Pro
 
 /// Waits until the store, and whatever other topics are demanded, have been read that far.
 pub(super) async fn wait_for_store(server: &Server, store: &EventStore, demand: &Demand) -> Result<()> {
-    waiting::wait_for_log(server.doors.log.as_ref(), demand).await?;
+    waiting::wait_for_log(server.services.log.as_ref(), demand).await?;
     // The store answers an append once it has read it itself, so a demand that came from one is met at once. Only
     // records that others had put into the topic are read later: with the next append.
     let reading = tokio::time::timeout(demand.timeout, store.wait_for(&demand.min_position));

@@ -34,7 +34,7 @@ use streaming::{Change, SourceTable};
 use tempfile::TempDir;
 
 use self::client::{Answer, ask};
-use super::{Backups, Doors, HttpServer, HttpSettings, Part, Readiness, start};
+use super::{Backups, HttpServer, HttpSettings, Part, Readiness, Services, start};
 use crate::{
     fixture::{batch, publish},
     sql::{Defined, Definitions, SqlService, SqlSettings},
@@ -93,7 +93,7 @@ impl Door {
             degraded: true,
             note: None,
         };
-        let doors = Doors {
+        let services = Services {
             log: dynamic,
             sql,
             views: Arc::clone(&views),
@@ -105,7 +105,7 @@ impl Door {
             readiness: Readiness::new(move || vec![part()]),
             backups: Some(Backups::new(backup::made)),
         };
-        let server = start(settings, doors).await.unwrap();
+        let server = start(settings, services).await.unwrap();
         Self { server, log, view, views, _directory: directory }
     }
 

@@ -86,7 +86,7 @@ pub(super) async fn list(
     authorise(&caller, Access::Describe, Resource::Server)?;
     let demand = parameters.take_demand()?;
     parameters.finish()?;
-    let log = server.doors.log.as_ref();
+    let log = server.services.log.as_ref();
     waiting::wait_for_log(log, &demand).await?;
     let mut positions = Positions::new();
     let mut topics = Vec::new();
@@ -108,7 +108,7 @@ pub(super) async fn create(
 ) -> Result<Response> {
     parameters.finish()?;
     authorise(&caller, Access::Alter, Resource::Topic(&new.name))?;
-    let log = server.doors.log.as_ref();
+    let log = server.services.log.as_ref();
     let topic = log.create_topic(new.into_spec()?).await?;
     let (described, positions) = describe_topic(log, &topic)?;
     let mut response = answer::json(StatusCode::CREATED, &described, &positions);
@@ -128,7 +128,7 @@ pub(super) async fn describe(
     authorise(&caller, Access::Describe, Resource::Topic(&name))?;
     let demand = parameters.take_demand()?;
     parameters.finish()?;
-    let log = server.doors.log.as_ref();
+    let log = server.services.log.as_ref();
     waiting::wait_for_log(log, &demand).await?;
     let (described, positions) = describe_topic(log, &*existing_topic(log, &name)?)?;
     Ok(answer::json(StatusCode::OK, &described, &positions))
@@ -144,11 +144,11 @@ pub(super) async fn delete(
     let force = parameters.take::<bool>("force")?.unwrap_or(false);
     parameters.finish()?;
     authorise(&caller, Access::Alter, Resource::Topic(&name))?;
-    let log = &server.doors.log;
+    let log = &server.services.log;
     let topic = existing_topic(log.as_ref(), &name)?;
     topic_deletion::refuse_if_owned(&topic.name, topic.owner)?;
     if !force {
-        topic_deletion::refuse_if_used(&topic.name, &server.doors.sql.definitions().sources())?;
+        topic_deletion::refuse_if_used(&topic.name, &server.services.sql.definitions().sources())?;
     }
     log.delete_topic(&topic.name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -156,9 +156,9 @@ pub(super) async fn delete(
 
 /// Asks whether the caller may append to a topic, of which it may know only the name.
 pub(super) fn authorise_append(server: &Server, caller: &Principal, name: &str) -> Result<(), Error> {
-    let topic = server.doors.log.topic(name);
+    let topic = server.services.log.topic(name);
     let resource = topic.as_ref().map_or(Resource::Topic(name), |topic| topic.resource());
-    authorise(caller, Access::Write, resource).map_err(|error| match &server.doors.event_store {
+    authorise(caller, Access::Write, resource).map_err(|error| match &server.services.event_store {
         Some(store) if store.partition().topic.as_str() == name => error.with_hint(
             "append events with POST /v1/streams/{stream}, or send a command with POST /v1/commands/{aggregate}/{id}",
         ),

@@ -43,7 +43,7 @@ pub(super) async fn count(
     let from = parameters.take::<Positions>("from")?.unwrap_or_default();
     let to = parameters.take::<Positions>("to")?;
     parameters.finish()?;
-    let log = &server.doors.log;
+    let log = &server.services.log;
     let topic = existing_topic(log.as_ref(), &name)?;
     let mut end = Positions::new();
     for place in topic.topic_partitions() {
@@ -55,7 +55,7 @@ pub(super) async fn count(
         return Err(Problem::invalid(format!("from={from} is beyond {end}, where the range ends")));
     }
     let mut sources = Vec::new();
-    for source in server.doors.sql.definitions().sources() {
+    for source in server.services.sql.definitions().sources() {
         if source.topic.as_str() != name {
             continue;
         }

@@ -63,7 +63,7 @@ pub(super) async fn list(
 ) -> Result<Response> {
     authorise(&caller, Access::Describe, Resource::Server)?;
     parameters.finish()?;
-    let views = &server.doors.views;
+    let views = &server.services.views;
     let relations = views.names().into_iter().filter_map(|name| views.get(&name).map(|relation| (name, relation)));
     let views = relations
         .map(|(name, relation)| {
@@ -193,7 +193,7 @@ async fn keyed_row(
 }
 
 async fn reached(server: &Server, name: &str, demand: &Demand) -> Result<Arc<dyn Relation>> {
-    let views = &server.doors.views;
+    let views = &server.services.views;
     let reached = views.wait_for(name, &demand.min_position, demand.timeout);
     let relation = demand.admitted(reached).await?.map_err(waiting::refused)?;
     require_concerned(&format!("view {name}"), relation.topics(), &demand.min_position)?;

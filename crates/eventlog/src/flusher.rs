@@ -1,8 +1,8 @@
-//! The mover: one thread that copies committed batches from memory into segments, makes checkpoints, and looks at
+//! The flusher: one thread that copies committed batches from memory into segments, makes checkpoints, and looks at
 //! retention.
 //!
 //! The messages come in the order of the write-ahead log. So when a checkpoint's message is reached, the segments hold
-//! exactly what the checkpoint must name; the mover syncs them, stores the checkpoint, and removes what it made
+//! exactly what the checkpoint must name; the flusher syncs them, stores the checkpoint, and removes what it made
 //! superfluous: files of the write-ahead log, of retired segments, of deleted topics.
 //!
 //! Where the disk is full or too many files are open it tries again until there is room: what it moves is safe in the
@@ -41,12 +41,12 @@ use crate::{
 /// How much is gathered before it is written to segments.
 const MOVE_BYTES: usize = 4 << 20;
 
-/// How often the mover looks up when nothing comes.
+/// How often the flusher looks up when nothing comes.
 const TICK: Duration = Duration::from_millis(500);
 
 type Move = (Arc<Partition>, Vec<TailBatch>);
 
-pub(crate) enum MoverMessage {
+pub(crate) enum FlusherMessage {
     /// Committed batches.
     Move(Vec<Move>),
     /// Everything before this message belongs to the checkpoint.
@@ -74,7 +74,7 @@ impl CheckpointWork {
     }
 }
 
-/// Why the mover ends.
+/// Why the flusher ends.
 enum Halt {
     /// The log is closed, and the rest would take too long.
     GaveUp,
@@ -87,7 +87,7 @@ impl From<Error> for Halt {
     }
 }
 
-/// How many committed bytes wait for the mover.
+/// How many committed bytes wait for the flusher.
 #[derive(Default)]
 pub(crate) struct TailBudget {
     waiting: Mutex<usize>,
@@ -95,7 +95,7 @@ pub(crate) struct TailBudget {
 }
 
 impl TailBudget {
-    /// Counts `bytes` in, and waits while that is too much, unless the log was stopped, the mover lacks something, or
+    /// Counts `bytes` in, and waits while that is too much, unless the log was stopped, the flusher lacks something, or
     /// time for closing is over.
     pub(crate) fn take(&self, bytes: usize, bytes_max: usize, shared: &OpenLog) {
         let mut waiting = self.waiting.lock();
@@ -113,10 +113,10 @@ impl TailBudget {
     }
 }
 
-pub(crate) struct Mover {
+pub(crate) struct Flusher {
     shared: Arc<OpenLog>,
-    messages: Receiver<MoverMessage>,
-    /// Where a checkpoint is asked for. Weak, so that the mover does not keep the writer waiting for requests.
+    messages: Receiver<FlusherMessage>,
+    /// Where a checkpoint is asked for. Weak, so that the flusher does not keep the writer waiting for requests.
     writer: tokio::sync::mpsc::WeakSender<Request>,
     budget: Arc<TailBudget>,
     turn: Arc<CheckpointTurn>,
@@ -128,10 +128,10 @@ pub(crate) struct Mover {
     checkpoint_asked: bool,
 }
 
-impl Mover {
+impl Flusher {
     pub(crate) fn new(
         shared: Arc<OpenLog>,
-        messages: Receiver<MoverMessage>,
+        messages: Receiver<FlusherMessage>,
         writer: &Sender<Request>,
         budget: Arc<TailBudget>,
         turn: Arc<CheckpointTurn>,
@@ -185,16 +185,16 @@ impl Mover {
         }
     }
 
-    fn handle(&mut self, message: MoverMessage) -> Result<(), Halt> {
+    fn handle(&mut self, message: FlusherMessage) -> Result<(), Halt> {
         let mut next = Some(message);
         while let Some(message) = next.take() {
             match message {
-                MoverMessage::Move(mut moves) => {
+                FlusherMessage::Move(mut moves) => {
                     next = self.gather(&mut moves);
                     self.move_batches(moves)?;
                 }
-                MoverMessage::Checkpoint(mut work) => {
-                    self.persevere(|mover| mover.checkpoint(&mut work))?;
+                FlusherMessage::Checkpoint(mut work) => {
+                    self.persevere(|flusher| flusher.checkpoint(&mut work))?;
                     if self.turn.give() {
                         self.ask_for(Request::Checkpoint);
                     }
@@ -211,7 +211,7 @@ impl Mover {
         loop {
             let done = if shared.is_out_of_time() { Err(Halt::GaveUp) } else { attempt(self) };
             match done {
-                Err(Halt::Failed(error)) if shared.shortage.begin(Part::Mover, &error, shared.clock.instant()) => {
+                Err(Halt::Failed(error)) if shared.shortage.begin(Part::Flusher, &error, shared.clock.instant()) => {
                     if shared.is_ending() {
                         return Err(Halt::GaveUp);
                     }
@@ -221,7 +221,7 @@ impl Mover {
                     shared.shortage.pause(backoff.delay(), || shared.is_ending());
                 }
                 done => {
-                    shared.shortage.end(Part::Mover);
+                    shared.shortage.end(Part::Flusher);
                     return done;
                 }
             }
@@ -229,12 +229,12 @@ impl Mover {
     }
 
     /// Adds what waits, up to a checkpoint or enough bytes.
-    fn gather(&self, moves: &mut Vec<Move>) -> Option<MoverMessage> {
+    fn gather(&self, moves: &mut Vec<Move>) -> Option<FlusherMessage> {
         let size = |moves: &[Move]| -> usize { moves.iter().map(|(_, batches)| bytes_of(batches)).sum() };
         let mut bytes = size(moves);
         while bytes < MOVE_BYTES {
             match self.messages.try_recv().ok()? {
-                MoverMessage::Move(more) => {
+                FlusherMessage::Move(more) => {
                     bytes += size(&more);
                     moves.extend(more);
                 }
@@ -252,9 +252,9 @@ impl Mover {
         }
         for (partition, batches) in by_partition.into_values() {
             let bytes = bytes_of(&batches);
-            self.persevere(|mover| {
+            self.persevere(|flusher| {
                 if !partition.is_deleted() {
-                    partition.move_to_segments(&batches, &mover.shared.settings, &mut mover.open)?;
+                    partition.move_to_segments(&batches, &flusher.shared.settings, &mut flusher.open)?;
                 }
                 Ok(())
             })?;
