@@ -41,15 +41,6 @@ impl Weights {
             Self::Column(weights) => Some(weights),
         }
     }
-
-    /// The weights of neighbouring rows.
-    #[must_use]
-    pub fn slice(&self, first: usize, row_count: usize) -> Self {
-        match self {
-            Self::Ones => Self::Ones,
-            Self::Column(weights) => Self::Column(weights.slice(first, row_count)),
-        }
-    }
 }
 
 /// Rows that come and go: a Z-set. An update is the old row with weight -1 and the new one with +1. The same row may
@@ -153,11 +144,6 @@ pub(crate) fn gather(schema: &SchemaRef, changes: Vec<Change>) -> Result<Option<
         return Ok(changes.into_iter().next());
     }
     let rows = concat_batches(schema, changes.iter().map(Change::rows)).map_err(Error::arrow("gather changes"))?;
-    let weights = if changes.iter().all(|change| change.weights().column().is_none()) {
-        Weights::Ones
-    } else {
-        let weights = changes.iter().flat_map(|change| (0..change.row_count()).map(|row| change.weights().value(row)));
-        Weights::Column(Int64Array::from_iter_values(weights))
-    };
-    Ok(Some(Change::trusted(rows, weights)))
+    let weights = changes.iter().flat_map(|change| (0..change.row_count()).map(|row| change.weights().value(row)));
+    Ok(Some(Change::trusted(rows, Weights::of(weights.collect()))))
 }

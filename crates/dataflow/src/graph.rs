@@ -6,10 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray},
-    compute::prep_null_mask_filter,
-};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray};
 
 use crate::{
     change::Change,
@@ -249,7 +246,7 @@ impl GroupColumns {
         };
         let arguments = self.arguments.iter().map(|(values, filter)| {
             let values = values.map(|index| column(index).map(ArrayRef::clone)).transpose()?;
-            let filter = filter.map(|index| Ok(true_where(typed::<BooleanArray>(column(index)?)?))).transpose()?;
+            let filter = filter.map(|index| Ok(typed::<BooleanArray>(column(index)?)?.clone())).transpose()?;
             Ok(Argument { values, filter })
         });
         let places = match self.places {
@@ -268,11 +265,6 @@ impl GroupColumns {
             places,
         })
     }
-}
-
-/// A condition that is NULL leaves its row out.
-fn true_where(condition: &BooleanArray) -> BooleanArray {
-    if condition.null_count() > 0 { prep_null_mask_filter(condition) } else { condition.clone() }
 }
 
 fn typed<T: 'static>(column: &ArrayRef) -> Result<&T> {

@@ -17,7 +17,7 @@ mod total;
 mod truth;
 
 use arrow::{
-    array::{ArrayRef, BooleanArray},
+    array::{Array, ArrayRef, BooleanArray},
     buffer::NullBuffer,
     datatypes::{DataType, Field, i256},
 };
@@ -180,7 +180,9 @@ fn for_each(
 impl Input<'_> {
     /// The rows that pass the filter.
     fn selected(&self) -> Option<NullBuffer> {
-        self.filter.as_ref().map(|filter| NullBuffer::new(filter.values().clone()))
+        let filter = self.filter.as_ref()?;
+        // A condition that is NULL leaves its row out.
+        NullBuffer::union(Some(&NullBuffer::new(filter.values().clone())), filter.nulls())
     }
 
     /// The rows that pass the filter and whose value is not NULL.

@@ -13,46 +13,40 @@ use arrow::{
 
 use crate::error::{Error, Result};
 
+/// Floats where those of a kind have lost their sign; copied only where one has it. Other columns are as they are.
+macro_rules! without_sign {
+    ($column:expr, |$value:ident| $is_of_kind:expr) => {{
+        macro_rules! of_type {
+            ($type:ty) => {{
+                let floats = $column.as_primitive::<$type>();
+                if floats.values().iter().any(|float| {
+                    let $value = *float;
+                    $value.is_sign_negative() && ($is_of_kind)
+                }) {
+                    return Arc::new(
+                        floats.unary::<_, $type>(|$value| if $is_of_kind { $value.abs() } else { $value }),
+                    );
+                }
+            }};
+        }
+        match $column.data_type() {
+            DataType::Float32 => of_type!(Float32Type),
+            DataType::Float64 => of_type!(Float64Type),
+            _ => {}
+        }
+        ArrayRef::clone($column)
+    }};
+}
+
 /// Keys of which equal ones are equal bit by bit.
 #[must_use]
 pub fn normal_key(column: &ArrayRef) -> ArrayRef {
-    macro_rules! normal {
-        ($type:ty) => {{
-            let floats = column.as_primitive::<$type>();
-            let is_negative = |value: &<$type as arrow::datatypes::ArrowPrimitiveType>::Native| {
-                value.is_sign_negative() && (value.is_nan() || *value == 0.0)
-            };
-            if floats.values().iter().any(is_negative) {
-                return Arc::new(
-                    floats.unary::<_, $type>(|value| if is_negative(&value) { value.abs() } else { value }),
-                );
-            }
-        }};
-    }
-    match column.data_type() {
-        DataType::Float32 => normal!(Float32Type),
-        DataType::Float64 => normal!(Float64Type),
-        _ => {}
-    }
-    ArrayRef::clone(column)
+    without_sign!(column, |value| value.is_nan() || value == 0.0)
 }
 
 /// Floats with one NaN, the positive one, which is the greatest; both zeros are left as they are.
 pub(crate) fn with_one_nan(column: &ArrayRef) -> ArrayRef {
-    macro_rules! normal {
-        ($type:ty) => {{
-            let floats = column.as_primitive::<$type>();
-            if floats.values().iter().any(|value| value.is_nan() && value.is_sign_negative()) {
-                return Arc::new(floats.unary::<_, $type>(|value| if value.is_nan() { value.abs() } else { value }));
-            }
-        }};
-    }
-    match column.data_type() {
-        DataType::Float32 => normal!(Float32Type),
-        DataType::Float64 => normal!(Float64Type),
-        _ => {}
-    }
-    ArrayRef::clone(column)
+    without_sign!(column, |value| value.is_nan())
 }
 
 /// A column in the layout that a type has.

@@ -73,7 +73,7 @@ impl Upsert {
         let newest = self.newest(records.rows())?;
         let newest = Run::new(self.last.layout(), &Change::of_rows(newest))?;
         let replaced = self.replaced(&newest)?;
-        let (mut old, mut come) = (Gathered::default(), Vec::new());
+        let (mut old, mut new) = (Gathered::default(), Gathered::default());
         for (number, (chunk, row)) in rows_of(&newest).enumerate() {
             let current = replaced.get(&number);
             if current.is_some_and(|current| current.place >= place(&self.columns, &chunk.rows, row)) {
@@ -82,10 +82,8 @@ impl Upsert {
             if let Some(current) = current {
                 old.push(current.chunk, current.row);
             }
-            come.push((chunk, row));
+            new.push(chunk, row);
         }
-        let mut new = Gathered::default();
-        come.into_iter().for_each(|(chunk, row)| new.push(chunk, row));
         if new.len() == 0 {
             return Ok(None);
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
@@ -173,6 +173,19 @@ fn one_group_without_keys_always_has_a_row() {
         let expected: ArrayRef = Arc::new(Int64Array::from(vec![expected]));
         out.assert_is(&RecordBatch::try_from_iter([("n", expected)]).unwrap());
     }
+}
+
+#[test]
+fn a_filter_that_is_null_leaves_its_row_out() {
+    let aggregates = vec![signature(AggregateKind::Count, DataType::Int64, DataType::Int64)];
+    let global = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+    let mut group_by = GroupBy::new(global, 0, aggregates, false).unwrap();
+    // What lies under a NULL is anything, also true.
+    let filter = BooleanArray::new(vec![true, true, false].into(), Some(vec![true, false, true].into()));
+    let arguments = vec![Argument { values: None, filter: Some(filter) }];
+    group_by.push(GroupInput { row_count: 3, keys: vec![], arguments, weights: None, places: None }).unwrap();
+    let expected: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    assert_eq!(group_by.rows().unwrap().column(0), &expected);
 }
 
 #[test]

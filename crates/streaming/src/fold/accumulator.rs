@@ -4,7 +4,6 @@ use std::{collections::HashSet, fmt};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray},
-    compute::prep_null_mask_filter,
     datatypes::{DataType, Field},
 };
 use dataflow::{
@@ -78,10 +77,7 @@ fn input<'a>(
     filter: Option<&BooleanArray>,
     weights: Option<&'a [i64]>,
 ) -> Input<'a> {
-    // A filter that is NULL leaves the row out.
-    let filter =
-        filter.map(|filter| if filter.nulls().is_some() { prep_null_mask_filter(filter) } else { filter.clone() });
-    Input { groups, values: values.first().map(ArrayRef::clone), filter, weights, places: None }
+    Input { groups, values: values.first().map(ArrayRef::clone), filter: filter.cloned(), weights, places: None }
 }
 
 /// One group: an aggregate over everything, or over a window.
