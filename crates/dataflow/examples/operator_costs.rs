@@ -119,7 +119,7 @@ fn arrangements(rows: usize) -> Result<()> {
         kept.work(usize::MAX)?;
         let side = || JoinKeys { schema: Arc::clone(&schema), columns: vec![0], is_retracting };
         best(&format!("join, each row meets one, {what}"), rows, || {
-            let mut join = InnerJoin::new(side(), side());
+            let mut join = InnerJoin::new(side(), side(), false);
             for change in &changes {
                 join.push(0, change.clone())?;
                 join.push(1, change.clone())?;
@@ -185,7 +185,7 @@ fn nexmark_q4(rows: usize, epoch_rows: usize) -> Result<()> {
         let mut graph = Graph::new();
         let (auctions, bids) = (graph.input(), graph.input());
         let side = |schema: &SchemaRef| JoinKeys { schema: Arc::clone(schema), columns: vec![0], is_retracting: false };
-        let joined = graph.join(auctions, bids, InnerJoin::new(side(&auction), side(&bid)));
+        let joined = graph.join(auctions, bids, InnerJoin::new(side(&auction), side(&bid), false));
         let in_time = graph.map(joined, Arc::new(InTime));
         let finals = GroupBy::new(schema(&["id", "category", "final"]), 2, vec![aggregate(AggregateKind::Max)], false)?;
         let columns = GroupColumns { keys: vec![0, 1], arguments: vec![(Some(2), None)], places: None };

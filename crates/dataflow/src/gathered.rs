@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, compute::interleave_record_batch};
+use arrow::array::RecordBatch;
 
 use crate::{
     error::{Error, Result},
+    rows::interleave_rows,
     run::Chunk,
 };
 
@@ -37,7 +38,7 @@ impl<'a> Gathered<'a> {
     /// The rows; none are left.
     pub(crate) fn take(&mut self) -> Result<RecordBatch> {
         let sources: Vec<&RecordBatch> = self.chunks.iter().map(|chunk| &chunk.rows).collect();
-        let rows = interleave_record_batch(&sources, &self.rows).map_err(Error::arrow("gather joined rows"));
+        let rows = interleave_rows(&sources, &self.rows).map_err(Error::arrow("gather joined rows"));
         self.chunks.clear();
         self.rows.clear();
         rows

@@ -1,7 +1,7 @@
 //! [`InnerJoin`]: rows of two sides that meet by key.
 //!
 //! What must hold: what went out is the join of all that came in on both sides, in any cut: the change of one side meets the
-//! other side as it was, and the change of the other meets the first as it is. A NULL in a key meets nothing.
+//! other side as it was, and the change of the other meets the first as it is. A NULL in a key meets nothing, or NULLs.
 
 use std::sync::Arc;
 
@@ -34,19 +34,21 @@ pub struct InnerJoin {
     sides: [Arrangement; 2],
     pending: [Vec<Change>; 2],
     schema: SchemaRef,
+    /// Whether a NULL in a key equals a NULL, as in `IS NOT DISTINCT FROM`; else it meets nothing.
+    nulls_are_equal: bool,
 }
 
 impl InnerJoin {
     /// Nothing on either side. A joined row is one of the left, then one of the right.
     #[must_use]
-    pub fn new(left: JoinKeys, right: JoinKeys) -> Self {
+    pub fn new(left: JoinKeys, right: JoinKeys, nulls_are_equal: bool) -> Self {
         let fields = left.schema.fields().iter().chain(right.schema.fields());
         let schema = Arc::new(Schema::new(fields.map(Arc::clone).collect::<Vec<_>>()));
         let side = |side: JoinKeys| {
             let JoinKeys { schema, columns: key, is_retracting } = side;
             Arrangement::new(Layout { schema, key, is_retracting })
         };
-        Self { sides: [side(left), side(right)], pending: [Vec::new(), Vec::new()], schema }
+        Self { sides: [side(left), side(right)], pending: [Vec::new(), Vec::new()], schema, nulls_are_equal }
     }
 
     /// The columns of joined rows.
@@ -100,7 +102,10 @@ impl InnerJoin {
     fn take_pending(&mut self, side: usize) -> Result<Option<Change>> {
         let layout = self.sides[side].layout().clone();
         let changes = std::mem::take(&mut self.pending[side]);
-        let changes = changes.into_iter().map(|change| without_null_keys(&layout, change));
+        let changes = changes.into_iter().map(|change| match self.nulls_are_equal {
+            true => Ok(change),
+            false => without_null_keys(&layout, change),
+        });
         gather(&layout.schema, changes.collect::<Result<Vec<_>>>()?)
     }
 }

@@ -28,6 +28,7 @@ mod pairs;
 mod presence;
 #[cfg(test)]
 mod random;
+mod rows;
 mod run;
 mod upsert;
 mod value_rows;
@@ -44,5 +45,5 @@ pub use hash::hash_rows;
 pub use join::{InnerJoin, JoinKeys};
 pub use normal::{normal_key, plain, plain_text};
 pub use presence::{Keep, PresenceJoin};
-pub use run::{Layout, Run};
+pub use run::{Layout, Run, net};
 pub use upsert::{Upsert, UpsertColumns};

@@ -12,17 +12,18 @@ use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, DynComparator, RecordBatch, UInt32Array, make_comparator},
-    compute::{SortOptions, take_record_batch},
+    compute::SortOptions,
     datatypes::SchemaRef,
 };
 
 pub(crate) use merge::Merge;
 
 use crate::{
-    change::{Change, Weights},
+    change::{Change, Weights, gather},
     error::{Error, Result},
     hash::hash_rows,
     normal::normal_key,
+    rows::take_rows,
 };
 
 /// Rows of a chunk: enough to be fast, few enough to be copied in a moment.
@@ -114,7 +115,7 @@ impl Run {
         let mut chunks = Vec::with_capacity(order.len().div_ceil(CHUNK_ROWS));
         for (number, part) in order.chunks(CHUNK_ROWS).enumerate() {
             let numbers = UInt32Array::from_iter_values(part.iter().map(|(_, _, row)| *row));
-            let rows = take_record_batch(rows, &numbers).map_err(Error::arrow("sort rows"))?;
+            let rows = take_rows(rows, &numbers).map_err(Error::arrow("sort rows"))?;
             let weights = weights.as_ref().map_or(Weights::Ones, |weights: &Vec<i64>| {
                 Weights::of(weights[number * CHUNK_ROWS..][..part.len()].to_vec())
             });
@@ -157,6 +158,20 @@ impl Run {
         }
         Pieces { run: self, word, at: *from }
     }
+}
+
+/// What changes come to together: each row once, with the sum of its weights, where rows can be taken back; else all rows.
+///
+/// # Errors
+/// [`Error::Arrow`] when rows cannot be compared or gathered.
+pub fn net(layout: &Layout, changes: Vec<Change>) -> Result<Change> {
+    let nothing = || Change::of_rows(RecordBatch::new_empty(Arc::clone(&layout.schema)));
+    let Some(change) = gather(&layout.schema, changes)? else { return Ok(nothing()) };
+    if !layout.is_retracting {
+        return Ok(change);
+    }
+    let run = Run::new(layout, &change)?;
+    Ok(gather(&layout.schema, run.changes().collect())?.unwrap_or_else(nothing))
 }
 
 /// A place in a run.

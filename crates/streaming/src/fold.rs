@@ -27,11 +27,12 @@ use dataflow::{Change, plain, plain_text};
 
 use crate::{
     error::{Error, Result},
+    halves::FailedRow,
     plan::{ViewPlan, step},
 };
 pub(crate) use accumulator::Aggregate;
 pub(crate) use evaluated_rows::array_bytes;
-pub use evaluated_rows::{EvaluatedRows, FailedRow};
+pub use evaluated_rows::EvaluatedRows;
 use group_fold::GroupFold;
 use row_fold::RowFold;
 

@@ -40,9 +40,11 @@
 //! ```
 
 mod checkpoint;
+mod dataflow_state;
 mod error;
 mod fold;
 mod functions;
+mod halves;
 mod hash;
 mod plan;
 pub mod source;
@@ -53,13 +55,15 @@ mod testing;
 
 pub use checkpoint::{CheckpointStore, RestoredCheckpoint};
 pub use dataflow::{Change, Weights, normal_key};
+pub use dataflow_state::DataflowState;
 pub use error::{Error, Result};
-pub use fold::{EvaluatedRows, FailedRow, Fold};
+pub use fold::{EvaluatedRows, Fold};
 pub use functions::{
     Evaluation, ExactArithmetic, ExactComparison, Stage, bound_aggregates, bound_functions, register_aggregates,
     register_times, reserved,
 };
-pub use plan::ViewPlan;
+pub use halves::FailedRow;
+pub use plan::{DataflowPlan, PlannedView, ViewPlan};
 pub use source::{
     DeadLetters, Decoded, Evaluated, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord,
     SourceBatch, SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic, digits_after_point,

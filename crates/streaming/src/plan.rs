@@ -12,13 +12,22 @@
 mod aggregate;
 mod array_expression;
 mod checked_arithmetic;
+mod compiler;
+mod dataflow_plan;
+mod graph;
+mod lower;
+mod planned_view;
 mod query;
+mod refusal;
 mod split;
 pub(crate) mod step;
 mod window;
 
 pub(crate) use aggregate::AggregateCall;
-pub(crate) use split::Grouping;
+pub(crate) use compiler::Grouping;
+pub use dataflow_plan::DataflowPlan;
+pub(crate) use graph::BuiltGraph;
+pub use planned_view::PlannedView;
 
 use std::sync::Arc;
 
@@ -32,6 +41,7 @@ use sql::{
 };
 
 use crate::{hash::hash, source::decoder_hash};
+use query::{AnalysedQuery, Rules};
 use step::{CarriedRows, Step};
 
 /// Counts up when the state's columns or their meaning change: a state of another version is not read.
@@ -63,20 +73,24 @@ impl ViewPlan {
     /// [`SqlError`] when the query is wrong, or needs an operator that is not built. Its position counts in the
     /// view's whole text.
     pub fn new(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
-        let before = view.text.find(&view.query).map_or(0, |byte| character_at(&view.text, byte) - 1);
-        on_deep_stack(|| Self::plan(view, sources)).map_err(|error| error.shifted(before))
+        on_deep_stack(|| Self::plan(view, sources)).map_err(|error| error.shifted(start_of_query(view)))
     }
 
     fn plan(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
-        let planned = query::plan(&view.query, sources)?;
-        let split = split::split(&view.query, &planned.optimised, &planned.state)?;
+        let query = query::analyse(&view.query, &query::tables(sources), sources)?;
+        Self::of(view, sources, &query)
+    }
+
+    fn of(view: &ViewDefinition, sources: &[SourceDefinition], query: &AnalysedQuery) -> Result<Self, SqlError> {
+        let optimised = query.optimised(&view.query, Rules::Chain)?;
+        let split = split::split(&view.query, &optimised, &query.state)?;
         let source = sources.iter().find(|source| source.name == split.source).ok_or_else(|| {
             SqlError::new(sqlstate::UNDEFINED_TABLE, format!("source \"{}\" does not exist", split.source))
         })?;
         let source_schema = source.schema();
         let key_fields = key_fields(split.grouping.as_ref(), &source_schema)?;
         let (output_schema, key_columns, hidden_keys) = output(&split, &key_fields, &source_schema);
-        let explanation = planned.normalised.display_indent().to_string();
+        let explanation = query.plan.display_indent().to_string();
         let hash = hash(&[
             &STATE_FORMAT_VERSION.to_string(),
             &explanation,
@@ -200,6 +214,11 @@ impl ViewPlan {
         step::run(&self.above, CarriedRows { rows: groups, carried: Vec::new() }).map_err(invalid)?;
         Ok(())
     }
+}
+
+/// How many characters stand before a view's query in its text.
+fn start_of_query(view: &ViewDefinition) -> usize {
+    view.text.find(&view.query).map_or(0, |byte| character_at(&view.text, byte) - 1)
 }
 
 /// The checks before have let something pass that an operator does not know.

@@ -76,7 +76,7 @@ impl Chain {
         // The diamond: each best bid beside its seller's sum.
         let keys = |schema: &SchemaRef| JoinKeys { schema: Arc::clone(schema), columns: vec![0], is_retracting: true };
         let (left, right) = (integers(&BEST), integers(&SUM));
-        let beside = graph.join(best, sum, InnerJoin::new(keys(&left), keys(&right)));
+        let beside = graph.join(best, sum, InnerJoin::new(keys(&left), keys(&right), false));
         let poor = PresenceJoin::new(Keep::Absent, false, keys(&left), keys(&right));
         let poor = graph.presence(best, rich, poor);
         let both = graph.union(vec![rich, rich]);

@@ -26,7 +26,7 @@ fn model(left: &Side, right: &Side) -> Vec<(Pair, Pair, i64)> {
 fn what_went_out_is_the_join_of_what_came_in() {
     for seed in 0..60 {
         let (mut random, takes_back) = (Random(seed), seed % 2 == 0);
-        let mut join = InnerJoin::new(keys("l", takes_back), keys("r", takes_back));
+        let mut join = InnerJoin::new(keys("l", takes_back), keys("r", takes_back), false);
         let (mut left, mut right, mut out) = (Side::default(), Side::default(), ZSet::default());
         for _ in 0..25 {
             for _ in 0..random.below(3) {
@@ -52,7 +52,7 @@ fn what_went_out_is_the_join_of_what_came_in() {
 
 #[test]
 fn one_key_with_many_rows_goes_out_in_pieces() {
-    let mut join = InnerJoin::new(keys("l", false), keys("r", false));
+    let mut join = InnerJoin::new(keys("l", false), keys("r", false), false);
     let many: Vec<(Pair, i64)> = (0..300).map(|value| ((3, value), 1)).collect();
     join.push(0, change("l", &many, false)).unwrap();
     join.push(1, change("r", &many, false)).unwrap();
@@ -68,7 +68,7 @@ fn one_key_with_many_rows_goes_out_in_pieces() {
 
 #[test]
 fn what_an_epoch_takes_back_within_itself_is_never_seen() {
-    let mut join = InnerJoin::new(keys("l", true), keys("r", true));
+    let mut join = InnerJoin::new(keys("l", true), keys("r", true), false);
     join.push(0, change("l", &[((3, 1), 1), ((3, 1), -1)], true)).unwrap();
     join.push(1, change("r", &[((3, 1), 1)], true)).unwrap();
     join.finish(|change| panic!("{change:?} went out")).unwrap();

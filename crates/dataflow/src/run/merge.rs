@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, compute::interleave_record_batch};
+use arrow::array::RecordBatch;
 
 use super::{CHUNK_ROWS, Chunk, Layout, Place, Run, row_comparator};
 use crate::{
     change::Weights,
     error::{Error, Result},
+    rows::interleave_rows,
 };
 
 /// Two runs that are being merged; the first is the older.
@@ -140,7 +141,7 @@ impl<'a> Output<'a> {
     }
 
     fn chunk(self, layout: &Layout) -> Result<Chunk> {
-        let rows = interleave_record_batch(&self.sources, &self.rows).map_err(Error::arrow("merge rows"))?;
+        let rows = interleave_rows(&self.sources, &self.rows).map_err(Error::arrow("merge rows"))?;
         let row_hashes = if layout.is_retracting { self.row_hashes } else { Vec::new() };
         Ok(Chunk::new(layout, self.words, row_hashes, rows, Weights::of(self.weights)))
     }

@@ -3,9 +3,7 @@
 //! What it is: [`EvaluatedRows`], made without touching a fold's state, and so before anything is decided: whoever
 //! makes them writes down what failed, and then folds the rest.
 //!
-//! What must hold: a row is left out exactly when its evaluation fails for it *alone*. So which rows are left out does
-//! not depend on how they were batched, and a batch whose evaluation succeeds as a whole leaves none out: an expression
-//! over a batch computes all that it computes over each row alone, and perhaps more (both sides of an `AND`, say).
+//! What must hold: a row is left out exactly when its evaluation fails for it alone ([`Halves`]).
 
 use std::sync::Arc;
 
@@ -19,20 +17,12 @@ use sql::{ARRIVAL_TIME, OFFSET, PARTITION};
 
 use crate::{
     error::{Error, Result},
+    halves::{FailedRow, Halves},
     plan::{
         AggregateCall, ViewPlan,
         step::{self, CarriedRows},
     },
 };
-
-/// A row that a view leaves out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedRow {
-    /// Its number among the rows that were given, from 0.
-    pub row: usize,
-    /// Which expression failed, and why.
-    pub reason: String,
-}
 
 /// Rows that a fold of the same plan can take.
 pub struct EvaluatedRows {
@@ -86,7 +76,7 @@ impl EvaluatedRows {
         for name in places(plan) {
             carried.push(rows.column_by_name(name).map(ArrayRef::clone).ok_or_else(|| missing(name))?);
         }
-        evaluated.add(plan, &CarriedRows { rows, carried }, 0, usize::MAX)?;
+        evaluated.add(plan, &CarriedRows { rows, carried }, usize::MAX)?;
         if let (Some(weights), false) = (weights, evaluated.failed.is_empty()) {
             // Rows of weight 0 were not counted.
             let weights = weights.values().iter().enumerate();
@@ -109,7 +99,7 @@ impl EvaluatedRows {
         }
         let carried = places(plan).iter().map(|name| rows.column_by_name(name).cloned().ok_or_else(|| missing(name)));
         let input = CarriedRows { carried: carried.collect::<Result<_>>()?, rows };
-        let row_count = evaluated.add(plan, &input, 0, bytes_max)?;
+        let row_count = evaluated.add(plan, &input, bytes_max)?;
         Ok((evaluated, row_count))
     }
 
@@ -131,34 +121,19 @@ impl EvaluatedRows {
         std::mem::take(&mut self.failed)
     }
 
-    /// Evaluates rows as a whole, or in halves when that fails, down to the single row. Where there are more than
-    /// `bytes_max` already, it leaves the rest; tells how many it has done.
-    fn add(&mut self, plan: &ViewPlan, input: &CarriedRows, first: usize, bytes_max: usize) -> Result<usize> {
-        let row_count = input.rows.num_rows();
-        match evaluate(plan, input.clone()) {
-            Ok(piece) => {
-                self.bytes += piece.bytes();
-                self.pieces.push(piece);
-            }
-            Err(error) if !is_of_rows(&error) => return Err(error),
-            Err(error) if row_count == 1 => self.failed.push(FailedRow { row: first, reason: error.to_string() }),
-            Err(_) => {
-                let half = row_count / 2;
-                let done = self.add(plan, &input.slice(0, half), first, bytes_max)?;
-                if done < half || self.bytes > bytes_max {
-                    return Ok(done);
-                }
-                let rest = input.slice(half, row_count - half);
-                return Ok(half + self.add(plan, &rest, first + half, bytes_max)?);
-            }
-        }
-        Ok(row_count)
+    /// Evaluates rows, as many as it takes to have more than `bytes_max`; tells how many.
+    fn add(&mut self, plan: &ViewPlan, input: &CarriedRows, bytes_max: usize) -> Result<usize> {
+        let (pieces, all_bytes) = (&mut self.pieces, &mut self.bytes);
+        let halves = Halves::of(input.rows.num_rows(), bytes_max, |rows| {
+            let piece = evaluate(plan, input.slice(rows.start, rows.len()))?;
+            let bytes = piece.bytes();
+            *all_bytes += bytes;
+            pieces.push(piece);
+            Ok(bytes)
+        })?;
+        self.failed.extend(halves.failed);
+        Ok(halves.done)
     }
-}
-
-/// Whether other rows could do better.
-fn is_of_rows(error: &Error) -> bool {
-    matches!(error, Error::Evaluate { .. } | Error::Arrow { .. })
 }
 
 fn evaluate(plan: &ViewPlan, input: CarriedRows) -> Result<Piece> {

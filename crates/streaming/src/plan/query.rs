@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
-    datatypes::Schema,
+    datatypes::{Schema, SchemaRef},
 };
 use datafusion::{
     common::{
@@ -17,8 +17,14 @@ use datafusion::{
     execution::{SessionState, SessionStateBuilder},
     logical_expr::{Expr, LogicalPlan, Volatility},
     optimizer::{
-        Optimizer, OptimizerContext, common_subexpr_eliminate::CommonSubexprEliminate,
-        optimize_projections::OptimizeProjections, simplify_expressions::SimplifyExpressions,
+        Optimizer, OptimizerContext, OptimizerRule, common_subexpr_eliminate::CommonSubexprEliminate,
+        decorrelate_lateral_join::DecorrelateLateralJoin, decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
+        eliminate_cross_join::EliminateCrossJoin, eliminate_duplicated_expr::EliminateDuplicatedExpr,
+        eliminate_filter::EliminateFilter, eliminate_outer_join::EliminateOuterJoin,
+        extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
+        propagate_empty_relation::PropagateEmptyRelation, push_down_filter::PushDownFilter,
+        rewrite_set_comparison::RewriteSetComparison, scalar_subquery_to_join::ScalarSubqueryToJoin,
+        simplify_expressions::SimplifyExpressions,
     },
     prelude::{SessionConfig, SessionContext},
     sql::parser::Statement,
@@ -31,56 +37,112 @@ use sqlparser::ast;
 use super::window;
 use crate::functions::{self, Evaluation};
 
-/// A query, planned.
-pub(super) struct PlannedQuery {
-    /// With names resolved and types settled, as written otherwise: what is hashed.
-    pub(super) normalised: LogicalPlan,
-    /// Simplified, and without the columns that are not needed: what is run.
-    pub(super) optimised: LogicalPlan,
+/// A table that a view may read.
+#[derive(Clone, Debug)]
+pub(super) struct Table<'a> {
+    pub(super) name: &'a str,
+    pub(super) schema: SchemaRef,
+}
+
+/// Sources as tables.
+pub(super) fn tables(sources: &[SourceDefinition]) -> Vec<Table<'_>> {
+    sources.iter().map(|source| Table { name: &source.name, schema: source.schema() }).collect()
+}
+
+/// A query with names resolved and types settled, as written otherwise: what is hashed.
+pub(super) struct AnalysedQuery {
+    pub(super) plan: LogicalPlan,
     /// What compiles expressions.
     pub(super) state: SessionState,
 }
 
-/// Plans `text` over `sources`.
-pub(super) fn plan(text: &str, sources: &[SourceDefinition]) -> Result<PlannedQuery, SqlError> {
+/// Resolves `text` over `tables`; `sources` are those of them that windows can be over.
+pub(super) fn analyse(
+    text: &str,
+    tables: &[Table<'_>],
+    sources: &[SourceDefinition],
+) -> Result<AnalysedQuery, SqlError> {
     let query = window::parse_query(text, sources)?;
-    let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
     let diagnosed = |error: DataFusionError| datafusion_error(&error, text, Readable::Sources(&names));
-    let state = session(sources).map_err(diagnosed)?;
+    let state = session(tables).map_err(diagnosed)?;
     let statement = Statement::Statement(Box::new(ast::Statement::Query(query)));
     // Nothing here waits: every table is in memory.
     let plan = state.statement_to_plan(statement).now_or_never();
     let plan = plan.unwrap_or_else(|| Err(DataFusionError::Internal("planning a view waited".to_owned())));
     let plan = plan.map_err(diagnosed)?;
     check_deterministic(&plan)?;
-    let normalised = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(diagnosed)?;
-    let rules = Optimizer::with_rules(vec![
-        Arc::new(SimplifyExpressions::new()),
-        Arc::new(OptimizeProjections::new()),
-        Arc::new(CommonSubexprEliminate::new()),
-    ]);
-    // What a view computes for ever is not to be computed anew for each batch, nor for long while it is planned, nor is
-    // much held for it: a planner computes only what is cheap.
-    let evaluation = Evaluation::new(MemoryBudget::new(Evaluation::PLANNED_BYTES_MAX));
-    let mut options = state.config_options().as_ref().clone();
-    evaluation.attach(&mut options);
-    // Not in what is hashed: it is the same query.
-    let exact = functions::exact(normalised.clone()).map_err(diagnosed)?;
-    let optimised = rules
-        .optimize(exact, &OptimizerContext::new_with_config_options(Arc::new(options)), |_, _| {})
-        .map_err(diagnosed)?;
-    if evaluation.has_deferred() {
-        return Err(SqlError::new(
-            sqlstate::PROGRAM_LIMIT_EXCEEDED,
-            "a constant of the view is too large, or takes too long to compute",
-        )
-        .with_hint("write what it comes to, or a shorter one"));
-    }
-    check_constants(&optimised, &state).map_err(diagnosed)?;
-    Ok(PlannedQuery { normalised, optimised, state })
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(diagnosed)?;
+    Ok(AnalysedQuery { plan, state })
 }
 
-fn session(sources: &[SourceDefinition]) -> Result<SessionState, DataFusionError> {
+impl AnalysedQuery {
+    /// What is run: the query by `rules`, without the columns that are not needed.
+    pub(super) fn optimised(&self, text: &str, rules: Rules) -> Result<LogicalPlan, SqlError> {
+        let diagnosed = |error: DataFusionError| datafusion_error(&error, text, Readable::Sources(&[]));
+        // What a view computes for ever is not to be computed anew for each batch, nor for long while it is planned, nor is
+        // much held for it: a planner computes only what is cheap.
+        let evaluation = Evaluation::new(MemoryBudget::new(Evaluation::PLANNED_BYTES_MAX));
+        let mut options = self.state.config_options().as_ref().clone();
+        evaluation.attach(&mut options);
+        // A scalar subquery is a join like any other.
+        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        // Not in what is hashed: it is the same query.
+        let exact = functions::exact(self.plan.clone()).map_err(diagnosed)?;
+        let optimised = Optimizer::with_rules(rules.list())
+            .optimize(exact, &OptimizerContext::new_with_config_options(Arc::new(options)), |_, _| {})
+            .map_err(diagnosed)?;
+        if evaluation.has_deferred() {
+            return Err(SqlError::new(
+                sqlstate::PROGRAM_LIMIT_EXCEEDED,
+                "a constant of the view is too large, or takes too long to compute",
+            )
+            .with_hint("write what it comes to, or a shorter one"));
+        }
+        check_constants(&optimised, &self.state).map_err(diagnosed)?;
+        Ok(optimised)
+    }
+}
+
+/// Which rewritings a plan goes through.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rules {
+    /// Those of a chain of steps with at most one aggregate.
+    Chain,
+    /// Those of an operator graph. Not those that make `first_value` of DISTINCT ON, that split distinct aggregates, that move
+    /// limits, or that change keys.
+    Graph,
+}
+
+impl Rules {
+    fn list(self) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+        match self {
+            Self::Chain => vec![
+                Arc::new(SimplifyExpressions::new()),
+                Arc::new(OptimizeProjections::new()),
+                Arc::new(CommonSubexprEliminate::new()),
+            ],
+            Self::Graph => vec![
+                Arc::new(RewriteSetComparison::new()),
+                Arc::new(SimplifyExpressions::new()),
+                Arc::new(DecorrelatePredicateSubquery::new()),
+                Arc::new(ScalarSubqueryToJoin::new()),
+                Arc::new(DecorrelateLateralJoin::new()),
+                Arc::new(ExtractEquijoinPredicate::new()),
+                Arc::new(EliminateDuplicatedExpr::new()),
+                Arc::new(EliminateFilter::new()),
+                Arc::new(EliminateCrossJoin::new()),
+                Arc::new(PropagateEmptyRelation::new()),
+                Arc::new(EliminateOuterJoin::new()),
+                Arc::new(PushDownFilter::new()),
+                Arc::new(OptimizeProjections::new()),
+                Arc::new(CommonSubexprEliminate::new()),
+            ],
+        }
+    }
+}
+
+fn session(tables: &[Table<'_>]) -> Result<SessionState, DataFusionError> {
     let mut config = SessionConfig::new();
     let parser = &mut config.options_mut().sql_parser;
     parser.dialect = Dialect::PostgreSQL;
@@ -96,8 +158,8 @@ fn session(sources: &[SourceDefinition]) -> Result<SessionState, DataFusionError
     functions::bound_functions(&mut context)?;
     functions::register_aggregates(&mut context)?;
     context.add_analyzer_rule(Arc::new(functions::ExactComparison));
-    for source in sources {
-        context.register_table(source.name.as_str(), Arc::new(EmptyTable::new(source.schema())))?;
+    for table in tables {
+        context.register_table(table.name, Arc::new(EmptyTable::new(Arc::clone(&table.schema))))?;
     }
     Ok(context.state())
 }

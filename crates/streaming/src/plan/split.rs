@@ -5,25 +5,18 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use dataflow::{AggregateSignature, GroupBy};
 use datafusion::{
-    common::{
-        DFSchema,
-        tree_node::{TreeNode, TreeNodeRecursion},
-    },
+    common::tree_node::{TreeNode, TreeNodeRecursion},
     execution::SessionState,
     logical_expr::{Aggregate, Distinct, Expr, LogicalPlan},
 };
-use sql::{SqlError, character_at, is_word, sqlstate, tokenize};
-use sqlparser::tokenizer::Token;
+use sql::SqlError;
 
 use super::{
-    aggregate::{self, AggregateCall},
-    array_expression::with_arrays,
-    checked_arithmetic::checked,
-    step::{Expression, Step},
+    compiler::{Compiler, Grouping, plain_column},
+    refusal::refuse,
+    step::Step,
 };
-use crate::functions::as_written;
 
 /// A plan in its parts.
 pub(super) struct SplitPlan {
@@ -43,29 +36,8 @@ pub(super) struct SplitPlan {
     pub(super) origins: Vec<Option<usize>>,
 }
 
-/// How rows are grouped, and what is kept of them.
-#[derive(Clone, Debug)]
-pub(crate) struct Grouping {
-    /// What groups.
-    pub(crate) keys: Vec<Expression>,
-    /// What is computed.
-    pub(crate) aggregates: Vec<AggregateCall>,
-    /// The schema of finished groups: keys, then aggregates.
-    pub(crate) schema: SchemaRef,
-}
-
-impl Grouping {
-    /// The operator that groups so.
-    pub(crate) fn operator(&self) -> dataflow::Result<GroupBy> {
-        let aggregates = self.aggregates.iter().map(|call| call.signature.clone()).collect();
-        // What a source gives stays: the log only grows.
-        GroupBy::new(Arc::clone(&self.schema), self.keys.len(), aggregates, false)
-    }
-}
-
 /// Splits a plan; `text` is the query, for the places of what is refused.
 pub(super) fn split(text: &str, plan: &LogicalPlan, state: &SessionState) -> Result<SplitPlan, SqlError> {
-    check_subqueries(plan)?;
     let compiler = Compiler { state };
     let mut origins: Vec<Option<usize>> = (0..plan.schema().fields().len()).map(Some).collect();
     let (mut steps, mut above, mut grouping) = (Vec::new(), Vec::new(), None);
@@ -130,123 +102,47 @@ pub(super) fn split(text: &str, plan: &LogicalPlan, state: &SessionState) -> Res
     }
 }
 
-struct Compiler<'a> {
-    state: &'a SessionState,
-}
-
-impl Compiler<'_> {
-    fn compile(&self, expression: &Expr, input: &DFSchema) -> Result<Expression, SqlError> {
-        let text = as_written(expression).to_string();
-        let compiled =
-            self.state.create_physical_expr(expression.clone(), input).and_then(checked).and_then(with_arrays);
-        let physical = compiled.map_err(|error| {
-            SqlError::new(sqlstate::INTERNAL_ERROR, format!("cannot compile {text}: {}", error.strip_backtrace()))
-        })?;
-        Ok(Expression { physical, text })
-    }
-
-    fn compile_all(&self, expressions: &[Expr], input: &DFSchema) -> Result<Vec<Expression>, SqlError> {
-        expressions.iter().map(|expression| self.compile(expression, input)).collect()
-    }
-
-    /// Each row once: groups of nothing but keys.
-    fn distinct(&self, input: &DFSchema) -> Result<Grouping, SqlError> {
-        let columns: Vec<Expr> = input.columns().into_iter().map(Expr::Column).collect();
-        Ok(Grouping {
-            keys: self.compile_all(&columns, input)?,
-            aggregates: Vec::new(),
-            schema: Arc::clone(input.inner()),
-        })
-    }
-
-    fn grouping(&self, node: &Aggregate) -> Result<Grouping, SqlError> {
-        if node.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
-            return Err(SqlError::unsupported("GROUPING SETS, ROLLUP or CUBE in a view"));
+/// Whether a plan is a chain of steps over one source, with one aggregate at most.
+pub(super) fn is_chain(plan: &LogicalPlan) -> bool {
+    let (mut node, mut groups) = (plan, false);
+    loop {
+        if has_subqueries(node) {
+            return false;
         }
-        let input = node.input.schema();
-        let schema = Arc::clone(node.schema.inner());
-        let keys = self.compile_all(&node.group_expr, input)?;
-        let outputs = schema.fields().iter().skip(keys.len());
-        let aggregates = node.aggr_expr.iter().zip(outputs).map(|(expression, output)| {
-            let checked = aggregate::check(expression)?;
-            let argument = checked.argument.map(|argument| self.compile(argument, input)).transpose()?;
-            let text = as_written(expression).to_string();
-            let argument_type = match &argument {
-                Some(argument) => argument.physical.data_type(input.as_arrow()).map_err(|error| {
-                    SqlError::new(sqlstate::INTERNAL_ERROR, format!("{text} has no type: {}", error.strip_backtrace()))
-                })?,
-                None => arrow::datatypes::DataType::Int64,
-            };
-            aggregate::check_type(checked.kind, checked.is_distinct, &argument_type, &text)?;
-            let output_type = output.data_type().clone();
-            Ok(AggregateCall {
-                signature: AggregateSignature {
-                    kind: checked.kind,
-                    is_distinct: checked.is_distinct,
-                    argument_type,
-                    output_type,
-                },
-                argument,
-                filter: checked.filter.map(|filter| self.compile(filter, input)).transpose()?,
-            })
-        });
-        let aggregates = aggregates.collect::<Result<Vec<_>, SqlError>>()?;
-        Ok(Grouping { keys, aggregates, schema })
+        node = match node {
+            LogicalPlan::Projection(projection) => &projection.input,
+            LogicalPlan::Filter(filter) => &filter.input,
+            LogicalPlan::SubqueryAlias(alias) => &alias.input,
+            LogicalPlan::Aggregate(aggregate) if !groups && !has_grouping_sets(aggregate) => {
+                groups = true;
+                &aggregate.input
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) if !groups => {
+                groups = true;
+                input
+            }
+            LogicalPlan::TableScan(_) => return true,
+            _ => return false,
+        };
     }
 }
 
-/// The column of the input that an expression is, unchanged.
-fn plain_column(expression: &Expr, input: &DFSchema) -> Option<usize> {
-    match expression {
-        Expr::Column(column) => input.maybe_index_of_column(column),
-        Expr::Alias(alias) => plain_column(&alias.expr, input),
-        _ => None,
-    }
+fn has_grouping_sets(aggregate: &Aggregate) -> bool {
+    aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_)))
 }
 
-fn check_subqueries(plan: &LogicalPlan) -> Result<(), SqlError> {
+/// Whether an expression of a node has a query of its own.
+pub(super) fn has_subqueries(node: &LogicalPlan) -> bool {
     let mut found = false;
-    let walked = plan.apply(|node| {
-        node.apply_expressions(|expression| {
-            expression.apply(|inner| {
-                found |= matches!(inner, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
-                Ok(TreeNodeRecursion::Continue)
-            })
+    // Nothing here can fail.
+    let _ = node.apply_expressions(|expression| {
+        expression.apply(|inner| {
+            found |= matches!(
+                inner,
+                Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)
+            );
+            Ok(TreeNodeRecursion::Continue)
         })
     });
-    match walked {
-        Err(error) => Err(SqlError::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace())),
-        Ok(_) if found => Err(SqlError::unsupported("a subquery in an expression of a view")),
-        Ok(_) => Ok(()),
-    }
-}
-
-/// The error for a node that is not built.
-fn refuse(text: &str, node: &LogicalPlan) -> SqlError {
-    let in_query = "put it into the query over the view";
-    let (what, word, hint) = match node {
-        LogicalPlan::Join(_) => ("a join in a view", "join", "join the views in the query that reads them"),
-        LogicalPlan::Union(_) => ("UNION, INTERSECT or EXCEPT in a view", "union", "write one view for each part"),
-        LogicalPlan::Sort(_) => ("ORDER BY in a view", "order", in_query),
-        LogicalPlan::Limit(_) => ("LIMIT or OFFSET in a view", "limit", in_query),
-        LogicalPlan::Window(_) => ("a window function (OVER) in a view", "over", in_query),
-        LogicalPlan::Distinct(Distinct::On(_)) => ("DISTINCT ON in a view", "distinct", in_query),
-        LogicalPlan::Distinct(_) => ("DISTINCT over an aggregate in a view", "distinct", in_query),
-        LogicalPlan::Aggregate(_) => ("an aggregate over an aggregate in a view", "from", in_query),
-        LogicalPlan::Values(_) => ("VALUES in a view", "values", "a view reads a source"),
-        LogicalPlan::EmptyRelation(_) => ("a view without FROM", "select", "a view reads a source"),
-        LogicalPlan::Unnest(_) => ("unnest in a view", "unnest", in_query),
-        LogicalPlan::RecursiveQuery(_) => ("WITH RECURSIVE in a view", "recursive", in_query),
-        _ => ("this kind of statement as a view", "", "write a SELECT over one source"),
-    };
-    let error = SqlError::unsupported(what).with_hint(hint);
-    let tokens = tokenize(text).unwrap_or_default();
-    match tokens.iter().find(|placed| is_word(&placed.token, word) || matches_comma_join(word, &placed.token)) {
-        Some(placed) => error.at(character_at(text, placed.start)),
-        None => error,
-    }
-}
-
-fn matches_comma_join(word: &str, token: &Token) -> bool {
-    word == "join" && matches!(token, Token::Word(w) if w.value.eq_ignore_ascii_case("cross"))
+    found
 }

@@ -4,6 +4,7 @@
 //! rows (weights, places in the log) without being part of the query.
 
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -14,7 +15,10 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use datafusion::{
-    common::cast::as_boolean_array, error::DataFusionError, logical_expr::ColumnarValue, physical_expr::PhysicalExpr,
+    common::cast::as_boolean_array,
+    error::DataFusionError,
+    logical_expr::ColumnarValue,
+    physical_expr::{PhysicalExpr, expressions::Column},
 };
 
 use crate::error::{Error, Result};
@@ -56,6 +60,17 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
+    /// Whether it is a column as it is.
+    pub(crate) fn is_column(&self) -> bool {
+        let physical: &dyn Any = self.physical.as_ref();
+        physical.is::<Column>()
+    }
+
+    /// Its text; `exactly` with the numbers of the columns that it reads.
+    pub(crate) fn describe(&self, exactly: bool) -> String {
+        if exactly { format!("{} as {}", self.text, self.physical) } else { self.text.clone() }
+    }
+
     /// Its value for each row.
     pub(crate) fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
         self.computed(rows, || self.physical.evaluate(rows))
@@ -157,6 +172,11 @@ pub(crate) fn run_with(
         }
     }
     Ok(input)
+}
+
+/// The same columns under a schema that has their types.
+pub(crate) fn relabelled(schema: &SchemaRef, rows: &RecordBatch) -> Result<RecordBatch> {
+    batch(schema, rows.columns().to_vec(), rows.num_rows())
 }
 
 /// A batch that also works without columns.

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    fold::{EvaluatedRows, FailedRow},
+    fold::EvaluatedRows,
+    halves::FailedRow,
     plan::ViewPlan,
 };
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use streaming::Change;
@@ -76,6 +76,15 @@ impl Kept {
         }
         self.0.retain(|_, weight| *weight != 0);
         assert!(self.0.values().all(|weight| *weight == 1), "only a row that is there goes, and none comes twice");
+    }
+
+    /// The rows as a batch of `schema`, from the bytes in which they are kept.
+    pub(crate) fn batch(&self, schema: &SchemaRef) -> RecordBatch {
+        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        let converter = RowConverter::new(fields).unwrap();
+        let parser = converter.parser();
+        let columns = converter.convert_rows(self.0.keys().map(|(bytes, _)| parser.parse(bytes))).unwrap();
+        RecordBatch::try_new(Arc::clone(schema), columns).unwrap()
     }
 
     /// The rows.

@@ -1,0 +1,289 @@
+//! A query's logical plan as an operator graph.
+//!
+//! Expressions are computed by maps before the operators that need them, so that operators take columns only. What identifies
+//! a row is carried along where somebody above asks for it: in columns that the query does not show, at the end.
+//!
+//! What must hold: every node of the plan is lowered here or refused by name; none is skipped. The first columns of a
+//! [`Relation`] are those of the plan's node, so that expressions over these find them where they expect them.
+
+mod group;
+mod join;
+
+use std::sync::Arc;
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use datafusion::{
+    common::{DFSchema, ScalarValue},
+    logical_expr::{Distinct, EmptyRelation, Expr, Filter, LogicalPlan, Projection, TableScan, Union, Values},
+    physical_expr::expressions::{Column, Literal},
+};
+use sql::{ARRIVAL_TIME, OFFSET, PARTITION, SqlError, sqlstate};
+
+use super::{
+    compiler::{Compiler, plain_column},
+    graph::{OperatorGraph, nullable},
+    query::Table,
+    refusal::refuse,
+    split::has_subqueries,
+    step::{self, Expression, Step},
+};
+
+/// Rows on their way through the graph.
+#[derive(Clone, Debug)]
+pub(super) struct Relation {
+    pub(super) node: usize,
+    /// How many columns the query sees; those after them are carried.
+    pub(super) visible: usize,
+    /// The columns that identify a row, where they were asked for.
+    pub(super) key: Vec<usize>,
+    /// Arrival time, partition and offset of the record that a row is, where they were asked for and a row is one record.
+    places: Option<[usize; 3]>,
+    is_one_row_at_most: bool,
+}
+
+/// What has to be carried with rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Need {
+    /// What identifies a row.
+    pub(super) key: bool,
+    /// Where its record is in the log.
+    pub(super) places: bool,
+}
+
+/// A plan on its way into a graph.
+pub(super) struct Lowering<'a> {
+    /// The query, for the places of what is refused.
+    pub(super) text: &'a str,
+    pub(super) compiler: Compiler<'a>,
+    pub(super) sources: &'a [Table<'a>],
+    pub(super) graph: OperatorGraph,
+}
+
+impl Lowering<'_> {
+    /// Adds the operators of a plan; what comes out of them.
+    pub(super) fn lower(&mut self, plan: &LogicalPlan, need: Need) -> Result<Relation, SqlError> {
+        if has_subqueries(plan) {
+            return Err(SqlError::unsupported("this subquery in an expression of a view")
+                .with_hint("write it as a join: only what can be turned into one is kept up to date"));
+        }
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan, need),
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input, need),
+            LogicalPlan::Projection(projection) => self.projection(projection, need),
+            LogicalPlan::Filter(filter) => self.filter(filter, need),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
+            LogicalPlan::Union(union) => self.union(union, need),
+            LogicalPlan::Join(join) => self.join(join, need),
+            LogicalPlan::EmptyRelation(empty) => self.empty(empty),
+            LogicalPlan::Values(values) => self.values(values, need),
+            other => Err(refuse(self.text, other)),
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan, need: Need) -> Result<Relation, SqlError> {
+        let name = scan.table_name.table();
+        let source = self.sources.iter().position(|source| source.name == name).ok_or_else(|| {
+            SqlError::new(sqlstate::UNDEFINED_TABLE, format!("source \"{name}\" does not exist"))
+        })?;
+        if !scan.filters.is_empty() || scan.fetch.is_some() {
+            return Err(internal("a scan with a filter of its own"));
+        }
+        let schema = Arc::clone(&self.sources[source].schema);
+        let mut columns = match &scan.projection {
+            Some(columns) => columns.clone(),
+            None => (0..schema.fields().len()).collect(),
+        };
+        let visible = columns.len();
+        let mut carried = |name: &str| -> Result<usize, SqlError> {
+            let column = schema.index_of(name).map_err(|error| internal(error.to_string()))?;
+            Ok(columns.iter().position(|read| *read == column).unwrap_or_else(|| {
+                columns.push(column);
+                columns.len() - 1
+            }))
+        };
+        let key = if need.key { vec![carried(PARTITION)?, carried(OFFSET)?] } else { Vec::new() };
+        let places = match need.places {
+            true => Some([carried(ARRIVAL_TIME)?, carried(PARTITION)?, carried(OFFSET)?]),
+            false => None,
+        };
+        let node = self.graph.input(source, &schema, columns);
+        Ok(Relation { node, visible, key, places, is_one_row_at_most: false })
+    }
+
+    fn projection(&mut self, projection: &Projection, need: Need) -> Result<Relation, SqlError> {
+        let input = self.lower(&projection.input, need)?;
+        let schema = projection.input.schema();
+        let expressions = self.compiler.compile_all(&projection.expr, schema)?;
+        let shown: Vec<Option<usize>> =
+            projection.expr.iter().map(|expression| plain_column(expression, schema)).collect();
+        let fields = projection.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        Ok(self.project(&input, expressions, fields, &shown))
+    }
+
+    /// Computes the columns that the query sees from now on; `shown` says which of the input's each is, unchanged.
+    fn project(
+        &mut self,
+        input: &Relation,
+        mut expressions: Vec<Expression>,
+        mut fields: Vec<Field>,
+        shown: &[Option<usize>],
+    ) -> Relation {
+        let before = Arc::clone(&self.graph.node(input.node).schema);
+        let visible = expressions.len();
+        let mut carried: Vec<usize> = Vec::new();
+        let mut after = |column: usize| {
+            if let Some(place) = shown.iter().position(|shown| *shown == Some(column)) {
+                return place;
+            }
+            visible
+                + carried.iter().position(|known| *known == column).unwrap_or_else(|| {
+                    carried.push(column);
+                    carried.len() - 1
+                })
+        };
+        let key = input.key.iter().map(|column| after(*column)).collect();
+        let places = input.places.map(|places| places.map(&mut after));
+        for column in carried {
+            expressions.push(column_of(&before, column));
+            fields.push(before.field(column).clone());
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let node = self.graph.extend(input.node, Step::Project { expressions, schema });
+        Relation { node, visible, key, places, is_one_row_at_most: input.is_one_row_at_most }
+    }
+
+    fn filter(&mut self, filter: &Filter, need: Need) -> Result<Relation, SqlError> {
+        let input = self.lower(&filter.input, need)?;
+        let predicate = self.compiler.compile(&filter.predicate, filter.input.schema())?;
+        Ok(Relation { node: self.graph.extend(input.node, Step::Filter(predicate)), ..input })
+    }
+
+    /// What identifies a row of a union is which branch it is of, and what identifies it there.
+    fn union(&mut self, union: &Union, need: Need) -> Result<Relation, SqlError> {
+        let mut branches = Vec::with_capacity(union.inputs.len());
+        for input in &union.inputs {
+            branches.push(self.lower(input, Need { key: need.key, places: false })?);
+        }
+        let shown: Vec<Field> = union.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        let key_types: Vec<Vec<DataType>> = branches.iter().map(|branch| self.types(branch, &branch.key)).collect();
+        let are_alike = key_types.windows(2).all(|pair| pair[0] == pair[1]);
+        // Branches of other keys have columns of their own.
+        let carried: Vec<(Option<usize>, DataType)> = if are_alike {
+            key_types.first().into_iter().flatten().map(|data_type| (None, data_type.clone())).collect()
+        } else {
+            let of_branch = |(branch, types): (usize, &Vec<DataType>)| {
+                types.iter().map(|data_type| (Some(branch), data_type.clone())).collect::<Vec<_>>()
+            };
+            key_types.iter().enumerate().flat_map(of_branch).collect()
+        };
+        let mut nodes = Vec::with_capacity(branches.len());
+        for (number, branch) in branches.iter().enumerate() {
+            let before = Arc::clone(&self.graph.node(branch.node).schema);
+            let mut expressions = Vec::new();
+            for (column, field) in shown.iter().enumerate() {
+                if before.field(column).data_type() != field.data_type() {
+                    return Err(internal("the branches of a union have other types"));
+                }
+                expressions.push(column_of(&before, column));
+            }
+            let mut fields = shown.clone();
+            if need.key {
+                expressions.push(literal(ScalarValue::Int32(i32::try_from(number).ok())));
+                fields.push(Field::new("_branch", DataType::Int32, true));
+                let mut keys = branch.key.iter();
+                for (of, data_type) in &carried {
+                    let is_mine = of.is_none_or(|of| of == number);
+                    expressions.push(match keys.as_slice().first().filter(|_| is_mine) {
+                        Some(column) => {
+                            keys.next();
+                            column_of(&before, *column)
+                        }
+                        None => null_of(data_type)?,
+                    });
+                    fields.push(Field::new("_key", data_type.clone(), true));
+                }
+            }
+            let schema = Arc::new(Schema::new(fields));
+            nodes.push(self.graph.extend(branch.node, Step::Project { expressions, schema }));
+        }
+        let key = if need.key { (shown.len()..shown.len() + 1 + carried.len()).collect() } else { Vec::new() };
+        let node = self.graph.union(nodes);
+        Ok(Relation { node, visible: shown.len(), key, places: None, is_one_row_at_most: false })
+    }
+
+    fn empty(&mut self, empty: &EmptyRelation) -> Result<Relation, SqlError> {
+        let schema = nullable(empty.schema.fields().iter().map(|field| field.as_ref().clone()));
+        let rows = match empty.produce_one_row {
+            true => step::batch(&schema, Vec::new(), 1).map_err(|error| internal(error.to_string()))?,
+            false => RecordBatch::new_empty(Arc::clone(&schema)),
+        };
+        let node = self.graph.constant(rows);
+        let visible = schema.fields().len();
+        // One row at most needs nothing to tell it from others.
+        Ok(Relation { node, visible, key: Vec::new(), places: None, is_one_row_at_most: true })
+    }
+
+    fn values(&mut self, values: &Values, need: Need) -> Result<Relation, SqlError> {
+        let mut fields: Vec<Field> = values.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        let nothing = step::batch(&Arc::new(Schema::empty()), Vec::new(), 1);
+        let nothing = nothing.map_err(|error| internal(error.to_string()))?;
+        let mut columns = Vec::with_capacity(fields.len());
+        for column in 0..fields.len() {
+            let rows = values.values.iter().map(|row| {
+                let expression = self.compiler.compile(&row[column], &DFSchema::empty())?;
+                expression.evaluate(&nothing).map_err(|error| {
+                    SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, error.to_string())
+                })
+            });
+            let rows = rows.collect::<Result<Vec<_>, SqlError>>()?;
+            let rows: Vec<_> = rows.iter().map(AsRef::as_ref).collect();
+            columns.push(arrow::compute::concat(&rows).map_err(|error| internal(error.to_string()))?);
+        }
+        let visible = fields.len();
+        let row_count = values.values.len();
+        if need.key {
+            let numbers = (0..row_count).map(|row| row as i64);
+            columns.push(Arc::new(arrow::array::Int64Array::from_iter_values(numbers)));
+            fields.push(Field::new("_row", DataType::Int64, true));
+        }
+        let schema = nullable(fields.into_iter());
+        let rows = step::batch(&schema, columns, row_count).map_err(|error| internal(error.to_string()))?;
+        let key = if need.key { vec![visible] } else { Vec::new() };
+        let node = self.graph.constant(rows);
+        Ok(Relation { node, visible, key, places: None, is_one_row_at_most: row_count <= 1 })
+    }
+
+    fn types(&self, relation: &Relation, columns: &[usize]) -> Vec<DataType> {
+        let schema = &self.graph.node(relation.node).schema;
+        columns.iter().map(|column| schema.field(*column).data_type().clone()).collect()
+    }
+
+    fn schema(&self, relation: &Relation) -> SchemaRef {
+        Arc::clone(&self.graph.node(relation.node).schema)
+    }
+}
+
+/// A column as it is.
+fn column_of(schema: &Schema, column: usize) -> Expression {
+    let name = schema.field(column).name();
+    Expression { physical: Arc::new(Column::new(name, column)), text: name.clone() }
+}
+
+fn literal(value: ScalarValue) -> Expression {
+    let text = Expr::Literal(value.clone(), None).to_string();
+    Expression { physical: Arc::new(Literal::new(value)), text }
+}
+
+fn null_of(data_type: &DataType) -> Result<Expression, SqlError> {
+    let null = ScalarValue::try_from(data_type);
+    Ok(literal(null.map_err(|error| internal(error.strip_backtrace()))?))
+}
+
+/// The checks before have let something pass that is not known here.
+fn internal(message: impl Into<String>) -> SqlError {
+    SqlError::new(sqlstate::INTERNAL_ERROR, message)
+}

@@ -1,0 +1,83 @@
+//! [`PlannedView`]: a view's query, planned as what it is: a chain over one source, or operators that feed each other.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use sql::{SourceDefinition, SqlError, ViewDefinition, on_deep_stack};
+
+use super::{DataflowPlan, ViewPlan, query, split, start_of_query};
+
+/// A view's query, planned.
+#[derive(Clone, Debug)]
+pub enum PlannedView {
+    /// Steps over one source, with one aggregate at most.
+    Chain(Arc<ViewPlan>),
+    /// Anything else that can be kept up to date.
+    Dataflow(Arc<DataflowPlan>),
+}
+
+impl PlannedView {
+    /// Plans a view over `sources`.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the query is wrong, or cannot be kept up to date. Its position counts in the view's whole text.
+    pub fn new(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
+        on_deep_stack(|| Self::plan(view, sources)).map_err(|error| error.shifted(start_of_query(view)))
+    }
+
+    fn plan(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
+        let query = query::analyse(&view.query, &query::tables(sources), sources)?;
+        if split::is_chain(&query.plan) {
+            return Ok(Self::Chain(Arc::new(ViewPlan::of(view, sources, &query)?)));
+        }
+        Ok(Self::Dataflow(Arc::new(DataflowPlan::of(view, sources, &query)?)))
+    }
+
+    /// The view's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Chain(plan) => plan.name(),
+            Self::Dataflow(plan) => plan.name(),
+        }
+    }
+
+    /// The sources that it reads.
+    pub fn sources(&self) -> &[SourceDefinition] {
+        match self {
+            Self::Chain(plan) => std::slice::from_ref(plan.source()),
+            Self::Dataflow(plan) => plan.sources(),
+        }
+    }
+
+    /// The view's columns: those of the query, then what identifies a row and is not shown.
+    pub fn output_schema(&self) -> &SchemaRef {
+        match self {
+            Self::Chain(plan) => plan.output_schema(),
+            Self::Dataflow(plan) => plan.output_schema(),
+        }
+    }
+
+    /// The columns of the output that identify a row.
+    pub fn key_columns(&self) -> &[usize] {
+        match self {
+            Self::Chain(plan) => plan.key_columns(),
+            Self::Dataflow(plan) => plan.key_columns(),
+        }
+    }
+
+    /// A hash of what the view computes: the same across restarts.
+    pub fn hash(&self) -> String {
+        match self {
+            Self::Chain(plan) => plan.hash(),
+            Self::Dataflow(plan) => plan.hash(),
+        }
+    }
+
+    /// The plan as text, for `EXPLAIN`.
+    pub fn explanation(&self) -> &str {
+        match self {
+            Self::Chain(plan) => plan.explanation(),
+            Self::Dataflow(plan) => plan.explanation(),
+        }
+    }
+}

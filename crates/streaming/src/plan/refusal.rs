@@ -1,0 +1,30 @@
+//! What a view cannot be, said by name, with the place in the text and what to write instead.
+
+use datafusion::logical_expr::{Distinct, LogicalPlan};
+use sql::{SqlError, character_at, is_word, tokenize};
+
+/// The error for a node that is not built; `text` is the query.
+pub(super) fn refuse(text: &str, node: &LogicalPlan) -> SqlError {
+    let in_query = "put it into the query over the view";
+    let (what, word, hint) = match node {
+        LogicalPlan::Sort(_) => ("ORDER BY in a view", "order", in_query),
+        LogicalPlan::Limit(_) => ("LIMIT or OFFSET in a view", "limit", in_query),
+        LogicalPlan::Window(_) => ("a window function (OVER) in a view", "over", in_query),
+        LogicalPlan::Distinct(Distinct::On(_)) => ("DISTINCT ON in a view", "distinct", in_query),
+        LogicalPlan::Values(_) => ("VALUES in a view", "values", "a view reads a source"),
+        LogicalPlan::EmptyRelation(_) => ("a view without FROM", "select", "a view reads a source"),
+        LogicalPlan::Unnest(_) => ("unnest in a view", "unnest", in_query),
+        LogicalPlan::RecursiveQuery(_) => ("WITH RECURSIVE in a view", "recursive", in_query),
+        _ => ("this kind of statement as a view", "", "write a SELECT over sources"),
+    };
+    at_word(text, word, SqlError::unsupported(what)).with_hint(hint)
+}
+
+/// An error, at the first place of a word in the text.
+pub(super) fn at_word(text: &str, word: &str, error: SqlError) -> SqlError {
+    let tokens = tokenize(text).unwrap_or_default();
+    match tokens.iter().find(|placed| is_word(&placed.token, word)) {
+        Some(placed) => error.at(character_at(text, placed.start)),
+        None => error,
+    }
+}
