@@ -28,8 +28,8 @@ use crate::{
     index::CommandResult,
     outcome::{CommandEnd, Outcome},
     record,
+    stream_locks::StreamLocks,
     tagged::Mismatch,
-    turnstiles::Turnstiles,
     writer::Done,
 };
 
@@ -61,7 +61,7 @@ pub struct Aggregates {
     store: Arc<EventStore>,
     settings: AggregatesSettings,
     aggregates: RwLock<BTreeMap<String, Arc<Aggregate>>>,
-    pub(crate) turnstiles: Turnstiles,
+    pub(crate) stream_locks: StreamLocks,
     /// A permit for each command that may be handled.
     commands: Semaphore,
 }
@@ -102,7 +102,7 @@ impl Aggregates {
             }
         }
         let commands = Semaphore::new(settings.commands_max.min(Semaphore::MAX_PERMITS));
-        Ok(Self { store, settings, aggregates: RwLock::default(), turnstiles: Turnstiles::default(), commands })
+        Ok(Self { store, settings, aggregates: RwLock::default(), stream_locks: StreamLocks::default(), commands })
     }
 
     /// Registers a decider under a name: 1 to 64 ASCII letters, digits or `_`. The stream of its instance `id` is
@@ -230,7 +230,7 @@ impl Aggregates {
         let stream = aggregate.stream(id)?;
         self.check(request)?;
         let command = Command { id: request.command_id.clone(), digest: ContentDigest::of(&stream, request)? };
-        let _turn = self.turnstiles.enter(&stream).await;
+        let _lock = self.stream_locks.lock(&stream).await;
         if let Some(handled) = self.store.handled(&stream, &command.id) {
             if !handled.says(&command.digest) {
                 return Err(Error::CommandIdReused { stream, command_id: command.id }.into());

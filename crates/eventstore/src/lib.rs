@@ -143,9 +143,9 @@ mod record;
 mod settings;
 mod store;
 mod stream;
+mod stream_locks;
 mod subscription;
 mod tagged;
-mod turnstiles;
 mod writer;
 
 pub use aggregates::{Aggregates, AggregatesSettings, StateAt};

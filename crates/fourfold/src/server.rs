@@ -11,7 +11,7 @@ use eventstore::{Aggregates, EventStore};
 use lakehouse::{DurableFileSystem, LakeLocation};
 use model::{Clock, Error, MemoryBudget, Metrics, Result, SystemClock, SystemEntropy};
 use object_store::prefix::PrefixStore;
-use patterns::{Deployment, Parts, event_sourcing};
+use patterns::{Deployment, Resources, event_sourcing};
 use serving::{
     http::{self, Backups, HttpServer, Services},
     pg::{self, PgServer},
@@ -80,7 +80,7 @@ impl Server {
         let views = Views::new(metrics.clone());
         let memory = MemoryBudget::new(machine_memory::budget_bytes(settings.memory.budget_bytes));
         let patterns = settings.patterns();
-        let parts = Parts {
+        let resources = Resources {
             state_memory: memory.part(machine_memory::for_views(memory.bytes_max())),
             log: Arc::clone(&log),
             dead_letters: DeadLetters::new(Arc::clone(&log), Arc::clone(&clock), metrics.clone()),
@@ -90,7 +90,7 @@ impl Server {
             metrics: metrics.clone(),
             settings: patterns,
         };
-        let deployment = Deployment::open(&catalogue, parts, Arc::clone(&views)).await?;
+        let deployment = Deployment::open(&catalogue, resources, Arc::clone(&views)).await?;
         let definitions = Arc::clone(&deployment) as _;
         let sql =
             SqlService::with_memory(memory, Arc::clone(&views), definitions, settings.sql.clone(), metrics.clone())?;

@@ -12,11 +12,11 @@ use sql::SourceDefinition;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::{captured::Captured, extent::Extent, parts::Parts};
+use crate::{captured::Captured, extent::Extent, resources::Resources};
 
 /// The captures that run.
 pub(crate) struct Captures {
-    parts: Parts,
+    resources: Resources,
     running: Mutex<BTreeMap<String, CapturedSource>>,
 }
 
@@ -28,8 +28,8 @@ struct CapturedSource {
 }
 
 impl Captures {
-    pub(crate) fn new(parts: &Parts) -> Self {
-        Self { parts: parts.clone(), running: Mutex::default() }
+    pub(crate) fn new(resources: &Resources) -> Self {
+        Self { resources: resources.clone(), running: Mutex::default() }
     }
 
     /// The lake's side of a source, whose capture is started when it does not run.
@@ -45,9 +45,9 @@ impl Captures {
             return Ok(captured.lake_side());
         }
         let (table, note) = self.open_believable(source, topic_id).await?;
-        let settings = self.parts.settings.capture.clone();
-        let (log, dead_letters) = (Arc::clone(&self.parts.log), Arc::clone(&self.parts.dead_letters));
-        let metrics = self.parts.metrics.clone();
+        let settings = self.resources.settings.capture.clone();
+        let (log, dead_letters) = (Arc::clone(&self.resources.log), Arc::clone(&self.resources.dead_letters));
+        let metrics = self.resources.metrics.clone();
         let capture = Capture::spawn(log, dead_letters, source.clone(), Arc::clone(&table), settings, metrics)?;
         let captured = CapturedSource { topic_id, table, capture, note };
         let side = captured.lake_side();
@@ -63,7 +63,7 @@ impl Captures {
     ) -> Result<(Arc<LakeTable>, Option<String>)> {
         let location = self.location(&source.name);
         let table = open(&location, source, topic_id).await?;
-        let extent = Extent::of(self.parts.log.as_ref(), source)?;
+        let extent = Extent::of(self.resources.log.as_ref(), source)?;
         let what = format!("what was captured of source {}", source.name);
         let disbelief = match extent.disbelief(&what, &table.positions()) {
             Some(reason) => Some(reason),
@@ -143,12 +143,12 @@ impl Captures {
     }
 
     fn topic_id(&self, source: &SourceDefinition) -> Result<Uuid> {
-        let topic = self.parts.log.topic(source.topic.as_str());
+        let topic = self.resources.log.topic(source.topic.as_str());
         topic.map(|topic| topic.id).ok_or_else(|| Error::not_found(format!("there is no topic {}", source.topic)))
     }
 
     fn location(&self, source: &str) -> LakeLocation {
-        self.parts.lake.child("sources").child(source)
+        self.resources.lake.child("sources").child(source)
     }
 }
 

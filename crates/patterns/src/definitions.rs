@@ -136,9 +136,9 @@ impl Deployment {
     }
 
     fn show_topics(&self) -> Result<RecordBatch, ArrowError> {
-        let topics = self.parts.log.topics();
+        let topics = self.resources.log.topics();
         let records = |topic: &Arc<eventlog::Topic>| {
-            let bounds = topic.topic_partitions().filter_map(|partition| self.parts.log.bounds(&partition).ok());
+            let bounds = topic.topic_partitions().filter_map(|partition| self.resources.log.bounds(&partition).ok());
             bounds.map(|bounds| bounds.high_watermark - bounds.log_start_offset).sum::<i64>()
         };
         RecordBatch::try_from_iter([

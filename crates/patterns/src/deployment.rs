@@ -34,7 +34,7 @@ use crate::{
     incarnation::Incarnation,
     kappa::KappaView,
     lambda::LambdaView,
-    parts::Parts,
+    resources::Resources,
     running_view::{self, RunningView},
     stopped_view::StoppedView,
     stored_statement::{self, view_definition},
@@ -45,7 +45,7 @@ use crate::{
 /// The sources and views of one server.
 pub struct Deployment {
     this: Weak<Deployment>,
-    pub(crate) parts: Parts,
+    pub(crate) resources: Resources,
     views: Arc<Views>,
     pub(crate) catalogue: Catalogue,
     sources: RwLock<BTreeMap<String, SourceDefinition>>,
@@ -60,12 +60,12 @@ impl Deployment {
     ///
     /// # Errors
     /// When the catalogue or a source in it cannot be read. A view that cannot be started has failed, and that is all.
-    pub async fn open(file: &Path, parts: Parts, views: Arc<Views>) -> Result<Arc<Self>> {
+    pub async fn open(file: &Path, resources: Resources, views: Arc<Views>) -> Result<Arc<Self>> {
         let catalogue = Catalogue::open(file)?;
         let deployment = Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
-            captures: Captures::new(&parts),
-            parts,
+            captures: Captures::new(&resources),
+            resources,
             views,
             catalogue,
             sources: RwLock::default(),
@@ -82,7 +82,7 @@ impl Deployment {
             deployment.sources.write().insert(name, source);
         }
         let current = deployment.catalogue.views()?;
-        if let Err(error) = running_view::remove_all_but(&deployment.parts, &current).await {
+        if let Err(error) = running_view::remove_all_but(&deployment.resources, &current).await {
             tracing::warn!(%error, "what old versions of views have left behind stays until the next start");
         }
         for stored in current {
@@ -124,7 +124,7 @@ impl Deployment {
         let is_new = self.ensure_topic(&source).await?;
         if let Err(error) = self.catalogue.put_source(&source.name, &source.text) {
             // Nobody knows the topic yet.
-            if is_new && let Err(error) = self.parts.log.delete_topic(&source.topic).await {
+            if is_new && let Err(error) = self.resources.log.delete_topic(&source.topic).await {
                 tracing::warn!(topic = %source.topic, %error, "the topic of a source that was not created stays");
             }
             return Err(error);
@@ -192,8 +192,8 @@ impl Deployment {
         self.catalogue.remove_view(name)?;
         self.views.remove(name);
         self.running.write().remove(name);
-        let discarded = view.discard(&self.parts).await;
-        self.parts.metrics.forget_view(name);
+        let discarded = view.discard(&self.resources).await;
+        self.resources.metrics.forget_view(name);
         discarded
     }
 
@@ -241,7 +241,8 @@ impl Deployment {
     pub fn source_snapshot(&self, name: &str) -> Result<Option<Snapshot>> {
         let Some(source) = self.sources.read().get(name).cloned() else { return Ok(None) };
         let end = self.end_of(&source)?;
-        let table = SourceTable::new(Arc::clone(&self.parts.log), source, Epoch::new(Positions::new(), end.clone())?);
+        let table =
+            SourceTable::new(Arc::clone(&self.resources.log), source, Epoch::new(Positions::new(), end.clone())?);
         Ok(Some(Snapshot::of_table(Arc::new(table), end)))
     }
 
@@ -263,7 +264,7 @@ impl Deployment {
     pub(crate) fn end_of(&self, source: &SourceDefinition) -> Result<Positions> {
         let partitions = (0..source.partitions).map(|partition| source.topic_partition(partition));
         let end = |partition: model::TopicPartition| -> Result<_> {
-            let bounds = self.parts.log.bounds(&partition)?;
+            let bounds = self.resources.log.bounds(&partition)?;
             Ok((partition, bounds.high_watermark))
         };
         partitions.map(end).collect()
@@ -296,27 +297,27 @@ impl Deployment {
         definition: &ViewDefinition,
         plan: Arc<ViewPlan>,
     ) -> Result<(Positions, Option<String>)> {
-        let started = self.parts.clock.instant();
+        let started = self.resources.clock.instant();
         let (stored, notice) = self.prepare(definition, &plan, old.stored.version + 1).await?;
         let target = self.end_of(plan.source())?;
         let is_same_topic = stored.topic_id == old.stored.topic_id;
         if let (Some(lambda), Some(_), true) = (old.wiring.lambda(), definition.options.batch_interval, is_same_topic) {
-            lambda.hand_over(&self.parts, &plan, stored.version).await?;
+            lambda.hand_over(&self.resources, &plan, stored.version).await?;
         }
         let mut new = self.start(stored, definition, plan).await?;
         self.views.announce(&definition.name, Some(new.relation()));
         let caught_up = new.caught_up(&target).await;
         self.views.announce(&definition.name, None);
         if let Err(error) = caught_up {
-            new.discard(&self.parts).await?;
+            new.discard(&self.resources).await?;
             return Err(error);
         }
-        self.parts.metrics.view_rebuild.observe((self.parts.clock.instant() - started).as_secs_f64());
+        self.resources.metrics.view_rebuild.observe((self.resources.clock.instant() - started).as_secs_f64());
         new.stored.built = true;
         self.commit(new).await?;
         // Stopped, it would never move again: there is no way back to it.
         self.views.discard_previous(&definition.name);
-        if let Err(error) = old.discard(&self.parts).await {
+        if let Err(error) = old.discard(&self.resources).await {
             tracing::warn!(view = definition.name, %error, "what the old version has left behind stays until the next start");
         }
         Ok((target, notice))
@@ -333,7 +334,7 @@ impl Deployment {
         let topic = self.topic_of(source)?;
         let (name, text) = (definition.name.clone(), definition.text.clone());
         let stored = StoredView { name, version, topic_id: topic.id, text, built: false };
-        running_view::remove(&self.parts, &stored).await?;
+        running_view::remove(&self.resources, &stored).await?;
         let notice = match definition.options.batch_interval {
             Some(_) => self.captures.set_aside_misfit(source).await?,
             None => None,
@@ -344,7 +345,7 @@ impl Deployment {
     // The catalogue first: a crash after it restarts the new version from its own checkpoint or from the log.
     async fn commit(&self, view: RunningView) -> Result<()> {
         if let Err(error) = self.catalogue.put_view(&view.stored) {
-            view.discard(&self.parts).await?;
+            view.discard(&self.resources).await?;
             return Err(error);
         }
         self.publish(view);
@@ -363,7 +364,7 @@ impl Deployment {
         let incarnation = self.incarnation(&stored, &plan);
         incarnation.check()?;
         let wiring: Box<dyn Wiring> = match definition.options.batch_interval {
-            None => Box::new(KappaView::start(&self.parts, &plan, stored.version, incarnation.clone()).await?),
+            None => Box::new(KappaView::start(&self.resources, &plan, stored.version, incarnation.clone()).await?),
             Some(_) if !plan.is_aggregate() => {
                 return Err(Error::unsupported(format!("view {} has a batch interval but no aggregate", stored.name))
                     .with_hint(
@@ -373,7 +374,7 @@ impl Deployment {
             Some(interval) => {
                 let captured = self.captures.capture_of(plan.source()).await?;
                 let topic = incarnation.clone();
-                Box::new(LambdaView::start(&self.parts, &plan, stored.version, topic, captured, interval).await?)
+                Box::new(LambdaView::start(&self.resources, &plan, stored.version, topic, captured, interval).await?)
             }
         };
         Ok(RunningView::new(stored, plan, incarnation, wiring))
@@ -414,7 +415,7 @@ impl Deployment {
     }
 
     fn incarnation(&self, stored: &StoredView, plan: &ViewPlan) -> Incarnation {
-        Incarnation::new(&self.parts.log, &plan.source().topic, stored.topic_id)
+        Incarnation::new(&self.resources.log, &plan.source().topic, stored.topic_id)
     }
 
     /// The topic of a source as it is now.
@@ -424,7 +425,7 @@ impl Deployment {
     /// another one of its name that does not fit.
     pub(crate) fn topic_of(&self, source: &SourceDefinition) -> Result<Arc<Topic>> {
         let SourceDefinition { name, topic, partitions, .. } = source;
-        let Some(found) = self.parts.log.topic(topic.as_str()) else {
+        let Some(found) = self.resources.log.topic(topic.as_str()) else {
             return Err(Error::not_found(format!("topic {topic}, which source {name} reads, was deleted"))
                 .with_hint(format!("create it again with {partitions} partitions, which makes another topic of it")));
         };
@@ -441,7 +442,7 @@ impl Deployment {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             found => return found.map(|_| false),
         }
-        match self.parts.log.create_topic(TopicSpec::new(source.topic.clone(), source.partitions)).await {
+        match self.resources.log.create_topic(TopicSpec::new(source.topic.clone(), source.partitions)).await {
             Ok(_) => Ok(true),
             Err(eventlog::Error::TopicExists(_)) => Ok(false),
             Err(error) => Err(error.into()),
@@ -476,7 +477,7 @@ fn unreadable() -> Error {
 
 /// Notes that a version of a view has answered, once it could.
 async fn note_built(deployment: Weak<Deployment>, relation: Arc<dyn Relation>, version: u64) {
-    if relation.reach().settled(&Positions::new()).await.is_err() {
+    if relation.frontier().settled(&Positions::new()).await.is_err() {
         return;
     }
     let Some(deployment) = deployment.upgrade() else { return };

@@ -19,7 +19,7 @@ use serving::{
 };
 use streaming::{DeadLetters, ViewTaskSettings};
 
-use crate::{Deployment, LambdaSettings, Parts, PatternSettings, incarnation::Incarnation};
+use crate::{Deployment, LambdaSettings, PatternSettings, Resources, incarnation::Incarnation};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -30,7 +30,7 @@ pub(crate) type Counts = BTreeMap<String, i64>;
 pub(crate) struct Product {
     pub(crate) directory: PathBuf,
     pub(crate) log: Arc<EmbeddedLog>,
-    pub(crate) parts: Parts,
+    pub(crate) resources: Resources,
     pub(crate) views: Arc<Views>,
     pub(crate) deployment: Arc<Deployment>,
 }
@@ -54,7 +54,7 @@ impl Product {
             capture,
             view_task,
         };
-        let parts = Parts {
+        let resources = Resources {
             state_memory: MemoryBudget::new(u64::MAX),
             log: Arc::clone(&log) as _,
             dead_letters: DeadLetters::new(Arc::clone(&log) as _, Arc::clone(&clock) as _, metrics.clone()),
@@ -66,8 +66,8 @@ impl Product {
         };
         let views = Views::new(metrics);
         let catalogue = directory.join("catalogue.redb");
-        let deployment = Deployment::open(&catalogue, parts.clone(), Arc::clone(&views)).await.unwrap();
-        Self { directory: directory.to_owned(), log, parts, views, deployment }
+        let deployment = Deployment::open(&catalogue, resources.clone(), Arc::clone(&views)).await.unwrap();
+        Self { directory: directory.to_owned(), log, resources, views, deployment }
     }
 
     /// Opens what a crash now would leave.
@@ -112,7 +112,7 @@ impl Product {
     /// A topic as it is now.
     pub(crate) fn incarnation(&self, topic: &str) -> Incarnation {
         let topic = self.log.topic(topic).unwrap();
-        Incarnation::new(&self.parts.log, &topic.name, topic.id)
+        Incarnation::new(&self.resources.log, &topic.name, topic.id)
     }
 
     /// What `SHOW VIEWS` says of a view.
@@ -134,7 +134,7 @@ impl Product {
 
 /// What a relation answers once it has folded everything before `at_least`.
 pub(crate) async fn counts(relation: &dyn Relation, at_least: &Positions) -> Counts {
-    relation.reach().wait_for(at_least, TIMEOUT).await.unwrap();
+    relation.frontier().wait_for(at_least, TIMEOUT).await.unwrap();
     let snapshot = relation.snapshot().await.unwrap();
     let batches: Vec<_> = snapshot.rows().unwrap().stream(None).unwrap().try_collect().await.unwrap();
     let rows = batches.iter().flat_map(|batch| {

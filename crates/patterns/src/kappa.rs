@@ -18,7 +18,7 @@ use serving::views::{Building, Relation, View};
 use streaming::{Change, CheckpointStore, StateMemory, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
 use tokio::sync::watch;
 
-use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, wiring::Wiring};
+use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, resources::Resources, wiring::Wiring};
 
 /// A view that one task folds from the log.
 pub(crate) struct KappaView {
@@ -34,7 +34,7 @@ impl KappaView {
     /// # Errors
     /// Those of loading the checkpoint and of opening the source.
     pub(crate) async fn start(
-        parts: &Parts,
+        resources: &Resources,
         plan: &Arc<ViewPlan>,
         version: u64,
         incarnation: Incarnation,
@@ -43,22 +43,22 @@ impl KappaView {
         let view = View::new(plan.name(), Arc::clone(plan.output_schema()), plan.key_columns(), topics)?;
         let view = Arc::new(view);
         let checkpoints =
-            CheckpointStore::new(Arc::clone(&parts.checkpoints), &checkpoint_prefix(plan.name(), version));
-        let extent = Extent::of(parts.log.as_ref(), plan.source())?;
+            CheckpointStore::new(Arc::clone(&resources.checkpoints), &checkpoint_prefix(plan.name(), version));
+        let extent = Extent::of(resources.log.as_ref(), plan.source())?;
         let served = Arc::clone(&view);
         let (checkpoints, building) = restorable(checkpoints, plan, &extent).await?;
-        view.reach().note_partitions(plan.source().topic.clone(), plan.source().partitions);
-        view.reach().build(building);
+        view.frontier().note_partitions(plan.source().topic.clone(), plan.source().partitions);
+        view.frontier().build(building);
         let task = ViewTask {
             plan: Arc::clone(plan),
-            log: Arc::clone(&parts.log),
-            dead_letters: Arc::clone(&parts.dead_letters),
+            log: Arc::clone(&resources.log),
+            dead_letters: Arc::clone(&resources.dead_letters),
             checkpoints: Some(checkpoints),
             start: Positions::new(),
             until: None,
-            settings: parts.settings.view_task.clone(),
-            metrics: parts.metrics.clone(),
-            memory: StateMemory::new(plan.name(), &parts.state_memory).with_served(move || served.memory_bytes()),
+            settings: resources.settings.view_task.clone(),
+            metrics: resources.metrics.clone(),
+            memory: StateMemory::new(plan.name(), &resources.state_memory).with_served(move || served.memory_bytes()),
         };
         let target = Arc::clone(&view);
         let emit = move |change: Change, positions: &Positions| {
@@ -117,31 +117,31 @@ async fn tell_end(view: Arc<View>, mut progress: watch::Receiver<ViewProgress>) 
         Ok(progress) => progress.failure.clone(),
         Err(_) => None,
     };
-    view.reach().fail(failure.unwrap_or_else(|| "its task has ended".to_owned()));
+    view.frontier().fail(failure.unwrap_or_else(|| "its task has ended".to_owned()));
 }
 
 /// Deletes what a version of a view stored; it may not be running.
-pub(crate) async fn remove(parts: &Parts, view: &str, version: u64) -> Result<()> {
+pub(crate) async fn remove(resources: &Resources, view: &str, version: u64) -> Result<()> {
     let prefix = Path::from(checkpoint_prefix(view, version));
-    remove_checkpoints(parts, &prefix, |_| true).await
+    remove_checkpoints(resources, &prefix, |_| true).await
 }
 
 /// Deletes what versions stored that are not `current`: those whose end a crash has cut short.
-pub(crate) async fn remove_all_but(parts: &Parts, current: &[StoredView]) -> Result<()> {
+pub(crate) async fn remove_all_but(resources: &Resources, current: &[StoredView]) -> Result<()> {
     let kept: Vec<_> = current.iter().map(|view| Path::from(checkpoint_prefix(&view.name, view.version))).collect();
     let is_stray = |object: &Path| !kept.iter().any(|prefix| object.prefix_matches(prefix));
-    remove_checkpoints(parts, &Path::from("views"), is_stray).await
+    remove_checkpoints(resources, &Path::from("views"), is_stray).await
 }
 
 fn checkpoint_prefix(view: &str, version: u64) -> String {
     format!("views/{view}/{version}")
 }
 
-async fn remove_checkpoints(parts: &Parts, below: &Path, is_stray: impl Fn(&Path) -> bool) -> Result<()> {
+async fn remove_checkpoints(resources: &Resources, below: &Path, is_stray: impl Fn(&Path) -> bool) -> Result<()> {
     let failed = |e: object_store::Error| Error::unavailable("cannot delete checkpoints").with_source(e);
-    let objects: Vec<_> = parts.checkpoints.list(Some(below)).try_collect().await.map_err(failed)?;
+    let objects: Vec<_> = resources.checkpoints.list(Some(below)).try_collect().await.map_err(failed)?;
     for object in objects.into_iter().filter(|object| is_stray(&object.location)) {
-        parts.checkpoints.delete(&object.location).await.map_err(failed)?;
+        resources.checkpoints.delete(&object.location).await.map_err(failed)?;
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ use tokio::{
 
 use self::merged::MergedView;
 use crate::{
-    captured::Captured, catalogue::StoredView, extent::Extent, incarnation::Incarnation, parts::Parts, wiring::Wiring,
+    captured::Captured, catalogue::StoredView, extent::Extent, incarnation::Incarnation, resources::Resources,
+    wiring::Wiring,
 };
 
 // Where in the lake the batches are.
@@ -73,7 +74,7 @@ impl fmt::Display for BatchReport {
 
 /// What the two tasks of one view share.
 struct Layered {
-    parts: Parts,
+    resources: Resources,
     plan: Arc<ViewPlan>,
     incarnation: Incarnation,
     captured: Captured,
@@ -85,26 +86,26 @@ impl LambdaView {
     /// Starts version `version` of the view from its newest batch, if that was made by the same plan and the log bears it
     /// out, else from nothing. `captured` is the lake's side of the view's source.
     pub(crate) async fn start(
-        parts: &Parts,
+        resources: &Resources,
         plan: &Arc<ViewPlan>,
         version: u64,
         incarnation: Incarnation,
         captured: Captured,
         batch_interval: Duration,
     ) -> Result<Self> {
-        let batches = batch_table(parts, plan.name(), version);
-        let extent = Extent::of(parts.log.as_ref(), plan.source())?;
+        let batches = batch_table(resources, plan.name(), version);
+        let extent = Extent::of(resources.log.as_ref(), plan.source())?;
         let (batch, disbelief) = believable(&batches, plan, &extent).await?;
         let merged = Arc::new(MergedView::new(plan, batch)?);
-        merged.reach().note_partitions(plan.source().topic.clone(), plan.source().partitions);
+        merged.frontier().note_partitions(plan.source().topic.clone(), plan.source().partitions);
         let notes: Vec<String> = [disbelief, captured.note.clone()].into_iter().flatten().collect();
-        let from = merged.reach().positions();
+        let from = merged.frontier().positions();
         let building = extent.building(&from).with_note((!notes.is_empty()).then(|| notes.join("; ")));
         if !building.ends_at(&from) {
-            merged.reach().build(building);
+            merged.frontier().build(building);
         }
         let layered = Arc::new(Layered {
-            parts: parts.clone(),
+            resources: resources.clone(),
             plan: Arc::clone(plan),
             incarnation,
             captured,
@@ -134,7 +135,7 @@ impl LambdaView {
     }
 
     /// Gives a version of the view that is about to start the newest batch, if it computes the same.
-    pub(crate) async fn hand_over(&self, parts: &Parts, plan: &ViewPlan, version: u64) -> Result<()> {
+    pub(crate) async fn hand_over(&self, resources: &Resources, plan: &ViewPlan, version: u64) -> Result<()> {
         let batch = match self.batches.load().await {
             // What it has is folded anew: nothing is handed over.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -144,7 +145,7 @@ impl LambdaView {
             loaded => loaded?.filter(|batch| batch.plan_hash == plan.hash()),
         };
         let Some(batch) = batch.filter(|batch| !batch.states.is_empty()) else { return Ok(()) };
-        let batches = batch_table(parts, plan.name(), version);
+        let batches = batch_table(resources, plan.name(), version);
         batches.commit(&batch.plan_hash, &batch.positions, batch.states).await.map(drop)
     }
 }
@@ -198,13 +199,13 @@ async fn believable(
 }
 
 /// Deletes the batches of a version of a view; it may not be running.
-pub(crate) async fn remove(parts: &Parts, view: &str, version: u64) -> Result<()> {
-    batch_table(parts, view, version).remove().await
+pub(crate) async fn remove(resources: &Resources, view: &str, version: u64) -> Result<()> {
+    batch_table(resources, view, version).remove().await
 }
 
 /// Deletes the batches of versions that are not `current`: those whose end a crash has cut short.
-pub(crate) async fn remove_all_but(parts: &Parts, current: &[StoredView]) -> Result<()> {
-    let batches = parts.lake.child(BATCHES);
+pub(crate) async fn remove_all_but(resources: &Resources, current: &[StoredView]) -> Result<()> {
+    let batches = resources.lake.child(BATCHES);
     let views: Vec<_> = current.iter().map(|view| view.name.clone()).collect();
     batches.remove_all_but(&views).await?;
     for view in current {
@@ -214,8 +215,8 @@ pub(crate) async fn remove_all_but(parts: &Parts, current: &[StoredView]) -> Res
 }
 
 // Each version of a view has a table of its own: while a replacement is built, both versions run their batches.
-fn batch_table(parts: &Parts, view: &str, version: u64) -> BatchTable {
-    BatchTable::new(view, parts.lake.child(BATCHES).child(view).child(&version.to_string()))
+fn batch_table(resources: &Resources, view: &str, version: u64) -> BatchTable {
+    BatchTable::new(view, resources.lake.child(BATCHES).child(view).child(&version.to_string()))
 }
 
 enum SpeedEvent {
@@ -243,7 +244,7 @@ impl Layered {
         };
         if let Err(error) = begun.unwrap_or_else(|_| Err(Error::internal("its task ended abnormally"))) {
             tracing::error!(view = self.plan.name(), %error, "what the lake has could not be folded");
-            self.merged.reach().fail(error.to_string());
+            self.merged.frontier().fail(error.to_string());
             return;
         }
         let mut tasks = JoinSet::new();
@@ -254,9 +255,9 @@ impl Layered {
 
     /// What the lake has and the log has no more comes from a batch, before anything is folded from the log.
     async fn begin(&self) -> Result<()> {
-        let extent = Extent::of(self.parts.log.as_ref(), self.plan.source())?;
+        let extent = Extent::of(self.resources.log.as_ref(), self.plan.source())?;
         let captured = self.captured.table.positions();
-        if !extent.needs(&captured, &self.merged.reach().positions()) {
+        if !extent.needs(&captured, &self.merged.frontier().positions()) {
             return Ok(());
         }
         self.incarnation.check()?;
@@ -264,7 +265,7 @@ impl Layered {
         let states = self.fold_lake(&captured).await?;
         let batch = self.batches.commit(&self.plan.hash(), &captured, vec![states]).await?;
         self.merged.begin_at(batch)?;
-        self.parts.metrics.batch_run.observe(started.elapsed().as_secs_f64());
+        self.resources.metrics.batch_run.observe(started.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -272,19 +273,19 @@ impl Layered {
         let folding = AssertUnwindSafe(self.fold_speed(&mut stopped)).catch_unwind().await;
         if let Err(error) = folding.unwrap_or_else(|_| Err(Error::internal("its task ended abnormally"))) {
             tracing::error!(view = self.plan.name(), %error, "the speed layer stopped");
-            self.merged.reach().fail(error.to_string());
+            self.merged.frontier().fail(error.to_string());
         }
     }
 
     async fn fold_speed(&self, stopped: &mut watch::Receiver<bool>) -> Result<()> {
-        let reader = self.parts.settings.view_task.reader.clone();
-        let (log, dead_letters) = (Arc::clone(&self.parts.log), Arc::clone(&self.parts.dead_letters));
-        let from = self.merged.reach().positions();
+        let reader = self.resources.settings.view_task.reader.clone();
+        let (log, dead_letters) = (Arc::clone(&self.resources.log), Arc::clone(&self.resources.dead_letters));
+        let from = self.merged.frontier().positions();
         let mut reader = SourceReader::open(log, dead_letters, self.plan.source(), from, None, reader)?;
-        let mut epochs = interval(self.parts.settings.lambda.epoch_interval);
+        let mut epochs = interval(self.resources.settings.lambda.epoch_interval);
         epochs.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut memory = StateMemory::new(self.plan.name(), &self.parts.state_memory);
-        let (metrics, view) = (&self.parts.metrics, [("view", self.plan.name().to_owned())]);
+        let mut memory = StateMemory::new(self.plan.name(), &self.resources.state_memory);
+        let (metrics, view) = (&self.resources.metrics, [("view", self.plan.name().to_owned())]);
         metrics.view_lag_records.get_or_create(&view).set(reader.lag_records());
         loop {
             let event = tokio::select! {
@@ -371,7 +372,7 @@ impl Layered {
             due = Instant::now() + batch_interval;
             if let Err(error) = &report {
                 tracing::error!(view = self.plan.name(), %error, "a batch run failed; the speed layer goes on");
-                self.parts.metrics.batch_failures.get_or_create(&[("view", self.plan.name().to_owned())]).inc();
+                self.resources.metrics.batch_failures.get_or_create(&[("view", self.plan.name().to_owned())]).inc();
             }
             if let Some(answer) = answer {
                 // Whoever asked may have gone away; the run counts all the same.
@@ -391,7 +392,7 @@ impl Layered {
         let version = self.batches.commit(&self.plan.hash(), &h, vec![states]).await?;
         let report = BatchReport { version: version.version, positions: h, groups };
         self.merged.replace_batch(version)?;
-        self.parts.metrics.batch_run.observe(started.elapsed().as_secs_f64());
+        self.resources.metrics.batch_run.observe(started.elapsed().as_secs_f64());
         Ok(report)
     }
 
@@ -414,7 +415,7 @@ impl Layered {
             Err(error) if error.kind() == ErrorKind::Corrupt => error,
             folded => return folded,
         };
-        if table.mend(&self.parts.log, self.plan.source()).await?.files == 0 {
+        if table.mend(&self.resources.log, self.plan.source()).await?.files == 0 {
             return Err(damage);
         }
         fold().await
@@ -429,7 +430,7 @@ impl Layered {
             return Ok(());
         }
         let view = self.plan.name();
-        self.parts.metrics.merge_conflicts.get_or_create(&[("view", view.to_owned())]).inc_by(conflicts as u64);
+        self.resources.metrics.merge_conflicts.get_or_create(&[("view", view.to_owned())]).inc_by(conflicts as u64);
         let refused = format!(
             "batch and speed layer of view {view} disagree in {conflicts} rows about the records before {h}: \
              the batch is not put in place, and the view goes on without it"

@@ -33,7 +33,7 @@ mod fixture;
 mod incarnation;
 pub mod kappa;
 pub mod lambda;
-mod parts;
+mod resources;
 mod rows;
 mod running_view;
 mod source_list;
@@ -44,5 +44,5 @@ mod wiring;
 
 pub use catalogue::{check_catalogue, copy_catalogue};
 pub use deployment::Deployment;
-pub use parts::{LambdaSettings, Parts, PatternSettings};
+pub use resources::{LambdaSettings, PatternSettings, Resources};
 pub use view_state::ViewState;

@@ -9,7 +9,7 @@ use streaming::ViewPlan;
 use tokio::task::JoinHandle;
 
 use crate::{
-    catalogue::StoredView, incarnation::Incarnation, kappa, lambda, parts::Parts, stopped_view::StoppedView,
+    catalogue::StoredView, incarnation::Incarnation, kappa, lambda, resources::Resources, stopped_view::StoppedView,
     wiring::Wiring,
 };
 
@@ -60,7 +60,7 @@ impl RunningView {
 
     /// Everything before this is in the answer.
     pub(crate) fn positions(&self) -> Positions {
-        self.relation().reach().positions()
+        self.relation().frontier().positions()
     }
 
     /// Waits until everything before `target` is in the answer, however long that takes.
@@ -68,19 +68,19 @@ impl RunningView {
     /// # Errors
     /// When the view fails before it gets there.
     pub(crate) async fn caught_up(&self, target: &Positions) -> Result<()> {
-        self.relation().reach().settled(target).await
+        self.relation().frontier().settled(target).await
     }
 
     /// What it is doing, for people: `running`, for Lambda with where its batch ends, `building 40% (...)`,
     /// `rebuilding 40% (...)` while the version `replacement` is built, or `failed: ...`.
     pub(crate) fn state(&self, replacement: Option<&dyn Relation>) -> String {
-        if let Some(progress) = replacement.and_then(|replacement| replacement.reach().building()) {
+        if let Some(progress) = replacement.and_then(|replacement| replacement.frontier().building()) {
             return format!("rebuilding {progress}");
         }
         if let Some(failure) = self.failure() {
             return format!("failed: {failure}");
         }
-        match self.relation().reach().building() {
+        match self.relation().frontier().building() {
             Some(progress) => format!("building {progress}"),
             None => self.wiring.state(),
         }
@@ -88,7 +88,7 @@ impl RunningView {
 
     /// Whether it has not yet folded what was in the log when it began.
     pub(crate) fn is_building(&self) -> bool {
-        self.relation().reach().building().is_some()
+        self.relation().frontier().building().is_some()
     }
 
     /// Why it goes no further, when it does not.
@@ -96,7 +96,7 @@ impl RunningView {
         if let Some(Err(error)) = self.incarnation.as_ref().map(Incarnation::check) {
             return Some(error.to_string());
         }
-        self.relation().reach().failure()
+        self.relation().frontier().failure()
     }
 
     /// Stops it. What had failed before has been told, and has nothing left to lose.
@@ -112,23 +112,23 @@ impl RunningView {
     }
 
     /// Stops it and deletes what it stored and can be derived again.
-    pub(crate) async fn discard(&self, parts: &Parts) -> Result<()> {
+    pub(crate) async fn discard(&self, resources: &Resources) -> Result<()> {
         // A task that failed has nothing left to stop; what it stored is to go all the same.
         if let Err(error) = self.wiring.stop().await {
             tracing::warn!(view = self.stored.name, %error, "a discarded view had failed");
         }
-        remove(parts, &self.stored).await
+        remove(resources, &self.stored).await
     }
 }
 
 /// Deletes what a version of a view stored, whichever pattern it had; it may not be running.
-pub(crate) async fn remove(parts: &Parts, stored: &StoredView) -> Result<()> {
-    kappa::remove(parts, &stored.name, stored.version).await?;
-    lambda::remove(parts, &stored.name, stored.version).await
+pub(crate) async fn remove(resources: &Resources, stored: &StoredView) -> Result<()> {
+    kappa::remove(resources, &stored.name, stored.version).await?;
+    lambda::remove(resources, &stored.name, stored.version).await
 }
 
 /// Deletes what versions stored that are not `current`: those whose end a crash has cut short.
-pub(crate) async fn remove_all_but(parts: &Parts, current: &[StoredView]) -> Result<()> {
-    kappa::remove_all_but(parts, current).await?;
-    lambda::remove_all_but(parts, current).await
+pub(crate) async fn remove_all_but(resources: &Resources, current: &[StoredView]) -> Result<()> {
+    kappa::remove_all_but(resources, current).await?;
+    lambda::remove_all_but(resources, current).await
 }

@@ -20,7 +20,7 @@ struct Shown {
 pub(crate) async fn show(deployment: &Deployment) -> Result<RecordBatch> {
     let mut sources = Vec::new();
     for source in deployment.sources() {
-        let letters = &deployment.parts.dead_letters;
+        let letters = &deployment.resources.dead_letters;
         let mut rejected = letters.counts(&source.topic).await?;
         // Other sources may read the topic too.
         rejected.retain(|count| match &count.by {

@@ -11,7 +11,7 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use model::{Error, Positions, Result, TopicName};
-use serving::views::{Reach, Relation, Snapshot};
+use serving::views::{Frontier, Relation, Snapshot};
 use streaming::ViewPlan;
 
 use crate::wiring::Wiring;
@@ -25,7 +25,7 @@ pub(crate) struct StoppedView {
     topics: Vec<TopicName>,
     reason: Error,
     /// Failed from the beginning.
-    reach: Reach,
+    frontier: Frontier,
 }
 
 impl StoppedView {
@@ -36,7 +36,7 @@ impl StoppedView {
             schema: Arc::clone(plan.output_schema()),
             key_columns: plan.key_columns().to_vec(),
             topics: vec![plan.source().topic.clone()],
-            reach: failed(plan.name(), &reason),
+            frontier: failed(plan.name(), &reason),
             reason,
         })
     }
@@ -44,8 +44,8 @@ impl StoppedView {
     /// A view of which nothing is known but its name, because it cannot be planned.
     pub(crate) fn without_plan(name: &str, reason: Error) -> Arc<Self> {
         let schema = Arc::new(Schema::empty());
-        let reach = failed(name, &reason);
-        Arc::new(Self { name: name.to_owned(), schema, key_columns: Vec::new(), topics: Vec::new(), reason, reach })
+        let frontier = failed(name, &reason);
+        Arc::new(Self { name: name.to_owned(), schema, key_columns: Vec::new(), topics: Vec::new(), reason, frontier })
     }
 
     fn refused(&self) -> Error {
@@ -76,10 +76,10 @@ impl Wiring for Arc<StoppedView> {
     }
 }
 
-fn failed(name: &str, reason: &Error) -> Reach {
-    let reach = Reach::new(name, Positions::new());
-    reach.fail(reason.to_string());
-    reach
+fn failed(name: &str, reason: &Error) -> Frontier {
+    let frontier = Frontier::new(name, Positions::new());
+    frontier.fail(reason.to_string());
+    frontier
 }
 
 #[async_trait]
@@ -112,7 +112,7 @@ impl Relation for StoppedView {
         Err(self.refused())
     }
 
-    fn reach(&self) -> &Reach {
-        &self.reach
+    fn frontier(&self) -> &Frontier {
+        &self.frontier
     }
 }

@@ -11,7 +11,7 @@ use futures::TryStreamExt as _;
 use lakehouse::LakeLocation;
 use model::{MemoryBudget, Metrics, Positions, Principal, SystemClock, TopicPartition};
 use object_store::{ObjectStore, memory::InMemory};
-use patterns::{Deployment, LambdaSettings, Parts, PatternSettings};
+use patterns::{Deployment, LambdaSettings, PatternSettings, Resources};
 use serving::{
     sql::{Outcome, SqlService, SqlSettings},
     views::Views,
@@ -40,7 +40,7 @@ impl Server {
         let settings = EventLogSettings::shipped();
         let log =
             EmbeddedLog::open(&path.join("log"), settings, Arc::clone(&clock) as _, metrics.clone()).await.unwrap();
-        let parts = Parts {
+        let resources = Resources {
             state_memory: MemoryBudget::new(u64::MAX),
             log: Arc::clone(&log) as _,
             dead_letters: DeadLetters::new(Arc::clone(&log) as _, Arc::clone(&clock) as _, metrics.clone()),
@@ -58,7 +58,7 @@ impl Server {
             },
         };
         let views = Views::new(metrics.clone());
-        let deployment = Deployment::open(&catalogue(life), parts, Arc::clone(&views)).await.unwrap();
+        let deployment = Deployment::open(&catalogue(life), resources, Arc::clone(&views)).await.unwrap();
         let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::shipped(), metrics).unwrap();
         Self { log, deployment, sql }
     }

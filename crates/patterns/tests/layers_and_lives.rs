@@ -15,7 +15,7 @@ use futures::TryStreamExt as _;
 use lakehouse::{CaptureSettings, LakeLocation};
 use model::{MemoryBudget, Metrics, Positions, Principal, SystemClock};
 use object_store::{ObjectStore, memory::InMemory};
-use patterns::{Deployment, LambdaSettings, Parts, PatternSettings};
+use patterns::{Deployment, LambdaSettings, PatternSettings, Resources};
 use proptest::prelude::*;
 use serving::{
     sql::{Outcome, SqlService, SqlSettings},
@@ -83,7 +83,7 @@ impl Product {
                 ..CaptureSettings::shipped()
             },
         };
-        let parts = Parts {
+        let resources = Resources {
             state_memory: MemoryBudget::new(u64::MAX),
             log: log.shared(),
             dead_letters: Arc::clone(&log.dead_letters),
@@ -94,7 +94,7 @@ impl Product {
             settings,
         };
         let views = Views::new(metrics.clone());
-        let deployment = Deployment::open(&catalogue(life), parts, Arc::clone(&views)).await.unwrap();
+        let deployment = Deployment::open(&catalogue(life), resources, Arc::clone(&views)).await.unwrap();
         let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::shipped(), metrics).unwrap();
         Self { deployment, sql }
     }

@@ -21,7 +21,7 @@ use futures::TryStreamExt as _;
 use lakehouse::LakeLocation;
 use model::{MemoryBudget, Metrics, Positions, Principal, SystemClock, SystemEntropy, TopicPartition};
 use object_store::memory::InMemory;
-use patterns::{Deployment, LambdaSettings, Parts, PatternSettings};
+use patterns::{Deployment, LambdaSettings, PatternSettings, Resources};
 use serde::{Deserialize, Serialize};
 use serving::{
     sql::{Outcome, SqlService, SqlSettings},
@@ -149,7 +149,7 @@ impl Product {
         );
         let aggregates = Aggregates::new(store.await.unwrap(), AggregatesSettings::shipped()).unwrap();
         aggregates.register("carrier", Carrier).unwrap();
-        let parts = Parts {
+        let resources = Resources {
             state_memory: MemoryBudget::new(u64::MAX),
             log: Arc::clone(&log) as _,
             dead_letters: DeadLetters::new(Arc::clone(&log) as _, Arc::clone(&clock) as _, metrics.clone()),
@@ -163,7 +163,7 @@ impl Product {
             },
         };
         let views = Views::new(metrics.clone());
-        let deployment = Deployment::open(&path.join("catalogue.redb"), parts, Arc::clone(&views)).await.unwrap();
+        let deployment = Deployment::open(&path.join("catalogue.redb"), resources, Arc::clone(&views)).await.unwrap();
         let sql = SqlService::new(views, Arc::clone(&deployment) as _, SqlSettings::shipped(), metrics).unwrap();
         Self { _directory: directory, log, deployment, aggregates, sql }
     }

@@ -8,8 +8,8 @@
 
 mod building;
 mod demand;
+mod frontier;
 mod projection;
-mod reach;
 mod read_refusal;
 mod registry;
 mod relation;
@@ -20,7 +20,7 @@ mod view;
 
 pub use building::{BuildProgress, Building};
 pub(crate) use demand::{admitted, require_concerned, require_partitions};
-pub use reach::Reach;
+pub use frontier::Frontier;
 pub use read_refusal::ReadRefusal;
 pub use registry::Views;
 pub use relation::Relation;

@@ -137,7 +137,7 @@ async fn a_command_is_done_once_whatever_happens_between() {
 #[tokio::test]
 async fn the_same_command_sent_at_once_is_done_once() {
     let scene = Arc::new(Scene::new().await);
-    // Two doors: so the writer, not the turnstile, must see that it is the same.
+    // Two doors: so the writer, not the lock, must see that it is the same.
     let doors = [Arc::new(aggregates(&scene)), Arc::new(aggregates(&scene))];
     let tasks: Vec<_> = (0..20)
         .map(|n| {
@@ -156,7 +156,7 @@ async fn the_same_command_sent_at_once_is_done_once() {
     }
     assert_eq!(first_time, 1);
     assert_eq!(scene.store.version(&stream("flight-1")), Some(0));
-    assert!(doors.iter().all(|door| door.turnstiles.count() == 0), "no gate is left behind");
+    assert!(doors.iter().all(|door| door.stream_locks.count() == 0), "no lock is left behind");
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ impl Feed {
         }
         self.sent = end;
         if let Some(view) = &view {
-            view.reach().wait_for(&self.positions, VISIBLE_TIMEOUT).await?;
+            view.frontier().wait_for(&self.positions, VISIBLE_TIMEOUT).await?;
         }
         let elapsed = started.elapsed();
         let visible = match watcher {

@@ -51,7 +51,7 @@ async fn while_a_replacement_is_built_both_versions_keep_their_batches() {
     let plan = product.deployment.plan(&definition(&create(TENFOLD))).unwrap();
     let captured = product.deployment.captures.capture_of(plan.source()).await.unwrap();
     let topic = product.incarnation("s");
-    let start = || LambdaView::start(&product.parts, &plan, 2, topic.clone(), captured.clone(), HOUR);
+    let start = || LambdaView::start(&product.resources, &plan, 2, topic.clone(), captured.clone(), HOUR);
     let new = start().await.unwrap();
     let mut end = Positions::new();
     for round in 1..=3 {
@@ -201,14 +201,15 @@ async fn rows_of_another_topic_are_not_folded() {
     let directory = tempfile::tempdir().unwrap();
     let (product, end) = both_patterns(directory.path()).await;
     let plan = product.deployment.plan(&definition(&create(COUNT))).unwrap();
-    let (parts, other) = (&product.parts, Incarnation::new(&product.parts.log, &plan.source().topic, Uuid::nil()));
+    let (resources, other) =
+        (&product.resources, Incarnation::new(&product.resources.log, &plan.source().topic, Uuid::nil()));
     // As when the topic went while its records were being read.
-    let kappa = KappaView::start(parts, &plan, 7, other.clone()).await.unwrap();
-    kappa.relation().reach().settled(&end).await.unwrap_err();
+    let kappa = KappaView::start(resources, &plan, 7, other.clone()).await.unwrap();
+    kappa.relation().frontier().settled(&end).await.unwrap_err();
     assert_eq!(kappa.relation().row_count(), Some(0));
     let captured = product.deployment.captures.capture_of(plan.source()).await.unwrap();
-    let lambda = LambdaView::start(parts, &plan, 7, other, captured, HOUR).await.unwrap();
-    let failed = lambda.relation().reach().settled(&end).await.unwrap_err();
+    let lambda = LambdaView::start(resources, &plan, 7, other, captured, HOUR).await.unwrap();
+    let failed = lambda.relation().frontier().settled(&end).await.unwrap_err();
     assert!(failed.message().contains("created again"), "{failed}");
     assert_eq!(lambda.relation().snapshot().await.unwrap().row_count(), Some(0));
     lambda.run_batch().await.unwrap_err();
@@ -327,7 +328,7 @@ async fn a_view_that_cannot_be_started_stops_nothing_else() {
 /// The catalogue tables list every view; a statement that reads one that cannot be read is told why.
 async fn check_catalogue(product: &Product) {
     let definitions: Arc<dyn Definitions> = Arc::clone(&product.deployment) as _;
-    let metrics = product.parts.metrics.clone();
+    let metrics = product.resources.metrics.clone();
     let service = SqlService::new(Arc::clone(&product.views), definitions, SqlSettings::shipped(), metrics).unwrap();
     let session = service.session(Principal::anonymous());
     for listed in ["SELECT relname FROM pg_class", "SELECT attname FROM pg_attribute", "TABLE information_schema.views"]

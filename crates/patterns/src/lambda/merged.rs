@@ -11,7 +11,7 @@ use datafusion::common::ScalarValue;
 use lakehouse::BatchVersion;
 use model::{Positions, Result, TopicName};
 use parking_lot::Mutex;
-use serving::views::{Reach, Relation, Snapshot};
+use serving::views::{Frontier, Relation, Snapshot};
 use streaming::{EvaluatedRows, ViewPlan};
 
 use super::{
@@ -27,7 +27,7 @@ pub(crate) struct MergedView {
     keys: Arc<GroupKeys>,
     layers: Mutex<Layers>,
     /// How far the speed layer is.
-    reach: Reach,
+    frontier: Frontier,
     last_merge: Mutex<Option<Merge>>,
 }
 
@@ -55,7 +55,7 @@ impl MergedView {
             topics: vec![plan.source().topic.clone()],
             plan: Arc::clone(plan),
             keys,
-            reach: Reach::new(plan.name(), layers.positions().clone()),
+            frontier: Frontier::new(plan.name(), layers.positions().clone()),
             layers: Mutex::new(layers),
             last_merge: Mutex::new(None),
         })
@@ -67,14 +67,14 @@ impl MergedView {
         let layers = Layers::new(Arc::clone(&self.plan), Arc::clone(&self.keys), Some(batch))?;
         let reached = layers.positions().clone();
         *self.layers.lock() = layers;
-        self.reach.arrive(reached);
+        self.frontier.arrive(reached);
         Ok(())
     }
 
     /// Folds source rows that end at `positions` into the speed layer.
     pub(crate) fn fold(&self, rows: EvaluatedRows, positions: &Positions) -> Result<()> {
         self.layers.lock().fold(rows, positions)?;
-        self.reach.arrive(positions.clone());
+        self.frontier.arrive(positions.clone());
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl Relation for MergedView {
         Ok(((row.num_rows() > 0).then_some(row), pinned.positions))
     }
 
-    fn reach(&self) -> &Reach {
-        &self.reach
+    fn frontier(&self) -> &Frontier {
+        &self.frontier
     }
 }

@@ -89,7 +89,7 @@ impl Door {
         let reader = Arc::clone(&view);
         let part = move || Part {
             name: "log".to_owned(),
-            ready: reader.reach().failure().is_none(),
+            ready: reader.frontier().failure().is_none(),
             degraded: true,
             note: None,
         };

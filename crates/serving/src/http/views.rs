@@ -75,9 +75,9 @@ pub(super) async fn list(
 }
 
 fn shown_view(name: String, relation: &dyn Relation, replacement: Option<&dyn Relation>) -> ShownView {
-    let building = |relation: &dyn Relation| relation.reach().building().as_ref().map(ShownBuilding::from);
+    let building = |relation: &dyn Relation| relation.frontier().building().as_ref().map(ShownBuilding::from);
     let (failure, building, replacement) =
-        (relation.reach().failure(), building(relation), replacement.and_then(building));
+        (relation.frontier().failure(), building(relation), replacement.and_then(building));
     let state = match (&failure, &building) {
         (Some(_), _) => "failed",
         (None, Some(_)) => "building",

@@ -25,10 +25,10 @@ pub enum ReadRefusal {
 impl ReadRefusal {
     /// The answer to a read that has waited for `timeout` in vain.
     pub(super) fn after(relation: &dyn Relation, demanded: &Positions, timeout: Duration) -> Self {
-        let reach = relation.reach();
-        match reach.building() {
+        let frontier = relation.frontier();
+        match frontier.building() {
             Some(progress) => Self::Building { error: building(relation.name(), &progress), progress },
-            None => Self::Late(reach.late(demanded, timeout)),
+            None => Self::Late(frontier.late(demanded, timeout)),
         }
     }
 }

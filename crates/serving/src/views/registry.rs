@@ -141,8 +141,8 @@ impl Views {
             }
             let concerned: Positions =
                 relation.topics().iter().flat_map(|topic| entries_of(demanded, topic.as_str())).collect();
-            relation.reach().require_partitions(&concerned)?;
-            if concerned.is_empty() && relation.reach().building().is_none() {
+            relation.frontier().require_partitions(&concerned)?;
+            if concerned.is_empty() && relation.frontier().building().is_none() {
                 return Ok(relation);
             }
             tokio::select! {
@@ -150,14 +150,14 @@ impl Views {
                 biased;
                 // Only the name that is waited for matters, but a needless turn of the loop costs nothing.
                 Ok(()) = changes.changed() => {}
-                settled = timeout_at(deadline, relation.reach().settled(&concerned)) => match settled {
+                settled = timeout_at(deadline, relation.frontier().settled(&concerned)) => match settled {
                     // It may have been replaced between the two looks.
                     Ok(Err(_)) if changes.has_changed().unwrap_or(false) => {}
                     Ok(settled) => return Ok(settled.map(|()| relation)?),
                     Err(_) => {
                         let refusal = ReadRefusal::after(&*relation, &concerned, timeout);
                         // It may have arrived while the time ran out: then there is nothing to say.
-                        let arrived = relation.reach().has(&concerned);
+                        let arrived = relation.frontier().has(&concerned);
                         return if arrived { Ok(relation) } else { Err(refusal) };
                     }
                 },

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use model::{Error, Positions, Result, TopicName};
 
-use super::{Reach, Snapshot};
+use super::{Frontier, Snapshot};
 
 /// Keyed rows with Positions: a materialised view, or a view that merges layers when it is read.
 #[async_trait]
@@ -42,5 +42,5 @@ pub trait Relation: Debug + Send + Sync {
     async fn get(&self, key: &[ScalarValue]) -> Result<(Option<RecordBatch>, Positions)>;
 
     /// How far it is.
-    fn reach(&self) -> &Reach;
+    fn frontier(&self) -> &Frontier;
 }

@@ -184,13 +184,13 @@ async fn waiting_ends_when_the_view_arrives_or_says_where_it_is() {
     let view = Arc::new(view());
     let waiting = tokio::spawn({
         let view = Arc::clone(&view);
-        async move { view.reach().wait_for(&positions("flights/0:2"), Duration::from_secs(5)).await }
+        async move { view.frontier().wait_for(&positions("flights/0:2"), Duration::from_secs(5)).await }
     });
     tokio::task::yield_now().await;
     apply(&view, &[], "flights/0:2").unwrap();
     waiting.await.unwrap().unwrap();
 
-    let error = view.reach().wait_for(&positions("flights/0:3"), Duration::from_millis(20)).await.unwrap_err();
+    let error = view.frontier().wait_for(&positions("flights/0:3"), Duration::from_millis(20)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     for part in ["hours", "flights/0:3", "flights/0:2", "20 ms"] {
         assert!(error.message().contains(part), "{part} is not in {error}");
@@ -224,7 +224,7 @@ async fn what_is_being_built_answers_nobody_until_it_is_whole() {
     let views = Views::new(Metrics::default());
     let building = Arc::new(view());
     let (from, target) = (positions("flights/0:100"), positions("flights/0:300,flights/1:100"));
-    building.reach().build(Building::new(from, target).with_note(Some("its checkpoint is gone".to_owned())));
+    building.frontier().build(Building::new(from, target).with_note(Some("its checkpoint is gone".to_owned())));
     views.publish("hours", Arc::clone(&building) as Arc<dyn Relation>);
     let read = |demanded: &str, timeout_ms| {
         let (views, demanded) = (Arc::clone(&views), positions(demanded));
@@ -252,8 +252,8 @@ async fn what_is_being_built_answers_nobody_until_it_is_whole() {
     read("", 0).await.unwrap().unwrap();
 
     let failed = Arc::new(view());
-    failed.reach().build(Building::new(Positions::new(), positions("flights/0:9")));
-    failed.reach().fail("its disk is full".to_owned());
+    failed.frontier().build(Building::new(Positions::new(), positions("flights/0:9")));
+    failed.frontier().fail("its disk is full".to_owned());
     views.publish("hours", Arc::clone(&failed) as Arc<dyn Relation>);
     let ReadRefusal::Refused(error) = read("", 60_000).await.unwrap().unwrap_err() else { panic!("it has failed") };
     assert!(error.message().contains("before it was built: its disk is full"), "{error}");
@@ -302,7 +302,7 @@ async fn whoever_waits_is_told_how_long_or_why_it_is_in_vain() {
     views.publish("hours", Arc::clone(&failing) as Arc<dyn Relation>);
     let vain = waiting(60_000);
     tokio::task::yield_now().await;
-    failing.reach().fail("its disk is full".to_owned());
+    failing.frontier().fail("its disk is full".to_owned());
     let vain = model::Error::from(vain.await.unwrap().unwrap_err());
     assert!(vain.message().contains("its disk is full"), "{vain}");
     // A version that takes its place ends the failure, and what it has reached is not forgotten.

@@ -25,7 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use streaming::Change;
 
 use super::{
-    Reach, Relation, Rows, Snapshot,
+    Frontier, Relation, Rows, Snapshot,
     projection::{projected_schema, same_columns},
     row_codec::{RowBytes, RowCodec},
 };
@@ -48,7 +48,7 @@ pub struct View {
     writing: Mutex<()>,
     /// What the rows take.
     bytes: AtomicUsize,
-    reach: Reach,
+    frontier: Frontier,
 }
 
 /// Key bytes to the bytes of the other columns; copies share what has not changed.
@@ -73,7 +73,7 @@ impl View {
             current: RwLock::new(Contents { rows: OrdMap::new(), positions: Positions::new() }),
             writing: Mutex::new(()),
             bytes: AtomicUsize::new(0),
-            reach: Reach::new(name, Positions::new()),
+            frontier: Frontier::new(name, Positions::new()),
         })
     }
 
@@ -112,7 +112,7 @@ impl View {
         let old = std::mem::replace(&mut *self.current.write(), contents);
         // Freed after the lock: the last owner of many nodes takes a while.
         drop(old);
-        self.reach.arrive(reached);
+        self.frontier.arrive(reached);
         Ok(())
     }
 
@@ -180,8 +180,8 @@ impl Relation for View {
         Ok((Some(row), positions))
     }
 
-    fn reach(&self) -> &Reach {
-        &self.reach
+    fn frontier(&self) -> &Frontier {
+        &self.frontier
     }
 }
 

@@ -90,7 +90,7 @@ impl std::fmt::Display for RejectedBy {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Checked {
     pub(super) by: Rejecter,
-    pub(super) place: TopicPartition,
+    pub(super) topic_partition: TopicPartition,
     pub(super) topic_id: Uuid,
 }
 
@@ -117,9 +117,9 @@ pub(super) fn encode(checked: &Checked, from: Offset, rejected: &RejectedRecord)
     };
     push(CLASS, rejected.reason.class.name().to_owned());
     push(REASON, shortened(&rejected.reason.text, REASON_CHARACTERS_MAX));
-    push(TOPIC, checked.place.topic.to_string());
+    push(TOPIC, checked.topic_partition.topic.to_string());
     push(TOPIC_ID, checked.topic_id.to_string());
-    push(PARTITION, checked.place.partition.to_string());
+    push(PARTITION, checked.topic_partition.partition.to_string());
     push(OFFSET, rejected.offset.to_string());
     push(CHECKED_FROM, from.to_string());
     let by = match &checked.by {
@@ -189,11 +189,11 @@ impl Mark {
             None => Rejecter::Source { name: value(6, SOURCE)?.to_owned(), decoder: value(7, DECODER)?.to_owned() },
         };
         let partition = value(3, PARTITION)?.parse().ok()?;
-        let place = TopicPartition::new(TopicName::new(value(1, TOPIC)?).ok()?, partition);
+        let topic_partition = TopicPartition::new(TopicName::new(value(1, TOPIC)?).ok()?, partition);
         let topic_id = value(2, TOPIC_ID)?.parse().ok()?;
         let (last, first): (Offset, Offset) = (value(4, OFFSET)?.parse().ok()?, value(5, CHECKED_FROM)?.parse().ok()?);
         let valid = (0..=last).contains(&first);
-        valid.then_some(Self { checked: Checked { by, place, topic_id }, offsets: (first, last) })
+        valid.then_some(Self { checked: Checked { by, topic_partition, topic_id }, offsets: (first, last) })
     }
 }
 

@@ -119,8 +119,8 @@ impl DeadLetters {
         if rejected.is_empty() {
             return Ok(());
         }
-        let letters = self.letters(&checked.place.topic)?;
-        let whose = format!("the dead letters of {}", checked.place.topic);
+        let letters = self.letters(&checked.topic_partition.topic)?;
+        let whose = format!("the dead letters of {}", checked.topic_partition.topic);
         // In a task of its own: whoever waits here may be interrupted, and a letter that was stored must be known.
         let keeping = tokio::spawn(async move { letters.keep(&checked, from, rejected).await });
         keeping.await.unwrap_or_else(|error| {
@@ -138,7 +138,7 @@ impl DeadLetters {
             log: Arc::clone(&self.log),
             clock: Arc::clone(&self.clock),
             metrics: self.metrics.clone(),
-            place: TopicPartition::new(dead_letter_topic(origin)?, 0),
+            topic_partition: TopicPartition::new(dead_letter_topic(origin)?, 0),
             origin: origin.clone(),
             known: tokio::sync::Mutex::default(),
         });
@@ -153,7 +153,7 @@ struct TopicLetters {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     origin: TopicName,
-    place: TopicPartition,
+    topic_partition: TopicPartition,
     known: tokio::sync::Mutex<Slot>,
 }
 
@@ -236,7 +236,7 @@ impl TopicLetters {
     /// How many letters there are, by who rejects and why.
     async fn counts(&self) -> Result<Counts> {
         let mut slot = self.known.lock().await;
-        let Some(topic) = self.log.topic(self.place.topic.as_str()) else { return Ok(Counts::new()) };
+        let Some(topic) = self.log.topic(self.topic_partition.topic.as_str()) else { return Ok(Counts::new()) };
         let known = self.known(slot.known.take(), &topic).await?;
         Ok(slot.known.insert(known).counts.clone())
     }
@@ -260,7 +260,7 @@ impl TopicLetters {
             Some(told) => records + told.since,
             None => records,
         };
-        let (topic, letters, reason) = (&self.origin, &self.place.topic, shown(&sample.reason.text));
+        let (topic, letters, reason) = (&self.origin, &self.topic_partition.topic, shown(&sample.reason.text));
         tracing::warn!(%by, %topic, records, offset = sample.offset, reason, dead_letters = %letters, "records were rejected");
         if told.len() < CHECKED_MAX || told.contains_key(&by) {
             told.insert(by, Told { at: now, since: 0 });
@@ -268,7 +268,7 @@ impl TopicLetters {
     }
 
     async fn topic(&self) -> Result<Arc<Topic>> {
-        let name = &self.place.topic;
+        let name = &self.topic_partition.topic;
         if let Some(topic) = self.log.topic(name.as_str()) {
             return Ok(topic);
         }
@@ -278,10 +278,10 @@ impl TopicLetters {
 
     async fn read_known(&self, topic: &Topic) -> Result<Known> {
         let mut known = Known { topic_id: topic.id, ranges: BTreeMap::new(), counts: Counts::new() };
-        let bounds = self.log.bounds(&self.place)?;
+        let bounds = self.log.bounds(&self.topic_partition)?;
         let mut next = bounds.log_start_offset;
         while next < bounds.high_watermark {
-            let batches = match self.log.read(&self.place, next, READ_BYTES_MAX).await {
+            let batches = match self.log.read(&self.topic_partition, next, READ_BYTES_MAX).await {
                 Ok(read) => read.batches,
                 Err(eventlog::Error::OffsetOutOfRange { start, .. }) if start > next => {
                     next = start;
@@ -298,7 +298,7 @@ impl TopicLetters {
                 }
             }
             let Some(end) = batches.last().map(eventlog::StoredBatch::next_offset).filter(|end| *end > next) else {
-                let reason = format!("{} gave no record at or after offset {next}", self.place);
+                let reason = format!("{} gave no record at or after offset {next}", self.topic_partition);
                 return Err(Error::Shape { what: "the log's answer", reason });
             };
             next = end;
@@ -319,12 +319,12 @@ impl TopicLetters {
         let mut encode = forms.next();
         let kept = loop {
             let Some(form) = encode else {
-                let (topic, limit) = (&self.place.topic, "max.message.bytes");
+                let (topic, limit) = (&self.topic_partition.topic, "max.message.bytes");
                 tracing::error!(%topic, offset = rejected[0].offset, "a letter is lost: the topic's {limit} is too small");
                 break false;
             };
             let letters = batch(rejected[..count].iter().map(|rejected| form(checked, from, rejected)));
-            match self.log.append(&self.place, letters, Acks::Durable).await {
+            match self.log.append(&self.topic_partition, letters, Acks::Durable).await {
                 Err(eventlog::Error::BatchTooLarge { .. }) if count > 1 => count /= 2,
                 Err(eventlog::Error::BatchTooLarge { .. }) => encode = forms.next(),
                 appended => {

@@ -65,7 +65,7 @@ pub struct SourceBatch {
 
 impl SourceBatch {
     /// Takes the first rows away, with the Positions after them.
-    fn take_first(&mut self, row_count: usize, place: &TopicPartition) -> Result<Self> {
+    fn take_first(&mut self, row_count: usize, topic_partition: &TopicPartition) -> Result<Self> {
         let left = self.rows.num_rows() - row_count;
         let mut first = self.clone();
         self.rejected_records = 0;
@@ -74,7 +74,7 @@ impl SourceBatch {
             first.rows = first.rows.slice(0, row_count);
             let last = offsets(&first.rows)?.value(row_count - 1);
             first.positions = first.before.clone();
-            first.positions.advance(place.clone(), last + 1);
+            first.positions.advance(topic_partition.clone(), last + 1);
             self.before = first.positions.clone();
         }
         Ok(first)
@@ -116,7 +116,7 @@ pub struct SourceReader {
 }
 
 struct Partition {
-    place: TopicPartition,
+    topic_partition: TopicPartition,
     /// Where the reader began.
     first: Offset,
     next: Offset,
@@ -149,13 +149,13 @@ impl SourceReader {
         let topic = log.topic(source.topic.as_str()).ok_or_else(unknown)?;
         // Now, and not when the first bad record is there.
         dead_letter_topic(&source.topic)?;
-        let partitions = topic.topic_partitions().map(|place| {
+        let partitions = topic.topic_partitions().map(|topic_partition| {
             Ok(Partition {
-                first: from.next_offset(&place),
-                next: from.next_offset(&place),
-                end: until.as_ref().map(|until| until.next_offset(&place)),
-                high_watermark: log.watch(&place)?,
-                place,
+                first: from.next_offset(&topic_partition),
+                next: from.next_offset(&topic_partition),
+                end: until.as_ref().map(|until| until.next_offset(&topic_partition)),
+                high_watermark: log.watch(&topic_partition)?,
+                topic_partition,
             })
         });
         let partitions = partitions.collect::<Result<Vec<_>>>()?;
@@ -203,12 +203,12 @@ impl SourceReader {
     /// [`Error::Log`] when the dead-letter topic cannot be written; [`Error::Shape`] when the plan is one of another
     /// source.
     pub async fn evaluate(&mut self, plan: &ViewPlan, batch: &mut SourceBatch) -> Result<Evaluated> {
-        let found = self.partitions.iter().position(|partition| partition.place.partition == batch.partition);
+        let found = self.partitions.iter().position(|partition| partition.topic_partition.partition == batch.partition);
         let index = found.unwrap_or(0);
         let looked_at = batch.rows.slice(0, batch.rows.num_rows().min(self.rows_at_once));
         let (rows, row_count) = EvaluatedRows::first(plan, &looked_at, EVALUATED_BYTES)?;
         self.rows_at_once = rows_at_once(self.rows_at_once, row_count, rows.bytes());
-        let first = batch.take_first(row_count, &self.partitions[index].place)?;
+        let first = batch.take_first(row_count, &self.partitions[index].topic_partition)?;
         let failed_count = rows.failed().len();
         if failed_count > 0 {
             let rejecter = Rejecter::View { name: plan.name().to_owned(), plan: plan.hash() };
@@ -260,39 +260,43 @@ impl SourceReader {
     async fn wait(&mut self) -> Result<()> {
         let waiting = self.partitions.iter_mut().filter(|partition| !partition.is_done());
         let moved = waiting.map(|partition| {
-            let place = &partition.place;
-            partition.high_watermark.changed().map(move |changed| changed.map_err(|_| place.to_string())).boxed()
+            let topic_partition = &partition.topic_partition;
+            partition
+                .high_watermark
+                .changed()
+                .map(move |changed| changed.map_err(|_| topic_partition.to_string()))
+                .boxed()
         });
         let (moved, _, _) = select_all(moved).await;
-        moved.map_err(|place| eventlog::Error::UnknownPartition(place).into())
+        moved.map_err(|topic_partition| eventlog::Error::UnknownPartition(topic_partition).into())
     }
 
     async fn read(&mut self, index: usize) -> Result<Option<SourceBatch>> {
-        let (place, from, end) = {
+        let (topic_partition, from, end) = {
             let partition = &self.partitions[index];
-            (partition.place.clone(), partition.next, partition.end)
+            (partition.topic_partition.clone(), partition.next, partition.end)
         };
-        let batches = match self.log.read(&place, from, self.settings.read_bytes_max).await {
+        let batches = match self.log.read(&topic_partition, from, self.settings.read_bytes_max).await {
             Ok(read) => read.batches,
             Err(eventlog::Error::OffsetOutOfRange { start, .. }) if start > from => {
-                tracing::warn!(%place, from, start, "records have expired before they were read");
+                tracing::warn!(%topic_partition, from, start, "records have expired before they were read");
                 let before = self.positions.clone();
                 self.move_to(index, start);
-                let rows = self.decoder.decode(place.partition, &[], start, start)?.rows;
-                let (partition, positions) = (place.partition, self.positions.clone());
+                let rows = self.decoder.decode(topic_partition.partition, &[], start, start)?.rows;
+                let (partition, positions) = (topic_partition.partition, self.positions.clone());
                 // A batch without rows: whoever waits for the end of a log that has nothing left gets there.
                 let stored = Arc::default();
                 return Ok(Some(SourceBatch { partition, rows, rejected_records: 0, positions, before, stored }));
             }
             Err(error) => return Err(error.into()),
         };
-        self.decode(index, &place, batches, from, end.unwrap_or(Offset::MAX)).await
+        self.decode(index, &topic_partition, batches, from, end.unwrap_or(Offset::MAX)).await
     }
 
     async fn decode(
         &mut self,
         index: usize,
-        place: &TopicPartition,
+        topic_partition: &TopicPartition,
         stored: Vec<StoredBatch>,
         from: Offset,
         to: Offset,
@@ -300,9 +304,9 @@ impl SourceReader {
         if stored.is_empty() {
             return Ok(None);
         }
-        let decoded = self.decoder.decode(place.partition, &stored, from, to)?;
+        let decoded = self.decoder.decode(topic_partition.partition, &stored, from, to)?;
         if decoded.next_offset <= from {
-            let reason = format!("{place} gave no record at or after offset {from}");
+            let reason = format!("{topic_partition} gave no record at or after offset {from}");
             return Err(Error::Shape { what: "the log's answer", reason });
         }
         let rejected_records = decoded.rejected.len() as u64;
@@ -312,21 +316,21 @@ impl SourceReader {
         self.reject(index, self.rejecter.clone(), decoded.rejected).await?;
         let before = self.positions.clone();
         self.move_to(index, decoded.next_offset);
-        let (partition, positions) = (place.partition, self.positions.clone());
+        let (partition, positions) = (topic_partition.partition, self.positions.clone());
         let (rows, stored) = (decoded.rows, stored.into());
         Ok(Some(SourceBatch { partition, rows, rejected_records, positions, before, stored }))
     }
 
     async fn reject(&mut self, index: usize, by: Rejecter, rejected: Vec<RejectedRecord>) -> Result<()> {
-        let Partition { place, first, .. } = &self.partitions[index];
-        let checked = Checked { by, place: place.clone(), topic_id: self.topic_id };
+        let Partition { topic_partition, first, .. } = &self.partitions[index];
+        let checked = Checked { by, topic_partition: topic_partition.clone(), topic_id: self.topic_id };
         self.dead_letters.keep(checked, *first, rejected).await
     }
 
     fn move_to(&mut self, index: usize, next: Offset) {
         let partition = &mut self.partitions[index];
         partition.next = next;
-        self.positions.advance(partition.place.clone(), next);
+        self.positions.advance(partition.topic_partition.clone(), next);
     }
 }
 

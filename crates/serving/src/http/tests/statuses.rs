@@ -202,7 +202,7 @@ async fn door_at(at: At) -> Door {
     put(&door.view, &[("AA", 7, None)], "flights/0:10");
     put_names(&door);
     if at == Failed {
-        door.view.reach().fail("the disk is gone".to_owned());
+        door.view.frontier().fail("the disk is gone".to_owned());
     }
     door
 }

@@ -93,7 +93,7 @@ async fn a_demand_that_concerns_no_topic_of_the_view_is_refused() {
 async fn a_demand_for_a_partition_that_the_topic_does_not_have_is_refused_at_once() {
     let door = Door::open().await;
     put(&door.view, &[("AA", 1, None)], "flights/0:10");
-    door.view.reach().note_partitions("flights".parse().unwrap(), 2);
+    door.view.frontier().note_partitions("flights".parse().unwrap(), 2);
     let refused = json!({ "kind": "invalid",
         "detail": "view board reads flights, which has 2 partitions, and cannot wait for a position in flights/2",
         "hint": "partitions are counted from 0: demand positions in flights/0 to flights/1" });
@@ -116,7 +116,7 @@ async fn a_demand_for_a_partition_that_the_topic_does_not_have_is_refused_at_onc
 async fn a_view_that_has_failed_is_not_said_to_be_late() {
     let door = Door::open().await;
     put(&door.view, &[("AA", 1, None)], "flights/0:10");
-    door.view.reach().fail("the disk is gone".to_owned());
+    door.view.frontier().fail("the disk is gone".to_owned());
     let failed = json!({ "kind": "unavailable", "hint": "REFRESH MATERIALIZED VIEW builds it anew",
         "detail": "view board has failed and will not reach flights/0:11: the disk is gone" });
     door.check("GET /v1/views/board?min_position=flights/0:11", None, 503, failed.clone()).await;
@@ -154,7 +154,7 @@ async fn numbers_come_as_texts_where_that_is_asked_for() {
 async fn a_view_that_is_being_built_says_how_far_it_is_and_shows_no_row() {
     let door = Door::open().await;
     let end = |text: &str| text.parse().unwrap();
-    door.view.reach().build(Building::new(end("flights/0:4"), end("flights/0:14")));
+    door.view.frontier().build(Building::new(end("flights/0:4"), end("flights/0:14")));
     put(&door.view, &[("AA", 1, None)], "flights/0:9");
     let building = json!({ "share": 0.5, "folded_records": 5, "records": 10, "note": null });
     let refused = json!({ "kind": "unavailable", "building": building });
@@ -174,7 +174,7 @@ async fn a_view_that_is_being_built_says_how_far_it_is_and_shows_no_row() {
     let (answer, ()) = tokio::join!(door.ask(row, None), async { put(&door.view, &[("AA", 2, None)], "flights/0:14") });
     assert_eq!(answer.json()["row"]["departures"], 2);
     let replacement = Arc::new(View::new("board", door.view.schema(), &[0, 1], Vec::new()).unwrap());
-    replacement.reach().build(Building::new(end(""), end("flights/0:14")));
+    replacement.frontier().build(Building::new(end(""), end("flights/0:14")));
     door.views.announce("board", Some(replacement));
     let listed = json!({ "state": "running", "building": null, "replacement": { "share": 0.0 }, "row_count": 1 });
     door.check("GET /v1/views", None, 200, json!({ "views": [listed] })).await;

@@ -21,7 +21,7 @@ use crate::{
 
 const SOURCE: &str = "CREATE SOURCE s (a INT) WITH (partitions = 2)";
 
-fn place(partition: i32) -> TopicPartition {
+fn topic_partition(partition: i32) -> TopicPartition {
     TopicPartition::new(TopicName::new("s").unwrap(), partition)
 }
 
@@ -32,11 +32,11 @@ async fn create(log: &Arc<dyn EventLog>) {
 /// Appends `count` records to each partition, a few a batch; every fifth of partition 0 and third of partition 1 is bad.
 async fn append(log: &Arc<dyn EventLog>, count: i64) {
     for (partition, bad) in [(0, 5), (1, 3)] {
-        let first = log.bounds(&place(partition)).unwrap().high_watermark;
+        let first = log.bounds(&topic_partition(partition)).unwrap().high_watermark;
         let value = |offset: i64| if offset % bad == 0 { "bad".to_owned() } else { format!("{{\"a\": {offset}}}") };
         let records: Vec<Record> = (first..first + count).map(|offset| record("k", &value(offset))).collect();
         for some in records.chunks(4) {
-            log.append(&place(partition), batch(some.to_vec()), Acks::Durable).await.unwrap();
+            log.append(&topic_partition(partition), batch(some.to_vec()), Acks::Durable).await.unwrap();
         }
     }
 }
@@ -56,7 +56,7 @@ fn open(
     source: &SourceDefinition,
     from: [i64; 2],
 ) -> SourceReader {
-    let from: Positions = [(place(0), from[0]), (place(1), from[1])].into_iter().collect();
+    let from: Positions = [(topic_partition(0), from[0]), (topic_partition(1), from[1])].into_iter().collect();
     let settings = ReaderSettings { read_bytes_max: 1 };
     let until = Some(end_of(log.as_ref(), "s"));
     SourceReader::open(Arc::clone(log), Arc::clone(dead_letters), source, from, until, settings).unwrap()
@@ -210,9 +210,9 @@ async fn letters_are_cut_to_what_the_topic_takes() {
     let spec = TopicSpec { name: TopicName::new("s.dead-letter").unwrap(), partitions: 1, settings };
     log.create_topic(spec).await.unwrap();
     let long = "x".repeat(3_000);
-    log.append(&place(0), batch(vec![record("k", &long); 3]), Acks::Durable).await.unwrap();
+    log.append(&topic_partition(0), batch(vec![record("k", &long); 3]), Acks::Durable).await.unwrap();
     let records = vec![record("k", "bad"); BATCH_BYTES / 500];
-    log.append(&place(1), batch(records.clone()), Acks::Durable).await.unwrap();
+    log.append(&topic_partition(1), batch(records.clone()), Acks::Durable).await.unwrap();
     let until = Some(end_of(log.as_ref(), "s"));
     let (letters_of, settings) = (dead_letters(&log), ReaderSettings::shipped());
     let source = source(SOURCE);
@@ -251,7 +251,7 @@ fn every_topic_has_a_name_for_its_dead_letters() {
 
 #[test]
 fn a_letter_says_what_it_was_given_and_nothing_else_is_a_letter() {
-    let checked = |by| Checked { by, place: place(1), topic_id: uuid::Uuid::from_u128(7) };
+    let checked = |by| Checked { by, topic_partition: topic_partition(1), topic_id: uuid::Uuid::from_u128(7) };
     let by_source = checked(Rejecter::Source { name: "s".to_owned(), decoder: "d".to_owned() });
     let by_view = checked(Rejecter::View { name: "v".to_owned(), plan: "p".to_owned() });
     let rejected = RejectedRecord {

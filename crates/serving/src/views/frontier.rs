@@ -1,4 +1,4 @@
-//! [`Reach`]: how far a relation is, for whoever waits until it is further.
+//! [`Frontier`]: how far a relation is, for whoever waits until it is further.
 //!
 //! What must hold: a wait ends as soon as its outcome is known: when everything demanded is there, or when the relation
 //! has failed and will not get there. A failure stays. A relation that is being built has nothing of what is demanded.
@@ -12,7 +12,7 @@ use super::{BuildProgress, Building, require_partitions};
 
 /// The Positions that a relation reflects, and why it goes no further where it has failed.
 #[derive(Debug)]
-pub struct Reach {
+pub struct Frontier {
     name: String,
     state: watch::Sender<State>,
 }
@@ -33,7 +33,7 @@ impl State {
     }
 }
 
-impl Reach {
+impl Frontier {
     /// Of the relation `name`, which reflects everything before `positions`.
     pub fn new(name: &str, positions: Positions) -> Self {
         Self { name: name.to_owned(), state: watch::Sender::new(State { positions, ..State::default() }) }
@@ -101,7 +101,7 @@ impl Reach {
             .unwrap_or_else(|_| Err(self.late(demanded, timeout)))
     }
 
-    /// As [`Reach::wait_for`], however long it takes.
+    /// As [`Frontier::wait_for`], however long it takes.
     ///
     /// # Errors
     /// [`Unavailable`](model::ErrorKind::Unavailable) at once when the relation fails before.

@@ -9,9 +9,9 @@ use object_store::ObjectStore;
 use serde::Deserialize;
 use streaming::{DeadLetters, ViewTaskSettings};
 
-/// The parts that every pattern shares.
+/// What every pattern shares.
 #[derive(Clone)]
-pub struct Parts {
+pub struct Resources {
     /// The log.
     pub log: Arc<dyn EventLog>,
     /// Where records of the log go that a source cannot decode or a view cannot evaluate.
