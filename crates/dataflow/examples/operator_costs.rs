@@ -19,7 +19,7 @@ use arrow::{
 };
 use dataflow::{
     AggregateKind, AggregateSignature, Arrangement, Change, Graph, GroupBy, GroupColumns, GroupInput, InnerJoin,
-    JoinKeys, Layout, Map, Result, Run, hash_rows,
+    JoinKeys, Layout, Map, Operator, Result, Run, hash_rows,
 };
 
 const EPOCH_ROWS: usize = 64 * 1024;
@@ -123,7 +123,7 @@ fn arrangements(rows: usize) -> Result<()> {
             for change in &changes {
                 join.push(0, change.clone())?;
                 join.push(1, change.clone())?;
-                join.finish(|_| Ok(()))?;
+                join.finish(&mut |_| Ok(()))?;
             }
             Ok(())
         })?;
@@ -185,7 +185,7 @@ fn nexmark_q4(rows: usize, epoch_rows: usize) -> Result<()> {
         let mut graph = Graph::new();
         let (auctions, bids) = (graph.input(), graph.input());
         let side = |schema: &SchemaRef| JoinKeys { schema: Arc::clone(schema), columns: vec![0], is_retracting: false };
-        let joined = graph.join(auctions, bids, InnerJoin::new(side(&auction), side(&bid), false));
+        let joined = graph.operator(vec![auctions, bids], Box::new(InnerJoin::new(side(&auction), side(&bid), false)));
         let in_time = graph.map(joined, Arc::new(InTime));
         let finals = GroupBy::new(schema(&["id", "category", "final"]), 2, vec![aggregate(AggregateKind::Max)], false)?;
         let columns = GroupColumns { keys: vec![0, 1], arguments: vec![(Some(2), None)], places: None };

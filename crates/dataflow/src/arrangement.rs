@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use crate::{
-    change::Change,
+    change::{Change, gather},
     error::{Error, Result},
+    operator::StatePart,
     run::{Chunk, Layout, Merge, Place, Run, column_comparator, keys_of},
 };
 
@@ -22,6 +23,8 @@ pub struct Arrangement {
     layout: Layout,
     /// From old and large to new and small.
     slots: Vec<Slot>,
+    /// What was inserted and is not yet written down.
+    dirty: Vec<Arc<Run>>,
 }
 
 #[derive(Debug)]
@@ -47,7 +50,7 @@ impl Arrangement {
     /// No rows yet.
     #[must_use]
     pub fn new(layout: Layout) -> Self {
-        Self { layout, slots: Vec::new() }
+        Self { layout, slots: Vec::new(), dirty: Vec::new() }
     }
 
     /// How its rows are arranged.
@@ -64,8 +67,39 @@ impl Arrangement {
         if run.row_count() == 0 {
             return Ok(());
         }
+        let run = Arc::new(run);
+        self.dirty.push(Arc::clone(&run));
+        self.add(run)
+    }
+
+    /// Adds rows that are written down already.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] when they are not of this layout.
+    pub fn restore(&mut self, change: &Change) -> Result<()> {
+        let run = Run::new(&self.layout, change)?;
+        if run.row_count() == 0 {
+            return Ok(());
+        }
+        self.add(Arc::new(run))
+    }
+
+    /// The rows that came and went since [`forget_dirty`](Self::forget_dirty); none without any.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] when they cannot be gathered.
+    pub fn dirty(&self) -> Result<Option<Change>> {
+        gather(&self.layout.schema, self.dirty.iter().flat_map(|run| run.changes()).collect())
+    }
+
+    /// Forgets which rows are not written down.
+    pub fn forget_dirty(&mut self) {
+        self.dirty.clear();
+    }
+
+    fn add(&mut self, run: Arc<Run>) -> Result<()> {
         let fuel = run.row_count() * FUEL;
-        self.slots.push(Slot::Run(Arc::new(run)));
+        self.slots.push(Slot::Run(run));
         self.work(fuel)
     }
 
@@ -132,7 +166,9 @@ impl Arrangement {
             Slot::Run(_) => 0,
             Slot::Merging(merge) => merge.bytes(),
         });
-        self.runs().map(|run| run.bytes()).sum::<usize>() + merging.sum::<usize>()
+        // What has been merged since is there for this alone.
+        let dirty = self.dirty.iter().filter(|run| Arc::strong_count(run) == 1).map(|run| run.bytes()).sum::<usize>();
+        self.runs().map(|run| run.bytes()).sum::<usize>() + merging.sum::<usize>() + dirty
     }
 
     /// Calls `each(asking, chunk, row)` for each row here that has the key of a row of `probe`, whose layout has keys of
@@ -180,6 +216,19 @@ pub(crate) struct Asking<'a> {
     pub(crate) chunk: &'a Arc<Chunk>,
     /// Its row in the chunk.
     pub(crate) row: usize,
+}
+
+/// What has changed of some arrangements, by name.
+pub(crate) fn dirty_parts<'a>(
+    arrangements: impl IntoIterator<Item = (&'static str, &'a Arrangement)>,
+) -> Result<Vec<StatePart>> {
+    let mut parts = Vec::new();
+    for (name, arrangement) in arrangements {
+        if let Some(change) = arrangement.dirty()? {
+            parts.push(StatePart::of_rows(name, &change)?);
+        }
+    }
+    Ok(parts)
 }
 
 type Same = Box<dyn Fn(usize, usize) -> bool>;

@@ -6,16 +6,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
 
 use crate::{
     change::Change,
     error::{Error, Result},
     group_by::{Argument, GroupBy, GroupInput},
-    join::InnerJoin,
     kernel::Places,
-    presence::PresenceJoin,
-    upsert::Upsert,
+    operator::{Operator, PartKind, StatePart, unknown_part},
 };
 
 /// A linear operator: what it makes of a sum of changes is the sum of what it makes of each.
@@ -42,31 +40,16 @@ pub struct GroupColumns {
     pub places: Option<[usize; 3]>,
 }
 
-enum Operator {
+/// A place in the graph: what comes in, or an operator over other places.
+enum Node {
     Input,
-    Map(NodeId, Arc<dyn Map>),
-    Union(Vec<NodeId>),
-    GroupBy(NodeId, GroupColumns, Box<GroupBy>),
-    Join([NodeId; 2], Box<InnerJoin>),
-    Presence([NodeId; 2], Box<PresenceJoin>),
-    Upsert(NodeId, Box<Upsert>),
-}
-
-impl Operator {
-    fn inputs(&self) -> &[NodeId] {
-        match self {
-            Self::Input => &[],
-            Self::Map(input, _) | Self::GroupBy(input, _, _) | Self::Upsert(input, _) => std::slice::from_ref(input),
-            Self::Union(inputs) => inputs,
-            Self::Join(inputs, _) | Self::Presence(inputs, _) => inputs,
-        }
-    }
+    Operator(Vec<NodeId>, Box<dyn Operator>),
 }
 
 /// Operators in an order in which each stands after those that feed it.
 #[derive(Default)]
 pub struct Graph {
-    operators: Vec<Operator>,
+    nodes: Vec<Node>,
     outputs: Vec<NodeId>,
     /// A group without keys has a row before there is any input.
     has_begun: bool,
@@ -81,37 +64,27 @@ impl Graph {
 
     /// A place where changes come in.
     pub fn input(&mut self) -> NodeId {
-        self.add(Operator::Input)
+        self.add(Node::Input)
     }
 
     /// A linear operator over a node.
     pub fn map(&mut self, input: NodeId, map: Arc<dyn Map>) -> NodeId {
-        self.add(Operator::Map(input, map))
+        self.operator(vec![input], Box::new(Passing { map: Some(map), pending: Vec::new() }))
     }
 
     /// All rows of several nodes of one schema.
     pub fn union(&mut self, inputs: Vec<NodeId>) -> NodeId {
-        self.add(Operator::Union(inputs))
+        self.operator(inputs, Box::new(Passing { map: None, pending: Vec::new() }))
     }
 
     /// A group-by over a node.
     pub fn group_by(&mut self, input: NodeId, columns: GroupColumns, group_by: GroupBy) -> NodeId {
-        self.add(Operator::GroupBy(input, columns, Box::new(group_by)))
+        self.operator(vec![input], Box::new(Grouping { columns, group_by }))
     }
 
-    /// A join of two nodes.
-    pub fn join(&mut self, left: NodeId, right: NodeId, join: InnerJoin) -> NodeId {
-        self.add(Operator::Join([left, right], Box::new(join)))
-    }
-
-    /// The rows of the left node whose key is, or is not, on the right.
-    pub fn presence(&mut self, left: NodeId, right: NodeId, join: PresenceJoin) -> NodeId {
-        self.add(Operator::Presence([left, right], Box::new(join)))
-    }
-
-    /// The last record of each key.
-    pub fn upsert(&mut self, input: NodeId, upsert: Upsert) -> NodeId {
-        self.add(Operator::Upsert(input, Box::new(upsert)))
+    /// An operator over nodes, one for each of its ports.
+    pub fn operator(&mut self, inputs: Vec<NodeId>, operator: Box<dyn Operator>) -> NodeId {
+        self.add(Node::Operator(inputs, operator))
     }
 
     /// Makes what comes out of a node an output of the graph.
@@ -126,32 +99,38 @@ impl Graph {
     /// [`Error::Shape`] when a change came in at a node that is no input; those of the operators. The graph is of no use
     /// afterwards: a part of it has moved on.
     pub fn epoch(&mut self, inputs: Vec<(NodeId, Change)>) -> Result<Vec<Vec<Change>>> {
-        let mut made: Vec<Vec<Change>> = self.operators.iter().map(|_| Vec::new()).collect();
+        let mut made: Vec<Vec<Change>> = self.nodes.iter().map(|_| Vec::new()).collect();
         for (NodeId(node), change) in inputs {
-            match self.operators.get(node) {
-                Some(Operator::Input) => made[node].push(change),
+            match self.nodes.get(node) {
+                Some(Node::Input) => made[node].push(change),
                 _ => return Err(Error::shape("a change", format!("it came in at node {node}, which is no input"))),
             }
         }
         let mut readers = self.readers();
         let has_begun = std::mem::replace(&mut self.has_begun, true);
-        for node in 0..self.operators.len() {
-            if matches!(self.operators[node], Operator::Input) {
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            let Node::Operator(inputs, operator) = node else { continue };
+            let mut has_input = false;
+            for (port, NodeId(input)) in inputs.iter().enumerate() {
+                readers[*input] -= 1;
+                // The last who reads it frees it.
+                let changes =
+                    if readers[*input] == 0 { std::mem::take(&mut made[*input]) } else { made[*input].clone() };
+                for change in changes {
+                    has_input = true;
+                    operator.push(port, change)?;
+                }
+            }
+            if has_begun && !has_input {
                 continue;
             }
-            let taken: Vec<Vec<Change>> = self.operators[node]
-                .inputs()
-                .iter()
-                .map(|NodeId(input)| {
-                    readers[*input] -= 1;
-                    // The last who reads it frees it.
-                    if readers[*input] == 0 { std::mem::take(&mut made[*input]) } else { made[*input].clone() }
-                })
-                .collect();
-            if has_begun && taken.iter().all(Vec::is_empty) {
-                continue;
-            }
-            made[node] = run(&mut self.operators[node], taken)?;
+            let out = &mut made[number];
+            operator.finish(&mut |change| {
+                if !change.is_empty() {
+                    out.push(change);
+                }
+                Ok(())
+            })?;
         }
         Ok(self.outputs.iter().map(|NodeId(node)| made[*node].clone()).collect())
     }
@@ -159,79 +138,149 @@ impl Graph {
     /// What the states of all operators take in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let bytes = self.operators.iter().map(|operator| match operator {
-            Operator::Input | Operator::Map(..) | Operator::Union(_) => 0,
-            Operator::GroupBy(_, _, group_by) => group_by.memory_bytes(),
-            Operator::Join(_, join) => join.memory_bytes(),
-            Operator::Presence(_, join) => join.memory_bytes(),
-            Operator::Upsert(_, upsert) => upsert.memory_bytes(),
-        });
-        bytes.sum()
+        self.operators().map(|(_, operator)| operator.memory_bytes()).sum()
     }
 
-    fn add(&mut self, operator: Operator) -> NodeId {
+    /// What has changed of the states of all operators since [`forget_dirty`](Self::forget_dirty).
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] when a state cannot be written as Arrow.
+    pub fn dirty_parts(&self) -> Result<Vec<StatePart>> {
+        let mut parts = Vec::new();
+        for (number, operator) in self.operators() {
+            for part in operator.dirty_parts()? {
+                parts.push(StatePart { name: format!("{number}.{}", part.name), ..part });
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Forgets what is dirty: it is safe.
+    pub fn forget_dirty(&mut self) {
+        for node in &mut self.nodes {
+            if let Node::Operator(_, operator) = node {
+                operator.forget_dirty();
+            }
+        }
+    }
+
+    /// Takes what was written down of a part, in the order in which it was, of a graph of the same operators; before
+    /// [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when it is no part of this graph.
+    pub fn restore(&mut self, part: &str, rows: &RecordBatch) -> Result<()> {
+        let (number, name) = part.split_once('.').ok_or_else(|| unknown_part(part))?;
+        let node = number.parse().ok().and_then(|number: usize| self.nodes.get_mut(number));
+        let Some(Node::Operator(_, operator)) = node else { return Err(unknown_part(part)) };
+        operator.restore(name, rows)
+    }
+
+    /// Goes on from what was restored.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] when rows cannot be gathered.
+    pub fn resume(&mut self) -> Result<()> {
+        // What the operators have to say of what was restored has been said.
+        for node in &mut self.nodes {
+            if let Node::Operator(_, operator) = node {
+                operator.finish(&mut |_| Ok(()))?;
+            }
+        }
+        self.has_begun = true;
+        Ok(())
+    }
+
+    fn operators(&self) -> impl Iterator<Item = (usize, &dyn Operator)> {
+        self.nodes.iter().enumerate().filter_map(|(number, node)| match node {
+            Node::Input => None,
+            Node::Operator(_, operator) => Some((number, operator.as_ref())),
+        })
+    }
+
+    fn add(&mut self, node: Node) -> NodeId {
         debug_assert!(
-            operator.inputs().iter().all(|input| input.0 < self.operators.len()),
+            inputs_of(&node).iter().all(|input| input.0 < self.nodes.len()),
             "an operator stands after its inputs"
         );
-        self.operators.push(operator);
-        NodeId(self.operators.len() - 1)
+        self.nodes.push(node);
+        NodeId(self.nodes.len() - 1)
     }
 
     /// How often each node is read.
     fn readers(&self) -> Vec<usize> {
-        let mut readers = vec![0; self.operators.len()];
-        let inputs = self.operators.iter().flat_map(|operator| operator.inputs());
+        let mut readers = vec![0; self.nodes.len()];
+        let inputs = self.nodes.iter().flat_map(inputs_of);
         inputs.chain(&self.outputs).for_each(|NodeId(node)| readers[*node] += 1);
         readers
     }
 }
 
-/// What an operator makes of an epoch's changes, one list for each of its inputs.
-fn run(operator: &mut Operator, inputs: Vec<Vec<Change>>) -> Result<Vec<Change>> {
-    let changes = inputs.into_iter().enumerate();
-    let changes = changes.flat_map(|(side, changes)| changes.into_iter().map(move |change| (side, change)));
-    let mut made = Vec::new();
-    let mut keep = |change: Change| {
-        if !change.is_empty() {
-            made.push(change);
-        }
-        Ok(())
-    };
-    match operator {
-        Operator::Input => {}
-        Operator::Map(_, map) => {
-            for (_, change) in changes {
-                keep(map.apply(change)?)?;
-            }
-        }
-        Operator::Union(_) => changes.map(|(_, change)| change).try_for_each(keep)?,
-        Operator::GroupBy(_, columns, group_by) => {
-            for (_, change) in changes {
-                group_by.push(columns.input(&change)?)?;
-            }
-            keep(group_by.finish()?)?;
-        }
-        Operator::Join(_, join) => {
-            for (side, change) in changes {
-                join.push(side, change)?;
-            }
-            join.finish(keep)?;
-        }
-        Operator::Upsert(_, upsert) => {
-            for (_, change) in changes {
-                upsert.push(change)?;
-            }
-            upsert.finish()?.map_or(Ok(()), keep)?;
-        }
-        Operator::Presence(_, join) => {
-            for (side, change) in changes {
-                join.push(side, change)?;
-            }
-            join.finish(keep)?;
-        }
+fn inputs_of(node: &Node) -> &[NodeId] {
+    match node {
+        Node::Input => &[],
+        Node::Operator(inputs, _) => inputs,
     }
-    Ok(made)
+}
+
+/// Rows that pass, changed one by one or as they are.
+struct Passing {
+    map: Option<Arc<dyn Map>>,
+    pending: Vec<Change>,
+}
+
+impl Operator for Passing {
+    fn push(&mut self, _: usize, change: Change) -> Result<()> {
+        self.pending.push(change);
+        Ok(())
+    }
+
+    fn finish(&mut self, emit: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
+        std::mem::take(&mut self.pending).into_iter().try_for_each(|change| match &self.map {
+            Some(map) => emit(map.apply(change)?),
+            None => emit(change),
+        })
+    }
+}
+
+/// A group-by, and the columns that it takes.
+struct Grouping {
+    columns: GroupColumns,
+    group_by: GroupBy,
+}
+
+/// What the one part of a group-by's state is called.
+const GROUPS: &str = "groups";
+
+impl Operator for Grouping {
+    fn push(&mut self, _: usize, change: Change) -> Result<()> {
+        self.group_by.push(self.columns.input(&change)?)
+    }
+
+    fn finish(&mut self, emit: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
+        emit(self.group_by.finish()?)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.group_by.memory_bytes()
+    }
+
+    fn dirty_parts(&self) -> Result<Vec<StatePart>> {
+        let rows = self.group_by.dirty_state()?;
+        let kind = PartKind::States { key_count: self.columns.keys.len() };
+        Ok((rows.num_rows() > 0).then_some(StatePart { name: GROUPS.to_owned(), kind, rows }).into_iter().collect())
+    }
+
+    fn forget_dirty(&mut self) {
+        self.group_by.forget_dirty();
+    }
+
+    fn restore(&mut self, part: &str, rows: &RecordBatch) -> Result<()> {
+        if part != GROUPS {
+            return Err(unknown_part(part));
+        }
+        self.group_by.restore_state(rows)
+    }
 }
 
 impl GroupColumns {

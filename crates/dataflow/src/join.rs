@@ -11,10 +11,11 @@ use arrow::{
 };
 
 use crate::{
-    arrangement::{Arrangement, null_keys},
+    arrangement::{Arrangement, dirty_parts, null_keys},
     change::{Change, Weights, gather},
     error::{Error, Result},
     gathered::{Gathered, OUTPUT_ROWS},
+    operator::{Operator, StatePart, unknown_part, written_rows},
     run::{Chunk, Layout, Run},
 };
 
@@ -57,24 +58,31 @@ impl InnerJoin {
         &self.schema
     }
 
-    /// Takes rows of the left (0) or the right side (1).
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when there is no such side.
-    pub fn push(&mut self, side: usize, change: Change) -> Result<()> {
-        let pending =
-            self.pending.get_mut(side).ok_or_else(|| Error::shape("a join", format!("it has no side {side}")))?;
+    /// What was pushed on a side, but for rows that can meet nothing.
+    fn take_pending(&mut self, side: usize) -> Result<Option<Change>> {
+        let layout = self.sides[side].layout().clone();
+        let changes = std::mem::take(&mut self.pending[side]);
+        let changes = changes.into_iter().map(|change| match self.nulls_are_equal {
+            true => Ok(change),
+            false => without_null_keys(&layout, change),
+        });
+        gather(&layout.schema, changes.collect::<Result<Vec<_>>>()?)
+    }
+}
+
+impl Operator for InnerJoin {
+    /// Port 0 is the left side, port 1 the right one.
+    fn push(&mut self, port: usize, change: Change) -> Result<()> {
+        let pending = self.pending.get_mut(port);
+        let pending = pending.ok_or_else(|| Error::shape("a join", format!("it has no side {port}")))?;
         if !change.is_empty() {
             pending.push(change);
         }
         Ok(())
     }
 
-    /// Joins what was pushed; `emit` gets changes of a few thousand rows as they are found.
-    ///
-    /// # Errors
-    /// Those of `emit`; [`Error::Arrow`] when rows cannot be compared or gathered.
-    pub fn finish(&mut self, mut emit: impl FnMut(Change) -> Result<()>) -> Result<()> {
+    /// What is emitted are changes of a few thousand rows, as pairs are found.
+    fn finish(&mut self, emit: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
         for side in [0, 1] {
             let Some(change) = self.take_pending(side)? else { continue };
             let run = Run::new(self.sides[side].layout(), &change)?;
@@ -91,23 +99,29 @@ impl InnerJoin {
         Ok(())
     }
 
-    /// Memory held, in bytes.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
+    fn memory_bytes(&self) -> usize {
         let pending = self.pending.iter().flatten().map(|change| change.rows().get_array_memory_size());
         self.sides.iter().map(Arrangement::bytes).sum::<usize>() + pending.sum::<usize>()
     }
 
-    /// What was pushed on a side, but for rows that can meet nothing.
-    fn take_pending(&mut self, side: usize) -> Result<Option<Change>> {
-        let layout = self.sides[side].layout().clone();
-        let changes = std::mem::take(&mut self.pending[side]);
-        let changes = changes.into_iter().map(|change| match self.nulls_are_equal {
-            true => Ok(change),
-            false => without_null_keys(&layout, change),
-        });
-        gather(&layout.schema, changes.collect::<Result<Vec<_>>>()?)
+    fn dirty_parts(&self) -> Result<Vec<StatePart>> {
+        dirty_parts(SIDES.into_iter().zip(&self.sides))
     }
+
+    fn forget_dirty(&mut self) {
+        self.sides.iter_mut().for_each(Arrangement::forget_dirty);
+    }
+
+    fn restore(&mut self, part: &str, rows: &RecordBatch) -> Result<()> {
+        self.sides[side_of(part)?].restore(&written_rows(rows)?)
+    }
+}
+
+/// What the parts of an operator with two sides are called.
+pub(crate) const SIDES: [&str; 2] = ["left", "right"];
+
+pub(crate) fn side_of(part: &str) -> Result<usize> {
+    SIDES.iter().position(|side| *side == part).ok_or_else(|| unknown_part(part))
 }
 
 fn without_null_keys(layout: &Layout, change: Change) -> Result<Change> {

@@ -23,6 +23,7 @@ mod hash;
 mod join;
 pub mod kernel;
 mod normal;
+mod operator;
 #[cfg(test)]
 mod pairs;
 mod presence;
@@ -44,6 +45,7 @@ pub use group_by::{Argument, GroupBy, GroupInput, check_state};
 pub use hash::hash_rows;
 pub use join::{InnerJoin, JoinKeys};
 pub use normal::{normal_key, plain, plain_text};
+pub use operator::{Operator, PartKind, StatePart, written_rows};
 pub use presence::{Keep, PresenceJoin};
 pub use run::{Layout, Run, net};
 pub use upsert::{Upsert, UpsertColumns};

@@ -13,11 +13,12 @@ use arrow::{
 };
 
 use crate::{
-    arrangement::{Arrangement, null_keys},
+    arrangement::{Arrangement, dirty_parts, null_keys},
     change::{Change, Weights, gather},
     error::{Error, Result},
     gathered::{Gathered, OUTPUT_ROWS},
-    join::JoinKeys,
+    join::{JoinKeys, SIDES, side_of},
+    operator::{Operator, StatePart, written_rows},
     run::{Layout, Run, keys_of},
 };
 
@@ -68,41 +69,6 @@ impl PresenceJoin {
         }
     }
 
-    /// Takes rows of the left (0) or the right side (1).
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when there is no such side; [`Error::Arrow`] when the rows are not of that side.
-    pub fn push(&mut self, side: usize, change: Change) -> Result<()> {
-        let change = match side {
-            0 => change,
-            1 => self.keys_of_right(&change)?,
-            other => return Err(Error::shape("a join", format!("it has no side {other}"))),
-        };
-        self.pending[side].push(change);
-        Ok(())
-    }
-
-    /// Judges what was pushed; `emit` gets the left rows that come and go.
-    ///
-    /// # Errors
-    /// Those of `emit`; [`Error::Arrow`] when rows cannot be compared or gathered.
-    pub fn finish(&mut self, mut emit: impl FnMut(Change) -> Result<()>) -> Result<()> {
-        if let Some(change) = self.take_pending(1)? {
-            self.flip(&change, &mut emit)?;
-        }
-        if let Some(change) = self.take_pending(0)? {
-            self.judge(&change, &mut emit)?;
-        }
-        Ok(())
-    }
-
-    /// Memory held, in bytes.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        let pending = self.pending.iter().flatten().map(|change| change.rows().get_array_memory_size());
-        self.left.bytes() + self.right.bytes() + pending.sum::<usize>()
-    }
-
     fn take_pending(&mut self, side: usize) -> Result<Option<Change>> {
         let layout = if side == 0 { self.left.layout() } else { self.right.layout() };
         gather(&layout.schema, std::mem::take(&mut self.pending[side]))
@@ -121,7 +87,7 @@ impl PresenceJoin {
     }
 
     /// A change of the right side: left rows that were there come or go where a key becomes or ceases to be present.
-    fn flip(&mut self, change: &Change, emit: &mut impl FnMut(Change) -> Result<()>) -> Result<()> {
+    fn flip(&mut self, change: &Change, emit: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
         let run = Run::new(self.right.layout(), change)?;
         let mut counts = self.right.count(&run)?.into_iter();
         let mut flipped = Vec::new();
@@ -147,7 +113,7 @@ impl PresenceJoin {
     }
 
     /// A change of the left side, by what is on the right now.
-    fn judge(&mut self, change: &Change, emit: &mut impl FnMut(Change) -> Result<()>) -> Result<()> {
+    fn judge(&mut self, change: &Change, emit: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
         let change = match null_keys(self.left.layout(), change) {
             Some(valid) if !self.nulls_are_equal => {
                 let valid: BooleanArray = valid.into_inner().into();
@@ -174,12 +140,55 @@ impl PresenceJoin {
     }
 }
 
+impl Operator for PresenceJoin {
+    /// Port 0 is the left side, port 1 the right one.
+    fn push(&mut self, port: usize, change: Change) -> Result<()> {
+        let change = match port {
+            0 => change,
+            1 => self.keys_of_right(&change)?,
+            other => return Err(Error::shape("a join", format!("it has no side {other}"))),
+        };
+        self.pending[port].push(change);
+        Ok(())
+    }
+
+    /// What is emitted are the left rows that come and go.
+    fn finish(&mut self, emit: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
+        if let Some(change) = self.take_pending(1)? {
+            self.flip(&change, emit)?;
+        }
+        if let Some(change) = self.take_pending(0)? {
+            self.judge(&change, emit)?;
+        }
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let pending = self.pending.iter().flatten().map(|change| change.rows().get_array_memory_size());
+        self.left.bytes() + self.right.bytes() + pending.sum::<usize>()
+    }
+
+    fn dirty_parts(&self) -> Result<Vec<StatePart>> {
+        dirty_parts(SIDES.into_iter().zip([&self.left, &self.right]))
+    }
+
+    fn forget_dirty(&mut self) {
+        self.left.forget_dirty();
+        self.right.forget_dirty();
+    }
+
+    fn restore(&mut self, part: &str, rows: &RecordBatch) -> Result<()> {
+        let side = if side_of(part)? == 0 { &mut self.left } else { &mut self.right };
+        side.restore(&written_rows(rows)?)
+    }
+}
+
 /// The rows that meet others, as often as both are there, or the reverse.
 fn emit_meeting(
     rows: &Arrangement,
     probe: &Run,
     sense: i64,
-    emit: &mut impl FnMut(Change) -> Result<()>,
+    emit: &mut dyn FnMut(Change) -> Result<()>,
 ) -> Result<()> {
     let (mut found, mut weights) = (Gathered::default(), Vec::new());
     rows.meet(probe, |asking, chunk, row| {

@@ -13,11 +13,12 @@ use arrow::{
 };
 
 use crate::{
-    arrangement::Arrangement,
+    arrangement::{Arrangement, dirty_parts},
     change::{Change, gather},
     error::{Error, Result},
     gathered::Gathered,
     hash::hash_rows,
+    operator::{Operator, StatePart, unknown_part, written_rows},
     run::{Chunk, Layout, Run, column_comparator, keys_of},
 };
 
@@ -36,6 +37,9 @@ pub struct UpsertColumns {
 
 type Place = (i64, i32, i64);
 
+/// What the one part of the state is called.
+const LAST: &str = "last";
+
 /// The last record of each key.
 pub struct Upsert {
     columns: UpsertColumns,
@@ -49,56 +53,6 @@ impl Upsert {
     pub fn new(columns: UpsertColumns) -> Self {
         let layout = Layout { schema: Arc::clone(&columns.schema), key: columns.key.clone(), is_retracting: true };
         Self { columns, last: Arrangement::new(layout), pending: Vec::new() }
-    }
-
-    /// Takes records.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when one is taken back: a log does not do that.
-    pub fn push(&mut self, records: Change) -> Result<()> {
-        if records.weights().column().is_some() {
-            return Err(Error::shape("records by key", "they have weights"));
-        }
-        self.pending.push(records);
-        Ok(())
-    }
-
-    /// The rows that go and come by what was pushed, with the columns of the records.
-    ///
-    /// # Errors
-    /// [`Error::Arrow`] when rows cannot be compared or gathered; [`Error::Shape`] when they have no places.
-    pub fn finish(&mut self) -> Result<Option<Change>> {
-        let schema = Arc::clone(&self.columns.schema);
-        let Some(records) = gather(&schema, std::mem::take(&mut self.pending))? else { return Ok(None) };
-        let newest = self.newest(records.rows())?;
-        let newest = Run::new(self.last.layout(), &Change::of_rows(newest))?;
-        let replaced = self.replaced(&newest)?;
-        let (mut old, mut new) = (Gathered::default(), Gathered::default());
-        for (number, (chunk, row)) in rows_of(&newest).enumerate() {
-            let current = replaced.get(&number);
-            if current.is_some_and(|current| current.place >= place(&self.columns, &chunk.rows, row)) {
-                continue;
-            }
-            if let Some(current) = current {
-                old.push(current.chunk, current.row);
-            }
-            new.push(chunk, row);
-        }
-        if new.len() == 0 {
-            return Ok(None);
-        }
-        let gone = if old.len() == 0 { RecordBatch::new_empty(schema) } else { old.take()? };
-        let change = Change::replace(&gone, new.take()?)?;
-        self.last.insert(Run::new(self.last.layout(), &change)?)?;
-        let shown = not(deletes(&self.columns, change.rows())?).map_err(Error::arrow("leave deletions out"))?;
-        let change = change.filter(&shown)?;
-        Ok((!change.is_empty()).then_some(change))
-    }
-
-    /// Memory held, in bytes.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        self.last.bytes() + self.pending.iter().map(|records| records.rows().get_array_memory_size()).sum::<usize>()
     }
 
     /// Of each key the record at the greatest place.
@@ -139,6 +93,65 @@ impl Upsert {
         // A record that was replaced may still be there, beside what takes it back.
         let there = found.into_iter().filter(|(_, current)| current.count > 0);
         Ok(there.map(|((number, _), current)| (number, current)).collect())
+    }
+}
+
+impl Operator for Upsert {
+    /// Records of the one port; a log takes none of them back.
+    fn push(&mut self, _: usize, records: Change) -> Result<()> {
+        if records.weights().column().is_some() {
+            return Err(Error::shape("records by key", "they have weights"));
+        }
+        self.pending.push(records);
+        Ok(())
+    }
+
+    /// What is emitted are the rows that go and come, with the columns of the records.
+    fn finish(&mut self, emit: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
+        let schema = Arc::clone(&self.columns.schema);
+        let Some(records) = gather(&schema, std::mem::take(&mut self.pending))? else { return Ok(()) };
+        let newest = self.newest(records.rows())?;
+        let newest = Run::new(self.last.layout(), &Change::of_rows(newest))?;
+        let replaced = self.replaced(&newest)?;
+        let (mut old, mut new) = (Gathered::default(), Gathered::default());
+        for (number, (chunk, row)) in rows_of(&newest).enumerate() {
+            let current = replaced.get(&number);
+            if current.is_some_and(|current| current.place >= place(&self.columns, &chunk.rows, row)) {
+                continue;
+            }
+            if let Some(current) = current {
+                old.push(current.chunk, current.row);
+            }
+            new.push(chunk, row);
+        }
+        if new.len() == 0 {
+            return Ok(());
+        }
+        let gone = if old.len() == 0 { RecordBatch::new_empty(schema) } else { old.take()? };
+        let change = Change::replace(&gone, new.take()?)?;
+        self.last.insert(Run::new(self.last.layout(), &change)?)?;
+        let shown = not(deletes(&self.columns, change.rows())?).map_err(Error::arrow("leave deletions out"))?;
+        let change = change.filter(&shown)?;
+        if change.is_empty() { Ok(()) } else { emit(change) }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.last.bytes() + self.pending.iter().map(|records| records.rows().get_array_memory_size()).sum::<usize>()
+    }
+
+    fn dirty_parts(&self) -> Result<Vec<StatePart>> {
+        dirty_parts([(LAST, &self.last)])
+    }
+
+    fn forget_dirty(&mut self) {
+        self.last.forget_dirty();
+    }
+
+    fn restore(&mut self, part: &str, rows: &RecordBatch) -> Result<()> {
+        if part != LAST {
+            return Err(unknown_part(part));
+        }
+        self.last.restore(&written_rows(rows)?)
     }
 }
 

@@ -63,7 +63,7 @@ impl Captures {
     ) -> Result<(Arc<LakeTable>, Option<String>)> {
         let location = self.location(&source.name);
         let table = open(&location, source, topic_id).await?;
-        let extent = Extent::of(self.resources.log.as_ref(), source)?;
+        let extent = Extent::of(self.resources.log.as_ref(), std::slice::from_ref(source))?;
         let what = format!("what was captured of source {}", source.name);
         let disbelief = match extent.disbelief(&what, &table.positions()) {
             Some(reason) => Some(reason),

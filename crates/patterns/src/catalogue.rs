@@ -9,7 +9,9 @@
 //! docs/formats/catalogue.md is the format.
 
 use std::{
+    collections::BTreeMap,
     fmt,
+    ops::RangeBounds,
     path::{Path, PathBuf},
 };
 
@@ -22,9 +24,13 @@ const SOURCES: TableDefinition<'_, &str, &str> = TableDefinition::new("sources")
 const VIEWS: TableDefinition<'_, &str, (u64, u128, &str)> = TableDefinition::new("views");
 // Which version of a view has answered once: one that was whole.
 const BUILT: TableDefinition<'_, &str, u64> = TableDefinition::new("built");
+// The topics of views that fold several, by view and name.
+const TOPICS: TableDefinition<'_, (&str, &str), u128> = TableDefinition::new("topics");
 const FORMAT: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
-const FORMAT_VERSION: u64 = 3;
-// Without the table `built`: every view of it has answered.
+const FORMAT_VERSION: u64 = 4;
+// Without the table `topics`: every view of it folds one.
+const FORMAT_OF_ONE_TOPIC: u64 = 3;
+// Without the table `built` too: every view of it has answered.
 const FORMAT_WITHOUT_BUILT: u64 = 2;
 
 /// The definitions on disk.
@@ -45,12 +51,21 @@ pub(crate) struct StoredView {
     pub(crate) name: String,
     /// Which version is current; the first is 1.
     pub(crate) version: u64,
-    /// The topic whose offsets its state speaks of: one that was deleted and created again has another id.
-    pub(crate) topic_id: Uuid,
+    /// The topics whose offsets its state speaks of, by name: one that was deleted and created again has another id. A view
+    /// of one topic may not know its name.
+    pub(crate) topic_ids: BTreeMap<String, Uuid>,
     /// Its definition.
     pub(crate) text: String,
     /// Whether this version has answered once.
     pub(crate) built: bool,
+}
+
+impl StoredView {
+    /// The topic of this name as its state knows it.
+    pub(crate) fn topic_id(&self, topic: &str) -> Uuid {
+        let only = || self.topic_ids.get("").filter(|_| self.topic_ids.len() == 1);
+        self.topic_ids.get(topic).or_else(only).copied().unwrap_or_default()
+    }
 }
 
 impl Catalogue {
@@ -112,9 +127,17 @@ impl Catalogue {
 
     /// Stores a view, replacing its older version.
     pub(crate) fn put_view(&self, view: &StoredView) -> Result<()> {
-        let value = (view.version, view.topic_id.as_u128(), view.text.as_str());
+        let first = view.topic_ids.values().next().copied().unwrap_or_default();
+        let value = (view.version, first.as_u128(), view.text.as_str());
         self.write(|transaction| {
             transaction.open_table(VIEWS)?.insert(view.name.as_str(), value)?;
+            let mut topics = transaction.open_table(TOPICS)?;
+            topics.retain_in(of_view(&view.name), |_, _| false)?;
+            if view.topic_ids.len() > 1 {
+                for (topic, id) in &view.topic_ids {
+                    topics.insert((view.name.as_str(), topic.as_str()), id.as_u128())?;
+                }
+            }
             let mut built = transaction.open_table(BUILT)?;
             match view.built {
                 true => drop(built.insert(view.name.as_str(), view.version)?),
@@ -144,6 +167,7 @@ impl Catalogue {
     pub(crate) fn remove_view(&self, name: &str) -> Result<()> {
         self.write(|transaction| {
             transaction.open_table(BUILT)?.remove(name)?;
+            transaction.open_table(TOPICS)?.retain_in(of_view(name), |_, _| false)?;
             transaction.open_table(VIEWS)?.remove(name).map(drop).map_err(Into::into)
         })
     }
@@ -204,12 +228,21 @@ fn sources_in(transaction: &redb::ReadTransaction) -> Result<Vec<(String, String
 
 fn views_in(transaction: &redb::ReadTransaction) -> Result<Vec<StoredView>, redb::Error> {
     let (table, built) = (transaction.open_table(VIEWS)?, transaction.open_table(BUILT)?);
+    let topics = transaction.open_table(TOPICS)?;
     let entries = table.iter()?.map(|entry| {
         let (name, view) = entry?;
         let (version, topic_id, text) = view.value();
-        let (topic_id, text, name) = (Uuid::from_u128(topic_id), text.to_owned(), name.value().to_owned());
+        let (text, name) = (text.to_owned(), name.value().to_owned());
         let built = built.get(name.as_str())?.is_some_and(|built| built.value() == version);
-        Ok(StoredView { name, version, topic_id, text, built })
+        let several = topics.range(of_view(&name))?.map(|entry| {
+            let (topic, id) = entry?;
+            Ok((topic.value().1.to_owned(), Uuid::from_u128(id.value())))
+        });
+        let mut topic_ids = several.collect::<Result<BTreeMap<_, _>, redb::Error>>()?;
+        if topic_ids.is_empty() {
+            topic_ids.insert(String::new(), Uuid::from_u128(topic_id));
+        }
+        Ok(StoredView { name, version, topic_ids, text, built })
     });
     entries.collect()
 }
@@ -242,13 +275,13 @@ fn prepare(database: &Database) -> Result<u64, redb::Error> {
     let found = {
         let mut format = transaction.open_table(FORMAT)?;
         let found = format.get("version")?.map_or(FORMAT_VERSION, |version| version.value());
-        let upgraded = if found == FORMAT_WITHOUT_BUILT { FORMAT_VERSION } else { found };
-        format.insert("version", upgraded)?;
+        format.insert("version", upgraded(found))?;
         found
     };
     // Only then are the other tables known to be of the types that are meant here.
-    if [FORMAT_VERSION, FORMAT_WITHOUT_BUILT].contains(&found) {
+    if upgraded(found) == FORMAT_VERSION {
         transaction.open_table(SOURCES)?;
+        transaction.open_table(TOPICS)?;
         let (views, mut built) = (transaction.open_table(VIEWS)?, transaction.open_table(BUILT)?);
         if found == FORMAT_WITHOUT_BUILT {
             for entry in views.iter()? {
@@ -258,7 +291,18 @@ fn prepare(database: &Database) -> Result<u64, redb::Error> {
         }
     }
     transaction.commit()?;
-    Ok(if found == FORMAT_WITHOUT_BUILT { FORMAT_VERSION } else { found })
+    Ok(upgraded(found))
+}
+
+/// The format that a file of another one becomes by being opened.
+fn upgraded(found: u64) -> u64 {
+    if [FORMAT_OF_ONE_TOPIC, FORMAT_WITHOUT_BUILT].contains(&found) { FORMAT_VERSION } else { found }
+}
+
+/// The keys of a view's topics.
+fn of_view(view: &str) -> impl RangeBounds<(&str, &str)> {
+    // No topic's name has a character as high.
+    (view, "")..(view, "\u{10FFFF}")
 }
 
 #[cfg(test)]

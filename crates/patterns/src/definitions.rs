@@ -11,7 +11,7 @@ use model::{Access, Error, ErrorKind, Principal, Resource, Result, principal::au
 use serving::sql::{Defined, Definitions};
 use serving::views::Snapshot;
 use sql::{Show, SourceDefinition, SqlError, Statement, sql_error};
-use streaming::ViewPlan;
+use streaming::PlannedView;
 
 use crate::{deployment::Deployment, source_list};
 
@@ -32,7 +32,7 @@ impl Definitions for Deployment {
     async fn explain(&self, principal: &Principal, statement: Statement) -> Result<Vec<String>, SqlError> {
         // The plan's own error has the place in the text; ours has not.
         if let Statement::CreateView(definition) = &statement {
-            ViewPlan::new(definition, &Deployment::sources(self))?;
+            PlannedView::new(definition, &Deployment::sources(self))?;
         }
         self.describe(principal, statement).map_err(|error| sql_error(&error))
     }
@@ -59,7 +59,7 @@ impl Definitions for Deployment {
 impl Deployment {
     async fn carry_out(&self, principal: &Principal, statement: Statement) -> Result<Defined, SqlError> {
         if let Statement::CreateView(definition) = &statement {
-            ViewPlan::new(definition, &Deployment::sources(self))?;
+            PlannedView::new(definition, &Deployment::sources(self))?;
         }
         self.carry_out_checked(principal, statement).await.map_err(|error| sql_error(&error))
     }
@@ -107,11 +107,16 @@ impl Deployment {
                 let plan = self.plan(&definition)?;
                 let exists = self.running().iter().any(|view| view.stored.name == definition.name);
                 let pattern = if definition.options.batch_interval.is_some() { "Lambda" } else { "Kappa" };
-                Ok(vec![
-                    format!("{} {pattern} view {}", if exists { "replace" } else { "create" }, definition.name),
-                    format!("  reads source {} up to {} by replay", plan.source().name, self.end_of(plan.source())?),
-                    format!("  plan {}", plan.hash()),
-                ])
+                let mut lines =
+                    vec![format!("{} {pattern} view {}", if exists { "replace" } else { "create" }, definition.name)];
+                for source in plan.sources() {
+                    lines.push(format!("  reads source {} up to {} by replay", source.name, self.end_of(source)?));
+                }
+                lines.push(format!("  plan {}", plan.hash()));
+                if let PlannedView::Dataflow(plan) = &plan {
+                    lines.extend(plan.explanation().lines().map(|line| format!("  {line}")));
+                }
+                Ok(lines)
             }
             other => Ok(vec![format!("carry out {other:?}")]),
         }
@@ -121,7 +126,7 @@ impl Deployment {
         let views = self.running();
         let lag = |view: &Arc<crate::running_view::RunningView>| {
             let reached = view.positions();
-            let end = view.source().and_then(|source| self.end_of(source).ok()).unwrap_or_default();
+            let end = self.end_of_all(view.sources()).unwrap_or_default();
             end.iter().map(|(partition, end)| end - reached.next_offset(partition)).sum::<i64>().max(0)
         };
         RecordBatch::try_from_iter([

@@ -9,7 +9,7 @@
 //! - a replaced view answers at every moment: with the old version until the new one has folded everything that was
 //!   in the log when the replacement began, then with the new one;
 //! - a definition that fails leaves everything as it was;
-//! - a version of a view folds one incarnation of its topic: when that is gone it is stopped, and says so;
+//! - a version of a view folds one incarnation of each of its topics: when one is gone it is stopped, and says so;
 //! - what is missing of the catalogue is never taken for a catalogue that has nothing.
 
 use std::{
@@ -26,7 +26,7 @@ use model::{Epoch, Error, ErrorKind, Positions, Result};
 use parking_lot::RwLock;
 use serving::views::{Relation, Snapshot, Views};
 use sql::{SourceDefinition, ViewDefinition};
-use streaming::{SourceTable, ViewPlan};
+use streaming::{PlannedView, SourceTable};
 
 use crate::{
     captures::Captures,
@@ -146,7 +146,7 @@ impl Deployment {
             .running
             .read()
             .values()
-            .find(|view| view.source().is_some_and(|source| source.name == name))
+            .find(|view| view.reads(name))
             .map(|v| v.stored.name.clone());
         if let Some(view) = reader {
             return Err(Error::conflict(format!("view {view} reads source {name}")).with_hint("drop the view first"));
@@ -256,8 +256,17 @@ impl Deployment {
     }
 
     /// What a view would be, for `EXPLAIN`.
-    pub(crate) fn plan(&self, definition: &ViewDefinition) -> Result<Arc<ViewPlan>> {
-        Ok(Arc::new(ViewPlan::new(definition, &self.sources())?))
+    pub(crate) fn plan(&self, definition: &ViewDefinition) -> Result<PlannedView> {
+        Ok(PlannedView::new(definition, &self.sources())?)
+    }
+
+    /// Where the logs of sources end now.
+    pub(crate) fn end_of_all(&self, sources: &[SourceDefinition]) -> Result<Positions> {
+        let mut end = Positions::new();
+        for source in sources {
+            end.advance_all(&self.end_of(source)?);
+        }
+        Ok(end)
     }
 
     /// Where the log of a source ends now.
@@ -295,14 +304,16 @@ impl Deployment {
         &self,
         old: &Arc<RunningView>,
         definition: &ViewDefinition,
-        plan: Arc<ViewPlan>,
+        plan: PlannedView,
     ) -> Result<(Positions, Option<String>)> {
         let started = self.resources.clock.instant();
         let (stored, notice) = self.prepare(definition, &plan, old.stored.version + 1).await?;
-        let target = self.end_of(plan.source())?;
-        let is_same_topic = stored.topic_id == old.stored.topic_id;
-        if let (Some(lambda), Some(_), true) = (old.wiring.lambda(), definition.options.batch_interval, is_same_topic) {
-            lambda.hand_over(&self.resources, &plan, stored.version).await?;
+        let target = self.end_of_all(plan.sources())?;
+        let is_same_topic = stored.topic_ids.values().eq(old.stored.topic_ids.values());
+        if let (Some(lambda), Some(_), true, PlannedView::Chain(plan)) =
+            (old.wiring.lambda(), definition.options.batch_interval, is_same_topic, &plan)
+        {
+            lambda.hand_over(&self.resources, plan, stored.version).await?;
         }
         let mut new = self.start(stored, definition, plan).await?;
         self.views.announce(&definition.name, Some(new.relation()));
@@ -327,17 +338,17 @@ impl Deployment {
     async fn prepare(
         &self,
         definition: &ViewDefinition,
-        plan: &ViewPlan,
+        plan: &PlannedView,
         version: u64,
     ) -> Result<(StoredView, Option<String>)> {
-        let source = plan.source();
-        let topic = self.topic_of(source)?;
+        let topics = plan.sources().iter().map(|source| Ok((source.topic.to_string(), self.topic_of(source)?.id)));
+        let topic_ids = topics.collect::<Result<_>>()?;
         let (name, text) = (definition.name.clone(), definition.text.clone());
-        let stored = StoredView { name, version, topic_id: topic.id, text, built: false };
+        let stored = StoredView { name, version, topic_ids, text, built: false };
         running_view::remove(&self.resources, &stored).await?;
-        let notice = match definition.options.batch_interval {
-            Some(_) => self.captures.set_aside_misfit(source).await?,
-            None => None,
+        let notice = match (definition.options.batch_interval, plan.sources()) {
+            (Some(_), [source]) => self.captures.set_aside_misfit(source).await?,
+            _ => None,
         };
         Ok((stored, notice))
     }
@@ -360,21 +371,27 @@ impl Deployment {
         self.running.write().insert(view.stored.name.clone(), Arc::new(view));
     }
 
-    async fn start(&self, stored: StoredView, definition: &ViewDefinition, plan: Arc<ViewPlan>) -> Result<RunningView> {
+    async fn start(&self, stored: StoredView, definition: &ViewDefinition, plan: PlannedView) -> Result<RunningView> {
         let incarnation = self.incarnation(&stored, &plan);
         incarnation.check()?;
-        let wiring: Box<dyn Wiring> = match definition.options.batch_interval {
-            None => Box::new(KappaView::start(&self.resources, &plan, stored.version, incarnation.clone()).await?),
-            Some(_) if !plan.is_aggregate() => {
+        let wiring: Box<dyn Wiring> = match (definition.options.batch_interval, &plan) {
+            (None, _) => Box::new(KappaView::start(&self.resources, &plan, stored.version, incarnation.clone()).await?),
+            (Some(interval), PlannedView::Chain(plan)) if plan.is_aggregate() => {
+                let captured = self.captures.capture_of(plan.source()).await?;
+                let topic = incarnation.clone();
+                Box::new(LambdaView::start(&self.resources, plan, stored.version, topic, captured, interval).await?)
+            }
+            (Some(_), PlannedView::Chain(_)) => {
                 return Err(Error::unsupported(format!("view {} has a batch interval but no aggregate", stored.name))
                     .with_hint(
                         "a batch layer holds partial aggregates; leave WITH (batch = ...) out, or group the rows",
                     ));
             }
-            Some(interval) => {
-                let captured = self.captures.capture_of(plan.source()).await?;
-                let topic = incarnation.clone();
-                Box::new(LambdaView::start(&self.resources, &plan, stored.version, topic, captured, interval).await?)
+            (Some(_), PlannedView::Dataflow(_)) => {
+                let message = format!("view {} has a batch interval, and is more than one GROUP BY over a source", stored.name);
+                return Err(Error::unsupported(message).with_hint(
+                    "a batch layer holds partial aggregates of one source; leave WITH (batch = ...) out: the view is as exact",
+                ));
             }
         };
         Ok(RunningView::new(stored, plan, incarnation, wiring))
@@ -389,7 +406,7 @@ impl Deployment {
         match planned {
             Ok((definition, plan)) => {
                 // What it stored may be damaged in a way that the library which reads it does not expect.
-                let starting = self.start(stored.clone(), &definition, Arc::clone(&plan));
+                let starting = self.start(stored.clone(), &definition, plan.clone());
                 match AssertUnwindSafe(starting).catch_unwind().await {
                     Ok(Ok(view)) => view,
                     Ok(Err(error)) => self.stopped(stored, plan, error),
@@ -407,15 +424,16 @@ impl Deployment {
         }
     }
 
-    fn stopped(&self, stored: StoredView, plan: Arc<ViewPlan>, reason: Error) -> RunningView {
+    fn stopped(&self, stored: StoredView, plan: PlannedView, reason: Error) -> RunningView {
         tracing::error!(view = stored.name, error = %reason, "a view is stopped");
         let incarnation = self.incarnation(&stored, &plan);
         let wiring = Box::new(StoppedView::new(&plan, reason));
         RunningView::new(stored, plan, incarnation, wiring)
     }
 
-    fn incarnation(&self, stored: &StoredView, plan: &ViewPlan) -> Incarnation {
-        Incarnation::new(&self.resources.log, &plan.source().topic, stored.topic_id)
+    fn incarnation(&self, stored: &StoredView, plan: &PlannedView) -> Incarnation {
+        let topics = plan.sources().iter().map(|source| (source.topic.clone(), stored.topic_id(source.topic.as_str())));
+        Incarnation::new(&self.resources.log, topics.collect())
     }
 
     /// The topic of a source as it is now.
@@ -486,7 +504,7 @@ async fn note_built(deployment: Weak<Deployment>, relation: Arc<dyn Relation>, v
     }
 }
 
-fn same_definition(old: &RunningView, new: &ViewDefinition, plan: &ViewPlan) -> Result<bool> {
+fn same_definition(old: &RunningView, new: &ViewDefinition, plan: &PlannedView) -> Result<bool> {
     let is_same_plan = old.plan.as_ref().is_some_and(|old| old.hash() == plan.hash());
     Ok(is_same_plan && view_definition(&old.stored)?.options == new.options)
 }

@@ -1,4 +1,4 @@
-//! [`Extent`]: what the log holds of a topic at one moment, and what that says about what was folded from it.
+//! [`Extent`]: what the log holds of some topics at one moment, and what that says about what was folded from it.
 //!
 //! What must hold: Positions beyond the end speak of records that the log does not have. Nothing that was folded from
 //! those is believed: the next records get the same offsets, and would be taken for folded.
@@ -8,7 +8,7 @@ use model::{Error, Positions, Result};
 use serving::views::Building;
 use sql::SourceDefinition;
 
-/// Where the log of a topic begins and ends.
+/// Where the log of some topics begins and ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Extent {
     start: Positions,
@@ -16,18 +16,20 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// Of the topic of `source`, now.
+    /// Of the topics of `sources`, now.
     ///
     /// # Errors
-    /// [`NotFound`](model::ErrorKind::NotFound) when the topic is gone.
-    pub(crate) fn of(log: &dyn EventLog, source: &SourceDefinition) -> Result<Self> {
-        let topic = log.topic(source.topic.as_str());
-        let topic = topic.ok_or_else(|| Error::not_found(format!("there is no topic {}", source.topic)))?;
+    /// [`NotFound`](model::ErrorKind::NotFound) when a topic is gone.
+    pub(crate) fn of(log: &dyn EventLog, sources: &[SourceDefinition]) -> Result<Self> {
         let (mut start, mut end) = (Positions::new(), Positions::new());
-        for partition in topic.topic_partitions() {
-            let bounds = log.bounds(&partition)?;
-            start.advance(partition.clone(), bounds.log_start_offset);
-            end.advance(partition, bounds.high_watermark);
+        for source in sources {
+            let topic = log.topic(source.topic.as_str());
+            let topic = topic.ok_or_else(|| Error::not_found(format!("there is no topic {}", source.topic)))?;
+            for partition in topic.topic_partitions() {
+                let bounds = log.bounds(&partition)?;
+                start.advance(partition.clone(), bounds.log_start_offset);
+                end.advance(partition, bounds.high_watermark);
+            }
         }
         Ok(Self { start, end })
     }

@@ -112,7 +112,7 @@ impl Product {
     /// A topic as it is now.
     pub(crate) fn incarnation(&self, topic: &str) -> Incarnation {
         let topic = self.log.topic(topic).unwrap();
-        Incarnation::new(&self.resources.log, &topic.name, topic.id)
+        Incarnation::new(&self.resources.log, vec![(topic.name.clone(), topic.id)])
     }
 
     /// What `SHOW VIEWS` says of a view.

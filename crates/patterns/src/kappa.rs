@@ -15,7 +15,9 @@ use model::{Error, Positions, Result};
 use object_store::{ObjectStoreExt as _, path::Path};
 use parking_lot::Mutex;
 use serving::views::{Building, Relation, View};
-use streaming::{Change, CheckpointStore, StateMemory, ViewPlan, ViewProgress, ViewTask, ViewTaskHandle};
+use streaming::{
+    Change, CheckpointStore, PlannedView, RowPlan, StateMemory, ViewProgress, ViewTask, ViewTaskHandle,
+};
 use tokio::sync::watch;
 
 use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, resources::Resources, wiring::Wiring};
@@ -35,38 +37,25 @@ impl KappaView {
     /// Those of loading the checkpoint and of opening the source.
     pub(crate) async fn start(
         resources: &Resources,
-        plan: &Arc<ViewPlan>,
+        plan: &PlannedView,
         version: u64,
         incarnation: Incarnation,
     ) -> Result<Self> {
-        let topics = vec![plan.source().topic.clone()];
+        let topics = plan.sources().iter().map(|source| source.topic.clone()).collect();
         let view = View::new(plan.name(), Arc::clone(plan.output_schema()), plan.key_columns(), topics)?;
         let view = Arc::new(view);
         let checkpoints =
             CheckpointStore::new(Arc::clone(&resources.checkpoints), &checkpoint_prefix(plan.name(), version));
-        let extent = Extent::of(resources.log.as_ref(), plan.source())?;
-        let served = Arc::clone(&view);
+        let extent = Extent::of(resources.log.as_ref(), plan.sources())?;
         let (checkpoints, building) = restorable(checkpoints, plan, &extent).await?;
-        view.frontier().note_partitions(plan.source().topic.clone(), plan.source().partitions);
+        for source in plan.sources() {
+            view.frontier().note_partitions(source.topic.clone(), source.partitions);
+        }
         view.frontier().build(building);
-        let task = ViewTask {
-            plan: Arc::clone(plan),
-            log: Arc::clone(&resources.log),
-            dead_letters: Arc::clone(&resources.dead_letters),
-            checkpoints: Some(checkpoints),
-            start: Positions::new(),
-            until: None,
-            settings: resources.settings.view_task.clone(),
-            metrics: resources.metrics.clone(),
-            memory: StateMemory::new(plan.name(), &resources.state_memory).with_served(move || served.memory_bytes()),
+        let task = match plan {
+            PlannedView::Chain(plan) => spawn(resources, plan, checkpoints, &view, incarnation).await?,
+            PlannedView::Dataflow(plan) => spawn(resources, plan, checkpoints, &view, incarnation).await?,
         };
-        let target = Arc::clone(&view);
-        let emit = move |change: Change, positions: &Positions| {
-            // After the rows were read and before they are seen or checkpointed.
-            incarnation.check()?;
-            target.apply(&change, positions)
-        };
-        let task = task.spawn(emit).await?;
         tokio::spawn(tell_end(Arc::clone(&view), task.progress()));
         Ok(Self { view, task: Mutex::new(Some(task)) })
     }
@@ -96,13 +85,41 @@ impl Wiring for KappaView {
     }
 }
 
+/// Starts the task that folds `view`.
+async fn spawn<P: RowPlan>(
+    resources: &Resources,
+    plan: &Arc<P>,
+    checkpoints: CheckpointStore,
+    view: &Arc<View>,
+    incarnation: Incarnation,
+) -> Result<ViewTaskHandle> {
+    let (served, target) = (Arc::clone(view), Arc::clone(view));
+    let task = ViewTask {
+        plan: Arc::clone(plan),
+        log: Arc::clone(&resources.log),
+        dead_letters: Arc::clone(&resources.dead_letters),
+        checkpoints: Some(checkpoints),
+        start: Positions::new(),
+        until: None,
+        settings: resources.settings.view_task.clone(),
+        metrics: resources.metrics.clone(),
+        memory: StateMemory::new(plan.name(), &resources.state_memory).with_served(move || served.memory_bytes()),
+    };
+    let emit = move |change: Change, positions: &Positions| {
+        // After the rows were read and before they are seen or checkpointed.
+        incarnation.check()?;
+        target.apply(&change, positions)
+    };
+    Ok(task.spawn(emit).await?)
+}
+
 /// The checkpoints to go on from, and what is left to fold then. Those that the log does not bear out are deleted.
 async fn restorable(
     mut checkpoints: CheckpointStore,
-    plan: &ViewPlan,
+    plan: &PlannedView,
     extent: &Extent,
 ) -> Result<(CheckpointStore, Building)> {
-    let from = checkpoints.positions(plan).await?.unwrap_or_default();
+    let from = checkpoints.positions(&plan.hash()).await?.unwrap_or_default();
     let Some(reason) = extent.disbelief("its checkpoint", &from) else {
         return Ok((checkpoints, extent.building(&from)));
     };

@@ -94,7 +94,7 @@ impl LambdaView {
         batch_interval: Duration,
     ) -> Result<Self> {
         let batches = batch_table(resources, plan.name(), version);
-        let extent = Extent::of(resources.log.as_ref(), plan.source())?;
+        let extent = Extent::of(resources.log.as_ref(), std::slice::from_ref(plan.source()))?;
         let (batch, disbelief) = believable(&batches, plan, &extent).await?;
         let merged = Arc::new(MergedView::new(plan, batch)?);
         merged.frontier().note_partitions(plan.source().topic.clone(), plan.source().partitions);
@@ -255,7 +255,7 @@ impl Layered {
 
     /// What the lake has and the log has no more comes from a batch, before anything is folded from the log.
     async fn begin(&self) -> Result<()> {
-        let extent = Extent::of(self.resources.log.as_ref(), self.plan.source())?;
+        let extent = Extent::of(self.resources.log.as_ref(), std::slice::from_ref(self.plan.source()))?;
         let captured = self.captured.table.positions();
         if !extent.needs(&captured, &self.merged.frontier().positions()) {
             return Ok(());
@@ -332,11 +332,11 @@ impl Layered {
         loop {
             // After the rows were read and before they are seen.
             self.incarnation.check()?;
-            let Evaluated { rows, record_count, positions, has_more, .. } =
-                reader.evaluate(&self.plan, &mut batch).await?;
-            unmeasured_bytes += rows.bytes();
+            let Evaluated { rows, bytes, record_count, positions, has_more, .. } =
+                reader.evaluate(self.plan.as_ref(), 0, &mut batch).await?;
+            unmeasured_bytes += bytes;
             if unmeasured_bytes >= MEMORY_MEASURE_BYTES {
-                memory.have((self.merged.memory_bytes() + rows.bytes()) as u64).await?;
+                memory.have((self.merged.memory_bytes() + bytes) as u64).await?;
                 unmeasured_bytes = 0;
             }
             self.merged.fold(rows, &positions)?;

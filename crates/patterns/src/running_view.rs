@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Error, Positions, Result};
 use serving::views::Relation;
 use sql::SourceDefinition;
-use streaming::ViewPlan;
+use streaming::PlannedView;
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct RunningView {
     pub(crate) stored: StoredView,
     /// Absent where it cannot be planned; then it is stopped.
-    pub(crate) plan: Option<Arc<ViewPlan>>,
+    pub(crate) plan: Option<PlannedView>,
     incarnation: Option<Incarnation>,
     pub(crate) wiring: Box<dyn Wiring>,
     /// Waits for the first answer, to note it; ends with the view.
@@ -35,7 +35,7 @@ impl Drop for RunningView {
 impl RunningView {
     pub(crate) fn new(
         stored: StoredView,
-        plan: Arc<ViewPlan>,
+        plan: PlannedView,
         incarnation: Incarnation,
         wiring: Box<dyn Wiring>,
     ) -> Self {
@@ -48,9 +48,14 @@ impl RunningView {
         Self { stored, plan: None, incarnation: None, wiring, noting: None }
     }
 
-    /// The source that it reads, where that is known.
-    pub(crate) fn source(&self) -> Option<&SourceDefinition> {
-        self.plan.as_ref().map(|plan| plan.source())
+    /// The sources that it reads, where they are known.
+    pub(crate) fn sources(&self) -> &[SourceDefinition] {
+        self.plan.as_ref().map_or(&[], PlannedView::sources)
+    }
+
+    /// Whether it reads a source.
+    pub(crate) fn reads(&self, source: &str) -> bool {
+        self.sources().iter().any(|read| read.name == source)
     }
 
     /// What queries read.

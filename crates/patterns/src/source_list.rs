@@ -50,7 +50,7 @@ pub(crate) async fn show(deployment: &Deployment) -> Result<RecordBatch> {
 
 fn reads(deployment: &Deployment, view: &str, source: &SourceDefinition) -> bool {
     let running = deployment.running();
-    running.iter().any(|found| found.stored.name == view && found.source().is_some_and(|s| s.name == source.name))
+    running.iter().any(|found| found.stored.name == view && found.reads(&source.name))
 }
 
 fn total(rejected: &[LetterCount]) -> i64 {

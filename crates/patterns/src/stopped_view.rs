@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use model::{Error, Positions, Result, TopicName};
 use serving::views::{Frontier, Relation, Snapshot};
-use streaming::ViewPlan;
+use streaming::PlannedView;
 
 use crate::wiring::Wiring;
 
@@ -30,12 +30,12 @@ pub(crate) struct StoppedView {
 
 impl StoppedView {
     /// A view that did not start because of `reason`.
-    pub(crate) fn new(plan: &Arc<ViewPlan>, reason: Error) -> Arc<Self> {
+    pub(crate) fn new(plan: &PlannedView, reason: Error) -> Arc<Self> {
         Arc::new(Self {
             name: plan.name().to_owned(),
             schema: Arc::clone(plan.output_schema()),
             key_columns: plan.key_columns().to_vec(),
-            topics: vec![plan.source().topic.clone()],
+            topics: plan.sources().iter().map(|source| source.topic.clone()).collect(),
             frontier: failed(plan.name(), &reason),
             reason,
         })

@@ -15,19 +15,17 @@ mod segment;
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, error::ArrowError};
+use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use dataflow::{PartKind, StatePart};
 use futures::TryStreamExt;
 use model::Positions;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
-use crate::{
-    error::{Error, Result},
-    plan::ViewPlan,
-};
+use crate::error::{Error, Result};
 use manifest::{Manifest, Segment};
 
 const MANIFEST: &str = "manifest.json";
-/// With more segments than this they are merged into one.
+/// With more segments of a part than this, those that are not much smaller than the newer ones together are merged with them.
 const SEGMENTS_MAX: usize = 16;
 
 /// A checkpoint that was loaded.
@@ -35,8 +33,8 @@ const SEGMENTS_MAX: usize = 16;
 pub struct RestoredCheckpoint {
     /// Where the view stood.
     pub positions: Positions,
-    /// The states, to be given to [`Fold::restore_state`](crate::Fold::restore_state) in this order.
-    pub states: Vec<RecordBatch>,
+    /// What was written down: which part, and what; to be restored in this order.
+    pub parts: Vec<(String, RecordBatch)>,
 }
 
 /// The checkpoints of one view. Only one task at a time may publish to a prefix.
@@ -56,36 +54,64 @@ impl CheckpointStore {
         Self { store, prefix: Path::from(prefix), manifest: None, swept: false }
     }
 
-    /// Publishes a checkpoint: where the view stands, and the groups touched since the last one (of the same plan;
-    /// all groups when there is none).
+    /// Publishes a checkpoint: where the view stands, and what has changed of its state since the last one (of the same plan;
+    /// all of it when there is none).
     ///
     /// # Errors
     /// [`Error::Storage`] when the store fails (the checkpoint before is still the one then);
     /// [`Error::CheckpointCorrupt`] when the checkpoint before is damaged.
-    pub async fn publish(&mut self, plan: &ViewPlan, positions: &Positions, dirty: &RecordBatch) -> Result<()> {
+    pub async fn publish(&mut self, plan_hash: &str, positions: &Positions, dirty: &[StatePart]) -> Result<()> {
         let before = self.current().await?.unwrap_or_default();
-        let plan_hash = plan.hash();
         let kept = if before.plan_hash == plan_hash { before.segments } else { Vec::new() };
-        let mut next =
-            Manifest { plan_hash, positions: positions.clone(), next_segment: before.next_segment, segments: kept };
-        if dirty.num_rows() > 0 {
-            let segment = self.write(&mut next.next_segment, plan, std::slice::from_ref(dirty)).await?;
+        let mut next = Manifest {
+            plan_hash: plan_hash.to_owned(),
+            positions: positions.clone(),
+            next_segment: before.next_segment,
+            segments: kept,
+        };
+        let mut has_compacted = false;
+        for part in dirty.iter().filter(|part| part.rows.num_rows() > 0) {
+            let rows = std::slice::from_ref(&part.rows);
+            let segment = self.write(&mut next.next_segment, &part.name, &part.rows.schema(), rows).await?;
             next.segments.push(segment);
-        }
-        let compacts = next.segments.len() > SEGMENTS_MAX;
-        if compacts {
-            let states = self.read_all(&next.segments).await?;
-            let compacted = segment::compact(plan.state_schema(), plan.state_key_count(), states)
-                .map_err(Error::arrow("merge the segments of a checkpoint"))?;
-            next.segments = vec![self.write(&mut next.next_segment, plan, &compacted).await?];
+            has_compacted |= self.compact(&mut next, part).await?;
         }
         let bytes = next.to_bytes().map_err(|reason| self.corrupt(MANIFEST, reason))?;
         self.put(MANIFEST, bytes).await?;
         self.manifest = Some(next);
-        if compacts || !self.swept {
+        if has_compacted || !self.swept {
             self.sweep().await;
         }
         Ok(())
+    }
+
+    /// Merges the newest segments of a part, where it has too many; tells whether it did. So what a checkpoint writes is about
+    /// what has changed, a few times over.
+    async fn compact(&self, next: &mut Manifest, part: &StatePart) -> Result<bool> {
+        let of_part: Vec<usize> =
+            (0..next.segments.len()).filter(|number| next.segments[*number].part == part.name).collect();
+        if of_part.len() <= SEGMENTS_MAX {
+            return Ok(false);
+        }
+        let mut merged_bytes = 0;
+        let mut from = of_part.len();
+        while from > 0 && (from + 2 > of_part.len() || next.segments[of_part[from - 1]].bytes <= 2 * merged_bytes) {
+            from -= 1;
+            merged_bytes += next.segments[of_part[from]].bytes;
+        }
+        let merged: Vec<Segment> = of_part[from..].iter().map(|number| next.segments[*number].clone()).collect();
+        let rows = self.read_all(&merged).await?;
+        let schema = part.rows.schema();
+        let compacted = match part.kind {
+            // What is gone can be left out only where nothing older says that it was there.
+            PartKind::States { key_count } => segment::compact(&schema, key_count, rows, from == 0),
+            PartKind::Rows => segment::sum(&schema, &rows),
+        };
+        let compacted = compacted.map_err(Error::arrow("merge the segments of a checkpoint"))?;
+        let segment = self.write(&mut next.next_segment, &part.name, &schema, &compacted).await?;
+        next.segments.retain(|segment| !merged.contains(segment));
+        next.segments.push(segment);
+        Ok(true)
     }
 
     /// Loads the last checkpoint; `None` when there is none, or when it is one of another plan (the view has to be
@@ -93,32 +119,33 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`Error::CheckpointCorrupt`] when a part is missing or damaged.
-    pub async fn load(&mut self, plan: &ViewPlan) -> Result<Option<RestoredCheckpoint>> {
-        let Some(manifest) = self.of_plan(plan).await? else { return Ok(None) };
-        let states = self.read_all(&manifest.segments).await?;
-        Ok(Some(RestoredCheckpoint { positions: manifest.positions, states }))
+    pub async fn load(&mut self, plan_hash: &str) -> Result<Option<RestoredCheckpoint>> {
+        let Some(manifest) = self.of_plan(plan_hash).await? else { return Ok(None) };
+        let rows = self.read_all(&manifest.segments).await?;
+        let parts = manifest.segments.iter().map(|segment| segment.part.clone()).zip(rows).collect();
+        Ok(Some(RestoredCheckpoint { positions: manifest.positions, parts }))
     }
 
     /// Where the last checkpoint stands, without its states; `None` as for [`load`](Self::load).
     ///
     /// # Errors
     /// [`Error::CheckpointCorrupt`] when the manifest is damaged.
-    pub async fn positions(&mut self, plan: &ViewPlan) -> Result<Option<Positions>> {
-        Ok(self.of_plan(plan).await?.map(|manifest| manifest.positions))
+    pub async fn positions(&mut self, plan_hash: &str) -> Result<Option<Positions>> {
+        Ok(self.of_plan(plan_hash).await?.map(|manifest| manifest.positions))
     }
 
     /// How many bytes of states the last checkpoint has; 0 when there is none to load.
     ///
     /// # Errors
     /// As [`positions`](Self::positions).
-    pub async fn state_bytes(&mut self, plan: &ViewPlan) -> Result<u64> {
-        let manifest = self.of_plan(plan).await?.unwrap_or_default();
+    pub async fn state_bytes(&mut self, plan_hash: &str) -> Result<u64> {
+        let manifest = self.of_plan(plan_hash).await?.unwrap_or_default();
         Ok(manifest.segments.iter().map(|segment| segment.bytes).sum())
     }
 
-    async fn of_plan(&mut self, plan: &ViewPlan) -> Result<Option<Manifest>> {
+    async fn of_plan(&mut self, plan_hash: &str) -> Result<Option<Manifest>> {
         self.manifest = None;
-        Ok(self.current().await?.filter(|manifest| manifest.plan_hash == plan.hash()))
+        Ok(self.current().await?.filter(|manifest| manifest.plan_hash == plan_hash))
     }
 
     /// Deletes everything under the prefix, damaged or not: the view is rebuilt from the log.
@@ -144,11 +171,18 @@ impl CheckpointStore {
         Ok(self.manifest.clone())
     }
 
-    async fn write(&self, next_segment: &mut u64, plan: &ViewPlan, states: &[RecordBatch]) -> Result<Segment> {
-        let bytes = segment::encode(plan.state_schema(), states).map_err(Error::arrow("write a segment"))?;
+    async fn write(
+        &self,
+        next_segment: &mut u64,
+        part: &str,
+        schema: &SchemaRef,
+        states: &[RecordBatch],
+    ) -> Result<Segment> {
+        let bytes = segment::encode(schema, states).map_err(Error::arrow("write a segment"))?;
         let name = format!("segment-{next_segment:010}.arrow");
         let written = Segment {
             name: name.clone(),
+            part: part.to_owned(),
             bytes: bytes.len() as u64,
             rows: states.iter().map(|states| states.num_rows() as u64).sum(),
             crc32c: crc32c::crc32c(&bytes),

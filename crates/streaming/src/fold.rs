@@ -181,6 +181,11 @@ impl Fold {
         each!(&self.state, state => state.memory_bytes())
     }
 
+    /// How many columns at the front of the state's schema are its key.
+    pub(crate) fn key_count(&self) -> usize {
+        self.plan.state_key_count()
+    }
+
     /// The schema of the state: key columns, `rows` (how many rows the group has), then each aggregate's columns.
     pub fn state_schema(&self) -> SchemaRef {
         Arc::clone(self.plan.state_schema())

@@ -48,13 +48,15 @@ mod halves;
 mod hash;
 mod plan;
 pub mod source;
+mod sources;
 mod state_memory;
 mod task;
 #[cfg(test)]
 mod testing;
+mod view_state;
 
 pub use checkpoint::{CheckpointStore, RestoredCheckpoint};
-pub use dataflow::{Change, Weights, normal_key};
+pub use dataflow::{Change, PartKind, StatePart, Weights, normal_key};
 pub use dataflow_state::DataflowState;
 pub use error::{Error, Result};
 pub use fold::{EvaluatedRows, Fold};
@@ -63,10 +65,11 @@ pub use functions::{
     register_times, reserved,
 };
 pub use halves::FailedRow;
-pub use plan::{DataflowPlan, PlannedView, ViewPlan};
+pub use plan::{DataflowPlan, InputRows, PlannedView, ViewPlan};
 pub use source::{
     DeadLetters, Decoded, Evaluated, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord,
     SourceBatch, SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic, digits_after_point,
 };
 pub use state_memory::StateMemory;
 pub use task::{ViewProgress, ViewTask, ViewTaskHandle, ViewTaskSettings};
+pub use view_state::{FirstRows, RowPlan, ViewState};

@@ -20,10 +20,11 @@ use tokio::{
 use crate::{
     checkpoint::CheckpointStore,
     error::{Error, Result},
-    fold::Fold,
     plan::ViewPlan,
-    source::{DeadLetters, Evaluated, ReaderSettings, SourceBatch, SourceReader},
+    source::{DeadLetters, Evaluated, ReaderSettings},
+    sources::{Arrived, Sources},
     state_memory::StateMemory,
+    view_state::{RowPlan, ViewState},
 };
 
 const MEMORY_MEASURE_INTERVAL: Duration = Duration::from_secs(1);
@@ -72,9 +73,9 @@ pub struct ViewProgress {
 }
 
 /// Everything that a task works with.
-pub struct ViewTask {
+pub struct ViewTask<P = ViewPlan> {
     /// What to compute.
-    pub plan: Arc<ViewPlan>,
+    pub plan: Arc<P>,
     /// Where the records are.
     pub log: Arc<dyn EventLog>,
     /// Where the records go that cannot be decoded or evaluated.
@@ -96,7 +97,7 @@ pub struct ViewTask {
 /// What the loop wakes up for.
 enum Wake {
     /// Rows came in.
-    Rows(SourceBatch),
+    Rows(Arrived),
     /// The end was reached.
     Finished,
     /// It is time for a checkpoint.
@@ -105,54 +106,41 @@ enum Wake {
     Stop,
 }
 
-impl ViewTask {
+impl<P: RowPlan> ViewTask<P> {
     /// Starts the task; `emit` is called with each change and the Positions after it, the first time with what was
     /// restored.
     ///
     /// # Errors
-    /// Those of loading the checkpoint and of opening the source.
+    /// Those of loading the checkpoint and of opening the sources.
     pub async fn spawn(
-        self,
-        mut emit: impl FnMut(Change, &Positions) -> model::Result<()> + Send + 'static,
-    ) -> Result<ViewTaskHandle> {
-        self.spawn_with_fold(move |fold, positions| emit(fold.drain_changes()?, positions)).await
-    }
-
-    /// Starts the task; `advanced` is called with the fold after each batch, and takes from it what it needs (at least
-    /// [`Fold::drain_changes`], which would otherwise gather).
-    ///
-    /// # Errors
-    /// Those of loading the checkpoint and of opening the source.
-    pub async fn spawn_with_fold(
         mut self,
-        advanced: impl FnMut(&mut Fold, &Positions) -> model::Result<()> + Send + 'static,
+        emit: impl FnMut(Change, &Positions) -> model::Result<()> + Send + 'static,
     ) -> Result<ViewTaskHandle> {
-        let mut fold = Fold::new(&self.plan)?;
+        let mut state = self.plan.new_state()?;
+        let plan_hash = self.plan.hash();
         let restored = match &mut self.checkpoints {
             Some(checkpoints) => {
                 // Before it is read: a state that does not fit must not be what ends the process.
-                let bytes = checkpoints.state_bytes(&self.plan).await?;
+                let bytes = checkpoints.state_bytes(&plan_hash).await?;
                 self.memory.have(bytes).await?;
-                checkpoints.load(&self.plan).await?
+                checkpoints.load(&plan_hash).await?
             }
             None => None,
         };
         let mut start = self.start.clone();
         let mut checkpointed = Positions::new();
         if let Some(restored) = restored {
-            for states in &restored.states {
-                fold.restore_state(states)?;
-            }
+            state.restore(&restored.parts)?;
             (start, checkpointed) = (restored.positions.clone(), restored.positions);
-            self.memory.have(fold.memory_bytes() as u64).await?;
+            self.memory.have(state.memory_bytes() as u64).await?;
         }
-        let reader = SourceReader::open(
-            Arc::clone(&self.log),
-            Arc::clone(&self.dead_letters),
-            self.plan.source(),
-            start.clone(),
-            self.until.clone(),
-            self.settings.reader.clone(),
+        let sources = Sources::open(
+            &self.log,
+            &self.dead_letters,
+            self.plan.sources(),
+            &start,
+            self.until.as_ref(),
+            &self.settings.reader,
         )?;
         let (progress, watched) = watch::channel(ViewProgress {
             positions: start,
@@ -164,9 +152,9 @@ impl ViewTask {
         let name = self.plan.name().to_owned();
         let running = Running {
             task: self,
-            fold,
-            reader,
-            advanced,
+            state,
+            sources,
+            emit,
             progress,
             memory_measured: None,
             unmeasured_bytes: 0,
@@ -184,11 +172,11 @@ struct Ended {
     _memory: StateMemory,
 }
 
-struct Running<F> {
-    task: ViewTask,
-    fold: Fold,
-    reader: SourceReader,
-    advanced: F,
+struct Running<P: RowPlan, F> {
+    task: ViewTask<P>,
+    state: P::State,
+    sources: Sources,
+    emit: F,
     progress: watch::Sender<ViewProgress>,
     memory_measured: Option<Instant>,
     /// What was folded since then.
@@ -198,7 +186,7 @@ struct Running<F> {
     failure_told: bool,
 }
 
-impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
+impl<P: RowPlan, F: FnMut(Change, &Positions) -> model::Result<()> + Send> Running<P, F> {
     async fn run(mut self, stop: watch::Receiver<bool>) -> Ended {
         let ended = self.follow(stop).await;
         if let Err(error) = &ended {
@@ -212,7 +200,7 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
     async fn follow(&mut self, mut stop: watch::Receiver<bool>) -> Result<Positions> {
         // What was restored, and the one row of an aggregate over nothing, are there before the first record.
         let start = self.progress.borrow().positions.clone();
-        (self.advanced)(&mut self.fold, &start)?;
+        (self.emit)(self.state.drain_changes()?, &start)?;
         tokio::select! {
             measured = self.measure(0) => measured?,
             _ = stop.wait_for(|stop| *stop) => {}
@@ -226,11 +214,11 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => Wake::Stop,
                 _ = checkpoint_timer.tick() => Wake::CheckpointDue,
-                batch = self.reader.next() => batch?.map_or(Wake::Finished, Wake::Rows),
+                arrived = self.sources.next() => arrived?.map_or(Wake::Finished, Wake::Rows),
             };
             match wake {
-                Wake::Rows(batch) => {
-                    self.fold_batch(batch, &mut stop).await?;
+                Wake::Rows(arrived) => {
+                    self.fold_arrived(arrived, &mut stop).await?;
                     if interval.is_zero() {
                         self.checkpoint_or_later().await?;
                     }
@@ -263,12 +251,12 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
     }
 
     /// Folds a batch, or what comes of it before someone wants the task to stop.
-    async fn fold_batch(&mut self, mut batch: SourceBatch, stop: &mut watch::Receiver<bool>) -> Result<()> {
+    async fn fold_arrived(&mut self, mut arrived: Arrived, stop: &mut watch::Receiver<bool>) -> Result<()> {
         loop {
-            let evaluated = self.reader.evaluate(&self.task.plan, &mut batch).await?;
+            let evaluated = self.sources.evaluate(self.task.plan.as_ref(), &mut arrived).await?;
             tokio::select! {
                 biased;
-                room = self.make_room(evaluated.rows.bytes()) => room?,
+                room = self.make_room(evaluated.bytes) => room?,
                 // There may be none before others give some back.
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
             }
@@ -283,10 +271,10 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         }
     }
 
-    fn fold_rows(&mut self, evaluated: Evaluated) -> Result<()> {
+    fn fold_rows(&mut self, evaluated: Evaluated<P::Rows>) -> Result<()> {
         let Evaluated { rows, record_count, rejected_records, positions, .. } = evaluated;
-        self.fold.fold(rows)?;
-        (self.advanced)(&mut self.fold, &positions)?;
+        self.state.fold(rows)?;
+        (self.emit)(self.state.drain_changes()?, &positions)?;
         self.count(record_count);
         self.tell_failure();
         self.progress.send_modify(|progress| {
@@ -324,7 +312,7 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
     }
 
     fn state_bytes(&mut self) -> usize {
-        let bytes = self.fold.memory_bytes();
+        let bytes = self.state.memory_bytes();
         let view = [("view", self.task.plan.name().to_owned())];
         self.task.metrics.view_state.get_or_create(&view).set(bytes as i64);
         (self.memory_measured, self.unmeasured_bytes) = (Some(Instant::now()), 0);
@@ -333,7 +321,7 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
 
     /// Tells once that a value of a group cannot be computed: it may be so for many groups and for long.
     fn tell_failure(&mut self) {
-        if let Some(reason) = self.fold.take_failure()
+        if let Some(reason) = self.state.take_failure()
             && !std::mem::replace(&mut self.failure_told, true)
         {
             tracing::warn!(view = self.task.plan.name(), reason, "a value of a group cannot be computed and is NULL");
@@ -343,15 +331,18 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
     /// Publishes a checkpoint, when something was read since the last one.
     async fn checkpoint(&mut self) -> Result<()> {
         let positions = self.progress.borrow().positions.clone();
-        let Some(checkpoints) = &mut self.task.checkpoints else { return Ok(()) };
+        let Some(checkpoints) = &mut self.task.checkpoints else {
+            self.state.forget_dirty();
+            return Ok(());
+        };
         if self.progress.borrow().checkpointed == positions {
             return Ok(());
         }
         let started = Instant::now();
-        let dirty = self.fold.dirty_state()?;
-        checkpoints.publish(&self.task.plan, &positions, &dirty).await?;
+        let dirty = self.state.dirty_parts()?;
+        checkpoints.publish(&self.task.plan.hash(), &positions, &dirty).await?;
         // Only now: had it failed, the groups would have to be written the next time.
-        self.fold.forget_dirty();
+        self.state.forget_dirty();
         self.unwritten_bytes = 0;
         self.task.metrics.view_checkpoint.observe(started.elapsed().as_secs_f64());
         self.progress.send_modify(|progress| progress.checkpointed = positions);
@@ -362,8 +353,8 @@ impl<F: FnMut(&mut Fold, &Positions) -> model::Result<()> + Send> Running<F> {
         let metrics = &self.task.metrics;
         let view = [("view", self.task.plan.name().to_owned())];
         metrics.view_folded_records.get_or_create(&view).inc_by(folded_records);
-        metrics.view_lag_records.get_or_create(&view).set(self.reader.lag_records());
-        metrics.view_rows.get_or_create(&view).set(self.fold.group_count() as i64);
+        metrics.view_lag_records.get_or_create(&view).set(self.sources.lag_records());
+        metrics.view_rows.get_or_create(&view).set(self.state.row_count() as i64);
     }
 }
 

@@ -22,7 +22,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use sql::SourceDefinition;
 use streaming::{
-    CheckpointStore, Error, Fold, ReaderSettings, SourceReader, StateMemory, ViewPlan, ViewTask, ViewTaskSettings,
+    CheckpointStore, Error, Fold, ReaderSettings, SourceReader, StateMemory, ViewPlan, ViewState, ViewTask,
+    ViewTaskSettings,
 };
 use support::input::{self, Input, Placed, Row, input};
 use support::log::Log;
@@ -96,10 +97,10 @@ impl Subject {
     /// Begins where the last checkpoint is.
     async fn live(&self) -> Life {
         let mut fold = Fold::new(&self.plan).unwrap();
-        let restored = self.checkpoints().load(&self.plan).await.unwrap();
+        let restored = self.checkpoints().load(&self.plan.hash()).await.unwrap();
         let from = restored.as_ref().map(|restored| restored.positions.clone()).unwrap_or_default();
-        for states in restored.iter().flat_map(|restored| &restored.states) {
-            fold.restore_state(states).unwrap();
+        if let Some(restored) = restored {
+            fold.restore(&restored.parts).unwrap();
         }
         Life { fold, kept: Kept::default(), reader: self.reader(from) }
     }
@@ -139,8 +140,8 @@ impl Life {
     }
 
     async fn checkpoint(&mut self, plan: &ViewPlan, checkpoints: &mut CheckpointStore) {
-        let dirty = self.fold.dirty_state().unwrap();
-        checkpoints.publish(plan, self.reader.positions(), &dirty).await.unwrap();
+        let dirty = self.fold.dirty_parts().unwrap();
+        checkpoints.publish(&plan.hash(), self.reader.positions(), &dirty).await.unwrap();
         self.fold.forget_dirty();
     }
 }
@@ -274,7 +275,7 @@ async fn live_and_die(input: Input, question: Question, lives: Vec<TaskLife>) {
         let interval = if life.checkpoints_always { Duration::ZERO } else { Duration::from_secs(3_600) };
         let (kept, ended) = subject.run_task(end.clone(), life.killed_after, interval, life.read_bytes_max).await;
         let Some(ended) = ended else {
-            if let Some(restored) = subject.checkpoints().load(&subject.plan).await.unwrap() {
+            if let Some(restored) = subject.checkpoints().load(&subject.plan.hash()).await.unwrap() {
                 reached = restored.positions;
             }
             continue;

@@ -10,8 +10,8 @@ use arrow::{
 
 use super::{Graph, GroupColumns, Map};
 use crate::{
-    AggregateKind, AggregateSignature, Change, GroupBy, InnerJoin, JoinKeys, Keep, PresenceJoin, random::Random,
-    zset::ZSet,
+    AggregateKind, AggregateSignature, Change, GroupBy, InnerJoin, JoinKeys, Keep, PresenceJoin, StatePart,
+    random::Random, zset::ZSet,
 };
 
 /// A seller, an auction, and a price.
@@ -76,9 +76,9 @@ impl Chain {
         // The diamond: each best bid beside its seller's sum.
         let keys = |schema: &SchemaRef| JoinKeys { schema: Arc::clone(schema), columns: vec![0], is_retracting: true };
         let (left, right) = (integers(&BEST), integers(&SUM));
-        let beside = graph.join(best, sum, InnerJoin::new(keys(&left), keys(&right), false));
+        let beside = graph.operator(vec![best, sum], Box::new(InnerJoin::new(keys(&left), keys(&right), false)));
         let poor = PresenceJoin::new(Keep::Absent, false, keys(&left), keys(&right));
-        let poor = graph.presence(best, rich, poor);
+        let poor = graph.operator(vec![best, rich], Box::new(poor));
         let both = graph.union(vec![rich, rich]);
         for output in [best, sum, rich, beside, poor, both] {
             graph.output(output);
@@ -124,6 +124,7 @@ fn every_output_is_its_answer_after_every_epoch() {
         let (mut random, mut chain) = (Random(seed), Chain::new());
         let mut bids: BTreeMap<Bid, i64> = BTreeMap::new();
         let mut out: Vec<ZSet> = (0..6).map(|_| ZSet::default()).collect();
+        let mut written: Vec<StatePart> = Vec::new();
         for _ in 0..25 {
             let mut change = Vec::new();
             for _ in 0..random.below(12) {
@@ -144,7 +145,27 @@ fn every_output_is_its_answer_after_every_epoch() {
                 changes.iter().for_each(|change| out.add(change));
             }
             assert_eq!(out, model(&bids), "seed {seed}");
+            if random.below(3) == 0 {
+                written.extend(chain.graph.dirty_parts().unwrap());
+                chain.graph.forget_dirty();
+                // What is written down is all that there is: another graph goes on from it, and says nothing twice.
+                if random.below(2) == 0 {
+                    chain = Chain::new();
+                    written.iter().for_each(|part| chain.graph.restore(&part.name, &part.rows).unwrap());
+                    chain.graph.resume().unwrap();
+                }
+            }
         }
+    }
+}
+
+#[test]
+fn a_part_of_another_graph_is_refused() {
+    let mut chain = Chain::new();
+    chain.graph.epoch(vec![(chain.bids, rows(&BID, &[([1, 2, 3], 1)]))]).unwrap();
+    let parts = chain.graph.dirty_parts().unwrap();
+    for name in ["", "groups", "x.groups", "0.groups", "99.groups", "1.left", "4.last", "4.groups"] {
+        assert!(Chain::new().graph.restore(name, &parts[0].rows).is_err(), "{name:?}");
     }
 }
 

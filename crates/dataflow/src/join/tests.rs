@@ -2,6 +2,7 @@
 
 use super::{InnerJoin, JoinKeys};
 use crate::{
+    Operator,
     pairs::{Pair, Side, change, same, schema},
     random::Random,
     zset::ZSet,
@@ -35,7 +36,7 @@ fn what_went_out_is_the_join_of_what_came_in() {
             for _ in 0..random.below(3) {
                 join.push(1, change("r", &right.change(&mut random, 12, takes_back), takes_back)).unwrap();
             }
-            join.finish(|change| {
+            join.finish(&mut |change| {
                 out.add(&change);
                 Ok(())
             })
@@ -57,7 +58,7 @@ fn one_key_with_many_rows_goes_out_in_pieces() {
     join.push(0, change("l", &many, false)).unwrap();
     join.push(1, change("r", &many, false)).unwrap();
     let (mut rows, mut largest) = (0, 0);
-    join.finish(|change| {
+    join.finish(&mut |change| {
         rows += change.row_count();
         largest = largest.max(change.row_count());
         Ok(())
@@ -71,6 +72,6 @@ fn what_an_epoch_takes_back_within_itself_is_never_seen() {
     let mut join = InnerJoin::new(keys("l", true), keys("r", true), false);
     join.push(0, change("l", &[((3, 1), 1), ((3, 1), -1)], true)).unwrap();
     join.push(1, change("r", &[((3, 1), 1)], true)).unwrap();
-    join.finish(|change| panic!("{change:?} went out")).unwrap();
+    join.finish(&mut |change| panic!("{change:?} went out")).unwrap();
     assert!(join.push(2, change("r", &[], true)).is_err());
 }

@@ -2,6 +2,7 @@
 
 use super::{Keep, PresenceJoin};
 use crate::{
+    Operator,
     join::JoinKeys,
     pairs::{Pair, Side, change, same, schema},
     random::Random,
@@ -31,7 +32,7 @@ fn what_went_out_is_every_left_row_that_is_kept() {
                 let (rows, on_right) = (random.below(10), random.below(4));
                 join.push(0, change("l", &left.change(&mut random, rows, takes_back), takes_back)).unwrap();
                 join.push(1, change("r", &right.change(&mut random, on_right, takes_back), takes_back)).unwrap();
-                join.finish(|change| {
+                join.finish(&mut |change| {
                     out.add(&change);
                     Ok(())
                 })
@@ -50,7 +51,7 @@ fn a_key_that_stays_present_moves_no_row() {
     join.push(0, change("l", &[((3, 1), 1)], true)).unwrap();
     join.push(1, change("r", &[((3, 1), 1), ((3, 2), 1)], true)).unwrap();
     let mut rows = 0;
-    join.finish(|change| {
+    join.finish(&mut |change| {
         rows += change.row_count();
         Ok(())
     })
@@ -58,5 +59,5 @@ fn a_key_that_stays_present_moves_no_row() {
     assert_eq!(rows, 1);
     join.push(1, change("r", &[((3, 1), -1), ((3, 9), 1)], true)).unwrap();
     join.push(1, change("r", &[((3, 2), -1)], true)).unwrap();
-    join.finish(|change| panic!("{change:?} went out")).unwrap();
+    join.finish(&mut |change| panic!("{change:?} went out")).unwrap();
 }

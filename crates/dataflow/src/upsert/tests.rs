@@ -8,7 +8,7 @@ use arrow::{
 };
 
 use super::{Upsert, UpsertColumns};
-use crate::{Change, Weights, random::Random, zset::ZSet};
+use crate::{Change, Operator, StatePart, Weights, random::Random, zset::ZSet};
 
 /// A key, an offset, and a value; none deletes.
 type Record = (usize, i64, Option<i64>);
@@ -47,15 +47,24 @@ fn the_last_record_of_each_key_is_out_whatever_the_order() {
             }
         }
         let (mut upsert, mut out, mut seen) = (upsert(), ZSet::default(), 0);
+        let mut written = Vec::new();
         while seen < all.len() {
             let next = (seen + random.below(20)).min(all.len());
             let middle = seen + random.below(next - seen + 1);
             for part in [&all[seen..middle], &all[middle..next]] {
-                upsert.push(Change::of_rows(records(part))).unwrap();
+                upsert.push(0, Change::of_rows(records(part))).unwrap();
             }
             seen = next;
-            if let Some(change) = upsert.finish().unwrap() {
-                out.add(&change);
+            upsert
+                .finish(&mut |change| {
+                    out.add(&change);
+                    Ok(())
+                })
+                .unwrap();
+            if random.below(4) == 0 {
+                written.extend(upsert.dirty_parts().unwrap());
+                upsert = super::tests::upsert();
+                written.iter().for_each(|part: &StatePart| upsert.restore(&part.name, &part.rows).unwrap());
             }
             let mut last: BTreeMap<usize, Record> = BTreeMap::new();
             for record in &all[..seen] {
@@ -68,8 +77,8 @@ fn the_last_record_of_each_key_is_out_whatever_the_order() {
             out.assert_is(&records(&there));
         }
         // What is read again changes nothing.
-        upsert.push(Change::of_rows(records(&all))).unwrap();
-        assert!(upsert.finish().unwrap().is_none());
+        upsert.push(0, Change::of_rows(records(&all))).unwrap();
+        upsert.finish(&mut |change| panic!("{change:?} went out")).unwrap();
     }
 }
 
@@ -77,6 +86,5 @@ fn the_last_record_of_each_key_is_out_whatever_the_order() {
 fn a_log_takes_nothing_back() {
     let weights = Weights::Column(vec![-1].into());
     let taken_back = Change::new(records(&[(1, 1, Some(1))]), weights).unwrap();
-    assert!(upsert().push(taken_back).is_err());
-    assert!(upsert().finish().unwrap().is_none());
+    assert!(upsert().push(0, taken_back).is_err());
 }

@@ -1,6 +1,7 @@
 //! Tests of the catalogue.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::Path,
     sync::{
@@ -21,9 +22,10 @@ mod stored;
 fn definitions_survive_reopening() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("catalogue.redb");
-    let topic_id = Uuid::from_u128(u128::MAX - 1);
-    let view =
-        |version, text: &str| StoredView { name: "v".into(), version, topic_id, text: text.into(), built: false };
+    let topic_ids = BTreeMap::from([(String::new(), Uuid::from_u128(u128::MAX - 1))]);
+    let view = |version, text: &str| {
+        StoredView { name: "v".into(), version, topic_ids: topic_ids.clone(), text: text.into(), built: false }
+    };
     {
         let catalogue = Catalogue::open(&file).unwrap();
         catalogue.put_source("flights", "CREATE SOURCE flights ...").unwrap();
@@ -79,8 +81,8 @@ fn every_view_of_a_catalogue_of_format_2_has_answered() {
     }
     for _ in 0..2 {
         let views = Catalogue::open(&file).unwrap().views().unwrap();
-        let topic_id = Uuid::from_u128(7);
-        let expected = StoredView { name: "v".into(), version: 3, topic_id, text: "third".into(), built: true };
+        let topic_ids = BTreeMap::from([(String::new(), Uuid::from_u128(7))]);
+        let expected = StoredView { name: "v".into(), version: 3, topic_ids, text: "third".into(), built: true };
         assert_eq!(views, [expected]);
     }
 }

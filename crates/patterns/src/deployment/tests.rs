@@ -1,12 +1,13 @@
 //! Versions of views that come, stay beside each other and go, with a crash at any moment; topics that go under them.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use eventlog::{EventLog as _, TopicSpec};
 use futures::TryStreamExt;
 use model::{ErrorKind, Positions, Principal, TopicName};
 use serving::sql::{Definitions, Outcome, SqlService, SqlSettings};
 use sql::{Statement, ViewDefinition};
+use streaming::{PlannedView, ViewPlan};
 use uuid::Uuid;
 
 use crate::{
@@ -40,6 +41,14 @@ fn expected(a: i64, b: i64) -> Counts {
     [("a", a), ("b", b)].into_iter().filter(|(_, n)| *n > 0).map(|(k, n)| (k.to_owned(), n)).collect()
 }
 
+/// The plan of a view that is a chain.
+fn chain(product: &Product, query: &str) -> Arc<ViewPlan> {
+    match product.deployment.plan(&definition(&create(query))).unwrap() {
+        PlannedView::Chain(plan) => plan,
+        PlannedView::Dataflow(_) => panic!("{query}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_replacement_is_built_both_versions_keep_their_batches() {
     let directory = tempfile::tempdir().unwrap();
@@ -48,7 +57,7 @@ async fn while_a_replacement_is_built_both_versions_keep_their_batches() {
     product.execute(&create(COUNT)).await.unwrap();
 
     // What a replacement does before it is committed.
-    let plan = product.deployment.plan(&definition(&create(TENFOLD))).unwrap();
+    let plan = chain(&product, TENFOLD);
     let captured = product.deployment.captures.capture_of(plan.source()).await.unwrap();
     let topic = product.incarnation("s");
     let start = || LambdaView::start(&product.resources, &plan, 2, topic.clone(), captured.clone(), HOUR);
@@ -200,11 +209,11 @@ async fn a_topic_that_was_created_again_is_never_mixed_with_the_one_before() {
 async fn rows_of_another_topic_are_not_folded() {
     let directory = tempfile::tempdir().unwrap();
     let (product, end) = both_patterns(directory.path()).await;
-    let plan = product.deployment.plan(&definition(&create(COUNT))).unwrap();
+    let plan = chain(&product, COUNT);
     let (resources, other) =
-        (&product.resources, Incarnation::new(&product.resources.log, &plan.source().topic, Uuid::nil()));
+        (&product.resources, Incarnation::new(&product.resources.log, vec![(plan.source().topic.clone(), Uuid::nil())]));
     // As when the topic went while its records were being read.
-    let kappa = KappaView::start(resources, &plan, 7, other.clone()).await.unwrap();
+    let kappa = KappaView::start(resources, &PlannedView::Chain(Arc::clone(&plan)), 7, other.clone()).await.unwrap();
     kappa.relation().frontier().settled(&end).await.unwrap_err();
     assert_eq!(kappa.relation().row_count(), Some(0));
     let captured = product.deployment.captures.capture_of(plan.source()).await.unwrap();
@@ -278,7 +287,7 @@ async fn what_was_captured_outlives_its_source() {
 async fn a_view_that_cannot_be_started_stops_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let (product, end) = both_patterns(&directory.path().join("first")).await;
-    let topic_id = product.log.topic("s").unwrap().id;
+    let topic_ids = BTreeMap::from([("s".to_owned(), product.log.topic("s").unwrap().id)]);
     product.stop().await;
     let texts = [
         ("unknown", "CREATE MATERIALIZED VIEW unknown AS SELECT no_such_function(k) FROM s", "no_such_function"),
@@ -290,7 +299,7 @@ async fn a_view_that_cannot_be_started_stops_nothing_else() {
         let catalogue = Catalogue::open(&directory.path().join("first/catalogue.redb")).unwrap();
         for (name, text, _) in &texts {
             let view =
-                StoredView { name: (*name).to_owned(), version: 1, topic_id, text: (*text).to_owned(), built: true };
+                StoredView { name: (*name).to_owned(), version: 1, topic_ids: topic_ids.clone(), text: (*text).to_owned(), built: true };
             catalogue.put_view(&view).unwrap();
         }
     }

@@ -6,8 +6,9 @@
 use model::Positions;
 use serde::{Deserialize, Serialize};
 
-/// The version of the format.
-const VERSION: u32 = 1;
+/// The version of the format: one state of one part, or several parts, each with its name.
+const ONE_PART: u32 = 1;
+const NAMED_PARTS: u32 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
@@ -31,7 +32,7 @@ pub(super) struct Manifest {
     pub(super) positions: Positions,
     /// The number of the next segment: numbers are not used twice.
     pub(super) next_segment: u64,
-    /// Oldest first: a later segment's group replaces an earlier one's.
+    /// Oldest first, of each part.
     pub(super) segments: Vec<Segment>,
 }
 
@@ -39,6 +40,9 @@ pub(super) struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Segment {
     pub(super) name: String,
+    /// Which part of the state; a state of one part has no name for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) part: String,
     pub(super) bytes: u64,
     pub(super) rows: u64,
     pub(super) crc32c: u32,
@@ -47,8 +51,9 @@ pub(super) struct Segment {
 impl Manifest {
     /// The manifest as a document.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let has_names = self.segments.iter().any(|segment| !segment.part.is_empty());
         let body = Body {
-            version: VERSION,
+            version: if has_names { NAMED_PARTS } else { ONE_PART },
             plan_hash: self.plan_hash.clone(),
             positions: self.positions.to_string(),
             next_segment: self.next_segment,
@@ -61,7 +66,7 @@ impl Manifest {
     /// Reads a document, and checks it.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let Document { crc32c, body } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if body.version != VERSION {
+        if ![ONE_PART, NAMED_PARTS].contains(&body.version) {
             return Err(format!("version {} is not known", body.version));
         }
         let found = checksum(&body)?;

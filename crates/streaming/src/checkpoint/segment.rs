@@ -1,6 +1,6 @@
 //! Segments: states as Arrow IPC files, written once.
 
-use std::io::Cursor;
+use std::{io::Cursor, sync::Arc};
 
 use arrow::{
     array::{BooleanArray, RecordBatch},
@@ -10,6 +10,7 @@ use arrow::{
     ipc::{reader::FileReader, writer::FileWriter},
     row::{RowConverter, SortField},
 };
+use dataflow::{Layout, StatePart, net, written_rows};
 use hashbrown::HashSet;
 
 use crate::fold::array_bytes;
@@ -33,12 +34,24 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RecordBatch, ArrowError> {
     concat_batches(&schema, &batches)
 }
 
-/// The newest state of each key, without the groups that are gone. `segments` are oldest first; the first `key_count`
+/// Rows with the sums of their weights, which are the last column; those of which nothing is left are left out.
+pub(super) fn sum(schema: &SchemaRef, segments: &[RecordBatch]) -> Result<Vec<RecordBatch>, ArrowError> {
+    let external = |error: dataflow::Error| ArrowError::ExternalError(Box::new(error));
+    let changes = segments.iter().map(written_rows).collect::<Result<Vec<_>, _>>().map_err(external)?;
+    let Some(first) = changes.first() else { return Ok(Vec::new()) };
+    let layout = Layout { schema: first.rows().schema(), key: Vec::new(), is_retracting: true };
+    let sum = StatePart::of_rows("", &net(&layout, changes).map_err(external)?).map_err(external)?;
+    // What a file says besides the types of its columns is the writer's.
+    Ok(vec![sum.rows.with_schema(Arc::clone(schema))?])
+}
+
+/// The newest state of each key, without the groups that are gone where `forgets`. `segments` are oldest first; the first `key_count`
 /// columns are the key, the next one is how many rows the group has. Nothing is put together: a state may be large.
 pub(super) fn compact(
     schema: &SchemaRef,
     key_count: usize,
     segments: Vec<RecordBatch>,
+    forgets: bool,
 ) -> Result<Vec<RecordBatch>, ArrowError> {
     let fields = schema.fields().iter().take(key_count);
     let converter = RowConverter::new(fields.map(|field| SortField::new(field.data_type().clone())).collect())?;
@@ -51,7 +64,7 @@ pub(super) fn compact(
         let keep: BooleanArray = (0..states.num_rows())
             .map(|row| {
                 let key = keys.as_ref().map_or(Box::default(), |keys| keys.row(row).data().into());
-                Some(seen.insert(key) && counts.value(row) != 0)
+                Some(seen.insert(key) && !(forgets && counts.value(row) == 0))
             })
             .collect();
         let states = filter_record_batch(&states, &keep)?;

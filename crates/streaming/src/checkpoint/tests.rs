@@ -9,7 +9,7 @@ use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, memory::
 
 use super::{CheckpointStore, SEGMENTS_MAX};
 use crate::{
-    Error, Fold, ViewPlan,
+    Error, Fold, ViewPlan, ViewState,
     testing::{all_rows, flights, lines, log_of_flights, sorted, view},
 };
 
@@ -46,17 +46,15 @@ async fn publish_steps(store: &mut CheckpointStore, plan: &ViewPlan, rows: &Reco
     for step in 0..steps {
         fold.apply(&rows.slice(step * length, length), None).unwrap();
         let dirty = fold.drain_dirty_state().unwrap();
-        store.publish(plan, &positions(step as i64 + 1), &dirty).await.unwrap();
+        store.publish(&plan.hash(), &positions(step as i64 + 1), &[fold.part(dirty)]).await.unwrap();
     }
     fold
 }
 
 async fn restore(store: &Arc<dyn ObjectStore>, plan: &ViewPlan) -> Option<(Positions, Fold)> {
-    let restored = CheckpointStore::new(Arc::clone(store), PREFIX).load(plan).await.unwrap()?;
+    let restored = CheckpointStore::new(Arc::clone(store), PREFIX).load(&plan.hash()).await.unwrap()?;
     let mut fold = Fold::new(plan).unwrap();
-    for states in &restored.states {
-        fold.restore_state(states).unwrap();
-    }
+    fold.restore(&restored.parts).unwrap();
     Some((restored.positions, fold))
 }
 
@@ -90,14 +88,14 @@ async fn a_checkpoint_writes_only_what_was_touched() {
     fold.apply(&rows.slice(0, 1), None).unwrap();
     let dirty = fold.drain_dirty_state().unwrap();
     assert_eq!(dirty.num_rows(), 1);
-    checkpoints.publish(&plan, &positions(2), &dirty).await.unwrap();
+    checkpoints.publish(&plan.hash(), &positions(2), &[fold.part(dirty)]).await.unwrap();
     let written = objects(store.as_ref()).await;
     assert_eq!(
         written,
         ["views/v/manifest.json", "views/v/segment-0000000000.arrow", "views/v/segment-0000000001.arrow"]
     );
     // Nothing touched: only the Positions move.
-    checkpoints.publish(&plan, &positions(3), &fold.drain_dirty_state().unwrap()).await.unwrap();
+    checkpoints.publish(&plan.hash(), &positions(3), &fold.dirty_parts().unwrap()).await.unwrap();
     assert_eq!(objects(store.as_ref()).await, written);
     let (at, restored) = restore(&store, &plan).await.unwrap();
     assert_eq!(at, positions(3));
@@ -157,7 +155,7 @@ async fn damage_is_reported_wherever_it_is() {
                 None => store.delete(&path).await.unwrap(),
             }
             let mut checkpoints = CheckpointStore::new(Arc::clone(&store), PREFIX);
-            let loaded = checkpoints.load(&plan).await;
+            let loaded = checkpoints.load(&plan.hash()).await;
             assert!(matches!(loaded, Err(Error::CheckpointCorrupt { .. })), "{path} {damaged:?}: {loaded:?}");
         }
         store.put(&path, good.into()).await.unwrap();
@@ -167,7 +165,7 @@ async fn damage_is_reported_wherever_it_is() {
     store.put(&Path::from("views/v/manifest.json"), "{".into()).await.unwrap();
     let mut checkpoints = CheckpointStore::new(Arc::clone(&store), PREFIX);
     checkpoints.delete().await.unwrap();
-    assert!(checkpoints.load(&plan).await.unwrap().is_none());
+    assert!(checkpoints.load(&plan.hash()).await.unwrap().is_none());
     assert_eq!(objects(store.as_ref()).await, Vec::<String>::new());
 }
 
@@ -178,8 +176,8 @@ fn a_manifest_is_what_the_format_says() {
     assert_eq!(manifest.positions, "flights/0:17,flights/2:4".parse().unwrap());
     assert_eq!((manifest.next_segment, manifest.segments.len()), (4, 1));
     assert_eq!(String::from_utf8(manifest.to_bytes().unwrap()).unwrap(), document.trim_end());
-    let newer = document.replace("\"version\": 1", "\"version\": 2");
-    assert!(super::Manifest::from_bytes(newer.as_bytes()).unwrap_err().contains("version 2"));
+    let newer = document.replace("\"version\": 1", "\"version\": 3");
+    assert!(super::Manifest::from_bytes(newer.as_bytes()).unwrap_err().contains("version 3"));
     let escaping = document.replace("segment-0000000003", "../../etc/passwd");
     assert!(super::Manifest::from_bytes(escaping.as_bytes()).is_err());
 }

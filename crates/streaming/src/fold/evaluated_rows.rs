@@ -117,7 +117,7 @@ impl EvaluatedRows {
         &self.failed
     }
 
-    pub(super) fn take_failed(&mut self) -> Vec<FailedRow> {
+    pub(crate) fn take_failed(&mut self) -> Vec<FailedRow> {
         std::mem::take(&mut self.failed)
     }
 

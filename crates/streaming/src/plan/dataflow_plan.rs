@@ -24,9 +24,11 @@ use super::{
 };
 use crate::{
     error::Result,
+    fold::array_bytes,
     hash::hash,
-    halves::{FailedRow, Halves},
+    halves::Halves,
     source::decoder_hash,
+    view_state::FirstRows,
 };
 
 /// Counts up when the same text comes to mean other rows, or the states of operators change.
@@ -46,15 +48,8 @@ pub struct DataflowPlan {
     explanation: String,
 }
 
-/// Rows of one source as the inputs of a graph take them.
-#[derive(Debug, Default)]
-pub(crate) struct InputRows {
-    /// An input, and rows for it.
-    pub(crate) rows: Vec<(usize, RecordBatch)>,
-    /// What was left out.
-    pub(crate) failed: Vec<FailedRow>,
-    pub(crate) bytes: usize,
-}
+/// Rows of one source as the inputs of a graph take them: an input, and rows for it.
+pub type InputRows = Vec<(usize, RecordBatch)>;
 
 impl DataflowPlan {
     pub(super) fn of(
@@ -129,25 +124,25 @@ impl DataflowPlan {
     }
 
     /// Evaluates the first rows of a source for all inputs over it: all, or as many as it takes to have more than
-    /// `bytes_max`; tells how many.
-    pub(crate) fn evaluate(&self, source: usize, rows: &RecordBatch, bytes_max: usize) -> Result<(InputRows, usize)> {
-        let mut evaluated = InputRows::default();
-        let mut bytes = 0;
+    /// `bytes_max`.
+    pub(crate) fn evaluate(
+        &self,
+        source: usize,
+        rows: &RecordBatch,
+        bytes_max: usize,
+    ) -> Result<FirstRows<InputRows>> {
+        let (mut evaluated, mut bytes) = (InputRows::new(), 0);
         let halves = Halves::of(rows.num_rows(), bytes_max, |range| {
-            let part = rows.slice(range.start, range.len());
-            let found = self.evaluate_all(source, &part)?;
-            let found_bytes: usize =
-                found.iter().flat_map(|(_, rows)| rows.columns()).map(crate::fold::array_bytes).sum();
+            let found = self.evaluate_all(source, &rows.slice(range.start, range.len()))?;
+            let found_bytes: usize = found.iter().flat_map(|(_, rows)| rows.columns()).map(array_bytes).sum();
             bytes += found_bytes;
-            evaluated.rows.extend(found);
+            evaluated.extend(found);
             Ok(found_bytes)
         })?;
-        evaluated.failed = halves.failed;
-        evaluated.bytes = bytes;
-        Ok((evaluated, halves.done))
+        Ok(FirstRows { rows: evaluated, row_count: halves.done, failed: halves.failed, bytes })
     }
 
-    fn evaluate_all(&self, source: usize, rows: &RecordBatch) -> Result<Vec<(usize, RecordBatch)>> {
+    fn evaluate_all(&self, source: usize, rows: &RecordBatch) -> Result<InputRows> {
         let inputs = self.graph.inputs().iter().enumerate().filter(|(_, input)| input.source == source);
         let evaluated = inputs.map(|(number, input)| {
             let schema = &self.source_schemas[source];

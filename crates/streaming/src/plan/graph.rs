@@ -201,7 +201,7 @@ impl OperatorGraph {
                 columns: sides.columns[side].clone(),
                 is_retracting: self.nodes[sides.nodes[side]].is_retracting,
             };
-            let ids = |sides: &Sides| sides.nodes.map(|node| built[node]);
+            let ids = |sides: &Sides| sides.nodes.iter().map(|node| built[*node]).collect();
             let id: NodeId = match &node.operator {
                 Operator::Input(input) => {
                     let id = graph.input();
@@ -224,14 +224,12 @@ impl OperatorGraph {
                     graph.group_by(built[*input], columns.clone(), group_by)
                 }
                 Operator::Join(sides) => {
-                    let [left, right] = ids(sides);
                     let join = InnerJoin::new(keys(sides, 0), keys(sides, 1), sides.nulls_are_equal);
-                    graph.join(left, right, join)
+                    graph.operator(ids(sides), Box::new(join))
                 }
                 Operator::Presence(keep, sides) => {
-                    let [left, right] = ids(sides);
                     let join = PresenceJoin::new(*keep, sides.nulls_are_equal, keys(sides, 0), keys(sides, 1));
-                    graph.presence(left, right, join)
+                    graph.operator(ids(sides), Box::new(join))
                 }
             };
             built.push(id);

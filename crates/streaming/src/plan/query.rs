@@ -34,7 +34,7 @@ use model::MemoryBudget;
 use sql::{Readable, SourceDefinition, SqlError, datafusion_error, sqlstate};
 use sqlparser::ast;
 
-use super::window;
+use super::{refusal, window};
 use crate::functions::{self, Evaluation};
 
 /// A table that a view may read.
@@ -63,6 +63,7 @@ pub(super) fn analyse(
     sources: &[SourceDefinition],
 ) -> Result<AnalysedQuery, SqlError> {
     let query = window::parse_query(text, sources)?;
+    refusal::check_sets(text, &query.body)?;
     let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
     let diagnosed = |error: DataFusionError| datafusion_error(&error, text, Readable::Sources(&names));
     let state = session(tables).map_err(diagnosed)?;

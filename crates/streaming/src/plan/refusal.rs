@@ -2,6 +2,7 @@
 
 use datafusion::logical_expr::{Distinct, LogicalPlan};
 use sql::{SqlError, character_at, is_word, tokenize};
+use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier};
 
 /// The error for a node that is not built; `text` is the query.
 pub(super) fn refuse(text: &str, node: &LogicalPlan) -> SqlError {
@@ -18,6 +19,26 @@ pub(super) fn refuse(text: &str, node: &LogicalPlan) -> SqlError {
         _ => ("this kind of statement as a view", "", "write a SELECT over sources"),
     };
     at_word(text, word, SqlError::unsupported(what)).with_hint(hint)
+}
+
+/// Refuses set operations that count how often a row is there: DataFusion plans them as if each were there once.
+pub(super) fn check_sets(text: &str, body: &SetExpr) -> Result<(), SqlError> {
+    match body {
+        SetExpr::Query(query) => check_sets(text, &query.body),
+        SetExpr::SetOperation { op, set_quantifier, left, right } => {
+            check_sets(text, left)?;
+            check_sets(text, right)?;
+            let counts = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+            let word = match op {
+                SetOperator::Intersect if counts => "intersect",
+                SetOperator::Except | SetOperator::Minus if counts => "except",
+                _ => return Ok(()),
+            };
+            let error = SqlError::unsupported(format!("{} ALL in a view", word.to_uppercase()));
+            Err(at_word(text, word, error).with_hint("leave ALL out: each row is there once then"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An error, at the first place of a word in the text.

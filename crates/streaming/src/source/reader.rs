@@ -22,7 +22,7 @@ use crate::{
     error::{Error, Result},
     fold::EvaluatedRows,
     halves::FailedRow,
-    plan::ViewPlan,
+    view_state::{FirstRows, RowPlan},
 };
 
 /// What the rows come to, about, that a view evaluates at once.
@@ -82,9 +82,11 @@ impl SourceBatch {
 }
 
 /// The first rows of a batch, as a view sees them.
-pub struct Evaluated {
+pub struct Evaluated<R = EvaluatedRows> {
     /// The rows, without those that could not be evaluated.
-    pub rows: EvaluatedRows,
+    pub rows: R,
+    /// What they take in memory.
+    pub bytes: usize,
     /// How many there are.
     pub record_count: u64,
     /// How many records before them and of them were left out.
@@ -197,27 +199,32 @@ impl SourceReader {
 
     /// Takes the first rows away from `batch`, which this reader gave, and evaluates them: as many as come to about
     /// four MiB, since a short record can become a long row. Records that the view cannot evaluate are in the
-    /// dead-letter topic, durably, when this returns.
+    /// dead-letter topic, durably, when this returns. `source` is this one's number in the plan.
     ///
     /// # Errors
     /// [`Error::Log`] when the dead-letter topic cannot be written; [`Error::Shape`] when the plan is one of another
     /// source.
-    pub async fn evaluate(&mut self, plan: &ViewPlan, batch: &mut SourceBatch) -> Result<Evaluated> {
-        let found = self.partitions.iter().position(|partition| partition.topic_partition.partition == batch.partition);
-        let index = found.unwrap_or(0);
+    pub async fn evaluate<P: RowPlan>(
+        &mut self,
+        plan: &P,
+        source: usize,
+        batch: &mut SourceBatch,
+    ) -> Result<Evaluated<P::Rows>> {
+        let of_batch = |partition: &Partition| partition.topic_partition.partition == batch.partition;
+        let index = self.partitions.iter().position(of_batch).unwrap_or(0);
         let looked_at = batch.rows.slice(0, batch.rows.num_rows().min(self.rows_at_once));
-        let (rows, row_count) = EvaluatedRows::first(plan, &looked_at, EVALUATED_BYTES)?;
-        self.rows_at_once = rows_at_once(self.rows_at_once, row_count, rows.bytes());
+        let FirstRows { rows, row_count, failed, bytes } = plan.evaluate(source, &looked_at, EVALUATED_BYTES)?;
+        self.rows_at_once = rows_at_once(self.rows_at_once, row_count, bytes);
         let first = batch.take_first(row_count, &self.partitions[index].topic_partition)?;
-        let failed_count = rows.failed().len();
-        if failed_count > 0 {
+        if !failed.is_empty() {
             let rejecter = Rejecter::View { name: plan.name().to_owned(), plan: plan.hash() };
-            self.reject(index, rejecter, failed_records(&first, rows.failed())?).await?;
+            self.reject(index, rejecter, failed_records(&first, &failed)?).await?;
         }
         Ok(Evaluated {
             rows,
-            record_count: (first.rows.num_rows() - failed_count) as u64,
-            rejected_records: first.rejected_records + failed_count as u64,
+            bytes,
+            record_count: (first.rows.num_rows() - failed.len()) as u64,
+            rejected_records: first.rejected_records + failed.len() as u64,
             positions: first.positions,
             has_more: batch.rows.num_rows() > 0,
         })

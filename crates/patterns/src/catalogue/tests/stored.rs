@@ -3,13 +3,14 @@
 //! A fixture that is not there is written by the code as it is, and its test fails, so that somebody looks at it before
 //! it is kept. docs/formats/README.md says when there has to be another one.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use uuid::Uuid;
 
 use super::{Catalogue, StoredView};
 
 const CATALOGUE_3: &str = "tests/stored/catalogue-3.redb";
+const CATALOGUE_4: &str = "tests/stored/catalogue-4.redb";
 
 const GATES: &str = "CREATE SOURCE gates (gate TEXT, \"Höhe\" INT) WITH (topic = 'gates')";
 const SEATS: &str = "CREATE MATERIALIZED VIEW seats AS SELECT gate, count(*) AS n FROM gates GROUP BY gate";
@@ -19,11 +20,23 @@ fn views() -> [StoredView; 2] {
     let view = |name: &str, version, topic_id, text: &str, built| StoredView {
         name: name.to_owned(),
         version,
-        topic_id: Uuid::from_u128(topic_id),
+        topic_ids: BTreeMap::from([(String::new(), Uuid::from_u128(topic_id))]),
         text: text.to_owned(),
         built,
     };
     [view("both", 1, u128::MAX, BOTH, false), view("seats", 3, 7, SEATS, true)]
+}
+
+/// A view of two topics, beside those of one.
+fn joined() -> StoredView {
+    let topic_ids = [("gates", 7), ("planes", u128::MAX)].map(|(topic, id)| (topic.to_owned(), Uuid::from_u128(id)));
+    StoredView {
+        name: "joined".to_owned(),
+        version: 2,
+        topic_ids: topic_ids.into(),
+        text: "CREATE MATERIALIZED VIEW joined AS SELECT gates.gate FROM gates JOIN planes USING (gate)".to_owned(),
+        built: true,
+    }
 }
 
 /// What the fixture is made by.
@@ -37,7 +50,9 @@ fn write(file: &Path) {
         catalogue.put_view(&first).unwrap();
         catalogue.put_view(&view).unwrap();
     }
-    catalogue.put_view(&StoredView { name: "gone".to_owned(), ..views()[0].clone() }).unwrap();
+    for name in ["gone", "joined"] {
+        catalogue.put_view(&StoredView { name: name.to_owned(), ..joined() }).unwrap();
+    }
     catalogue.remove_source("gone").unwrap();
     catalogue.remove_view("gone").unwrap();
 }
@@ -46,19 +61,34 @@ fn write(file: &Path) {
 fn a_catalogue_of_format_3_is_what_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("catalogue.redb");
-    if !Path::new(CATALOGUE_3).exists() {
+    std::fs::copy(CATALOGUE_3, &file).unwrap();
+    is_what_it_was(&file, &views());
+}
+
+#[test]
+fn a_catalogue_of_format_4_is_what_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("catalogue.redb");
+    if !Path::new(CATALOGUE_4).exists() {
         write(&file);
         std::fs::create_dir_all("tests/stored").unwrap();
-        std::fs::copy(&file, CATALOGUE_3).unwrap();
-        panic!("{CATALOGUE_3} was not there, and was written: look at it, and keep it");
+        std::fs::copy(&file, CATALOGUE_4).unwrap();
+        panic!("{CATALOGUE_4} was not there, and was written: look at it, and keep it");
     }
-    std::fs::copy(CATALOGUE_3, &file).unwrap();
+    std::fs::copy(CATALOGUE_4, &file).unwrap();
+    let [both, seats] = views();
+    is_what_it_was(&file, &[both, joined(), seats]);
+}
+
+fn is_what_it_was(file: &Path, expected: &[StoredView]) {
     for _ in 0..2 {
-        let catalogue = Catalogue::open(&file).unwrap();
+        let catalogue = Catalogue::open(file).unwrap();
         assert_eq!(catalogue.sources().unwrap(), [("gates".to_owned(), GATES.to_owned())]);
-        assert_eq!(catalogue.views().unwrap(), views());
+        assert_eq!(catalogue.views().unwrap(), expected);
         // It goes on from there.
-        catalogue.put_view(&StoredView { version: 4, ..views()[1].clone() }).unwrap();
-        catalogue.put_view(&views()[1]).unwrap();
+        for view in expected {
+            catalogue.put_view(&StoredView { version: 9, topic_ids: joined().topic_ids, ..view.clone() }).unwrap();
+            catalogue.put_view(view).unwrap();
+        }
     }
 }

@@ -13,7 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, memory::
 
 use super::{plan, positions};
 use crate::{
-    CheckpointStore, Fold,
+    CheckpointStore, Fold, ViewState,
     testing::{MemoryLog, all_rows, batch, flights, lines, record},
 };
 
@@ -74,7 +74,7 @@ async fn write(store: &Arc<dyn ObjectStore>) {
         for (from, to) in [(0, 5), (5, RECORDS.len())] {
             fold.apply(&rows.slice(from, to - from), None).unwrap();
             let dirty = fold.drain_dirty_state().unwrap();
-            checkpoints.publish(&plan, &positions(to as i64), &dirty).await.unwrap();
+            checkpoints.publish(&plan.hash(), &positions(to as i64), &[fold.part(dirty)]).await.unwrap();
         }
     }
 }
@@ -100,16 +100,14 @@ async fn checkpoints_of_version_1_are_what_they_were() {
         let plan = plan(query);
         let mut checkpoints = CheckpointStore::new(Arc::clone(&store), name);
         for at in [RECORDS.len() as i64, 9] {
-            let restored = checkpoints.load(&plan).await.unwrap().expect(name);
+            let restored = checkpoints.load(&plan.hash()).await.unwrap().expect(name);
             assert_eq!(restored.positions, positions(at), "{name}");
             let mut fold = Fold::new(&plan).unwrap();
-            for states in &restored.states {
-                fold.restore_state(states).unwrap();
-            }
+            fold.restore(&restored.parts).unwrap();
             let found = lines(&fold.rows().unwrap(), plan.output_schema().fields().len());
             assert_eq!(found, expected, "{name}: {found:#?}");
             // It goes on from there.
-            checkpoints.publish(&plan, &positions(9), &fold.drain_dirty_state().unwrap()).await.unwrap();
+            checkpoints.publish(&plan.hash(), &positions(9), &fold.dirty_parts().unwrap()).await.unwrap();
         }
     }
 }

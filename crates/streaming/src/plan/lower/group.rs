@@ -110,8 +110,10 @@ impl Lowering<'_> {
         }
         if needs_places {
             let schema = self.schema(input);
+            let by_place = calls.iter().find(|call| call.signature.kind.needs_place());
+            let by_place = by_place.map_or_else(String::new, |call| call.signature.kind.to_string());
             let places = input.places.filter(|_| !self.graph.node(input.node).is_retracting).ok_or_else(|| {
-                SqlError::unsupported("first_value or last_value over rows that are not the records of one source")
+                SqlError::unsupported(format!("{by_place} over rows that are not the records of one source"))
                     .with_hint("they go by the order in the log: use min or max, or compute them in a view over the source")
             })?;
             columns.places = Some(places.map(|place| {
