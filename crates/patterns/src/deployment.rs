@@ -198,14 +198,16 @@ impl Deployment {
     }
 
     /// Rebuilds a view from the log beside the one that answers, then swaps; for a Lambda view that has not failed: runs
-    /// the batch layer. Answers what was done, as sentences.
+    /// the batch layer, up to where the topic ends. Answers what was done, as sentences.
     ///
     /// # Errors
     /// [`NotFound`](model::ErrorKind::NotFound), or what went wrong; the old version then goes on answering.
     pub async fn refresh_view(&self, name: &str) -> Result<Vec<String>> {
-        let _one_at_a_time = self.defining.lock().await;
+        let one_at_a_time = self.defining.lock().await;
         let view = self.view(name)?;
         if let (Some(lambda), None) = (view.wiring.lambda(), view.failure()) {
+            // As when it is due: nobody waits for a batch who defines something else, or stops all.
+            drop(one_at_a_time);
             return Ok(vec![lambda.run_batch().await?.to_string()]);
         }
         let definition = view_definition(&view.stored)?;

@@ -34,6 +34,11 @@ impl Extent {
         Ok(Self { start, end })
     }
 
+    /// Where it ends.
+    pub(crate) fn end(&self) -> &Positions {
+        &self.end
+    }
+
     /// Why what was folded up to `positions` is not to be believed, as a sentence; `None` when it is. `what` names it.
     pub(crate) fn disbelief(&self, what: &str, positions: &Positions) -> Option<String> {
         let beyond = positions.iter().find(|(partition, next)| *next > self.end.next_offset(partition));

@@ -123,10 +123,11 @@ impl LambdaView {
         self.merged.batch()
     }
 
-    /// Runs the batch layer now.
+    /// Runs the batch layer now, up to where the topic ends.
     ///
     /// # Errors
-    /// Those of the run; [`Unavailable`](model::ErrorKind::Unavailable) when the view is being stopped.
+    /// Those of the run; [`Unavailable`](model::ErrorKind::Unavailable) when the view fails before it has got there, or is
+    /// being stopped.
     pub(crate) async fn run_batch(&self) -> Result<BatchReport> {
         let stopping = || Error::unavailable("the view is being stopped");
         let (answer, report) = oneshot::channel();
@@ -365,8 +366,14 @@ impl Layered {
                 BatchEvent::Due => None,
                 BatchEvent::Stop => return,
             };
+            let run = async {
+                match &answer {
+                    Some(_) => self.run_batch_to_the_end().await,
+                    None => self.run_batch().await,
+                }
+            };
             let report = tokio::select! {
-                report = self.run_batch() => report,
+                report = run => report,
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             };
             due = Instant::now() + batch_interval;
@@ -379,6 +386,14 @@ impl Layered {
                 let _ = answer.send(report);
             }
         }
+    }
+
+    /// As [`Self::run_batch`], once the layers have everything that is in the topic now.
+    async fn run_batch_to_the_end(&self) -> Result<BatchReport> {
+        self.incarnation.check()?;
+        let extent = Extent::of(self.resources.log.as_ref(), self.plan.source())?;
+        self.merged.frontier().settled(extent.end()).await?;
+        self.run_batch().await
     }
 
     async fn run_batch(&self) -> Result<BatchReport> {

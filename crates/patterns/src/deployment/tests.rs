@@ -19,6 +19,7 @@ use crate::{
     wiring::Wiring as _,
 };
 
+mod asked;
 mod damaged;
 mod lost;
 mod whole;

@@ -10,11 +10,11 @@ use streaming::{ReaderSettings, ViewTaskSettings};
 use super::{COUNT, SOURCE, create};
 use crate::fixture::{Product, counts};
 
-const BATCHES: i64 = 300;
+pub(super) const BATCHES: i64 = 300;
 const NOW: Duration = Duration::ZERO;
 
 /// A product whose views fold one record batch at a time, and store nothing of it.
-async fn slow(directory: &Path) -> Product {
+pub(super) async fn slow(directory: &Path) -> Product {
     let reader = ReaderSettings { read_bytes_max: 1 };
     let view_task = ViewTaskSettings { checkpoint_interval: Duration::from_secs(3600), reader };
     Product::open_with(directory, EventLogSettings::shipped(), view_task).await
