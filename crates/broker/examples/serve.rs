@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use broker::{Broker, BrokerSettings, Parts, TopicDeletion};
+use broker::{Broker, BrokerSettings, Resources, TopicDeletion};
 use eventlog::{EmbeddedLog, EventLog, EventLogSettings};
 use model::{Metrics, SystemClock};
 
@@ -23,8 +23,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let log = log.await?;
     let settings = BrokerSettings { port, ..BrokerSettings::shipped() };
     let shared: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(&log);
-    let parts = Parts { log: shared, clock, metrics, topic_deletion: TopicDeletion::unrestricted() };
-    let broker = Broker::start(settings, parts).await?;
+    let resources = Resources { log: shared, clock, metrics, topic_deletion: TopicDeletion::unrestricted() };
+    let broker = Broker::start(settings, resources).await?;
     tracing::info!(address = %broker.local_addr(), "serving");
     tokio::signal::ctrl_c().await?;
     broker.stop().await;

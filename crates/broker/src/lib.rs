@@ -28,6 +28,7 @@ mod offset_expiry;
 mod offset_room;
 mod request_reader;
 mod requests;
+mod resources;
 mod server;
 mod services;
 mod settings;
@@ -35,6 +36,7 @@ mod silence;
 mod stop;
 mod topic_deletion;
 
-pub use server::{Broker, Parts};
+pub use resources::Resources;
+pub use server::Broker;
 pub use settings::{BrokerSettings, GroupSettings};
 pub use topic_deletion::TopicDeletion;

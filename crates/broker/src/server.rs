@@ -2,8 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use eventlog::EventLog;
-use model::{Clock, Error, Metrics, SystemEntropy};
+use model::{Error, SystemEntropy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -13,27 +12,14 @@ use crate::connection::Connection;
 use crate::coordinator::Coordinator;
 use crate::error::ConnectionError;
 use crate::offset_expiry;
+use crate::resources::Resources;
 use crate::services::Services;
 use crate::settings::BrokerSettings;
 use crate::silence::{Presence, Silence};
 use crate::stop::stopped;
-use crate::topic_deletion::TopicDeletion;
 
 /// How long a connection that gives way may take to go.
 const GIVING_WAY: Duration = Duration::from_secs(1);
-
-/// What a server is made of.
-#[derive(Clone)]
-pub struct Parts {
-    /// Where records are.
-    pub log: Arc<dyn EventLog>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// Which topics may be deleted.
-    pub topic_deletion: TopicDeletion,
-}
 
 /// How long the door waits after a connection that it could not accept.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -54,7 +40,7 @@ impl Broker {
     /// # Errors
     /// [`Conflict`](model::ErrorKind::Conflict) when the address cannot be listened on;
     /// [`Invalid`](model::ErrorKind::Invalid) when the settings contradict one another.
-    pub async fn start(settings: BrokerSettings, parts: Parts) -> model::Result<Broker> {
+    pub async fn start(settings: BrokerSettings, resources: Resources) -> model::Result<Broker> {
         if settings.in_flight_bytes_max < settings.request_bytes_max {
             return Err(Error::invalid("the bytes in flight must allow for the largest request")
                 .with_hint("raise in_flight_bytes_max, or lower request_bytes_max"));
@@ -74,7 +60,7 @@ impl Broker {
         let (stop, stopping) = watch::channel(false);
         let (coordinator, coordinating) =
             Coordinator::start(settings.groups, Arc::new(SystemEntropy), stopping.clone());
-        let services = Arc::new(Services::new(settings, local_addr, parts, coordinator, stopping));
+        let services = Arc::new(Services::new(settings, local_addr, resources, coordinator, stopping));
         let expiring = tokio::spawn(offset_expiry::run(Arc::clone(&services)));
         let accepting = tokio::spawn(accept(listener, services));
         Ok(Broker { local_addr, stop, accepting, coordinating, expiring })

@@ -14,7 +14,7 @@ use crate::answer_budget::AnswerBudget;
 use crate::coordinator::Coordinator;
 use crate::damage_reports::DamageReports;
 use crate::offset_room::OffsetRoom;
-use crate::server::Parts;
+use crate::resources::Resources;
 use crate::settings::BrokerSettings;
 use crate::topic_deletion::TopicDeletion;
 
@@ -46,11 +46,11 @@ impl Services {
     pub(crate) fn new(
         settings: BrokerSettings,
         listening: SocketAddr,
-        parts: Parts,
+        resources: Resources,
         coordinator: Coordinator,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let Parts { log, clock, metrics, topic_deletion } = parts;
+        let Resources { log, clock, metrics, topic_deletion } = resources;
         let counter = |api: &Api| {
             let counter = metrics.broker_requests.get_or_create(&[("api", api.name().to_owned())]).clone();
             (*api, counter)

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use broker::client::{Client, Producer, ProducerSettings};
-use broker::{Broker, BrokerSettings, Parts, TopicDeletion};
+use broker::{Broker, BrokerSettings, Resources, TopicDeletion};
 use eventlog::{Acks, EmbeddedLog, EventLog, EventLogSettings, RecordBatchBuilder, TopicSpec};
 use kafka_wire::messages as m;
 use kafka_wire::{Api, ErrorCode};
@@ -67,13 +67,13 @@ async fn damaged(directory: &Path, value: &str) {
 async fn serve(log: &Arc<EmbeddedLog>) -> Broker {
     let settings = BrokerSettings { port: 0, ..BrokerSettings::shipped() };
     let served: Arc<dyn EventLog> = Arc::<EmbeddedLog>::clone(log);
-    let parts = Parts {
+    let resources = Resources {
         log: served,
         clock: Arc::new(SystemClock),
         metrics: Metrics::default(),
         topic_deletion: TopicDeletion::unrestricted(),
     };
-    Broker::start(settings, parts).await.unwrap()
+    Broker::start(settings, resources).await.unwrap()
 }
 
 /// The code, and how many bytes of records.

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use model::{Offset, TopicName, TopicPartition};
 
-use crate::shortage::Lack;
+use crate::lack::Lack;
 
 /// What to do about a full disk while the log is open. One that could not be opened has to be opened again.
 pub const DISK_FULL_HINT: &str = "free space on it; the log goes on by itself";
@@ -170,6 +170,14 @@ impl Error {
         matches!(self, Self::DiskFull { .. } | Self::TooManyOpenFiles { .. })
     }
 
+    /// Something is lacking for what was to be done.
+    pub(crate) fn lacking(lack: Lack, doing: String) -> Self {
+        match lack {
+            Lack::DiskSpace => Self::DiskFull { doing },
+            Lack::OpenFiles => Self::TooManyOpenFiles { doing },
+        }
+    }
+
     /// The same for another who asked: a shortage stays one, and anything else has stopped the log.
     pub(crate) fn repeated(&self) -> Self {
         match self {
@@ -205,7 +213,7 @@ pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Erro
     move |source| {
         let doing = format!("{doing} {}", path.display());
         match Lack::of(&source) {
-            Some(lack) => lack.while_doing(&doing, &source),
+            Some(lack) => Error::lacking(lack, format!("{doing} ({source})")),
             None => Error::Io { doing, source },
         }
     }

@@ -26,6 +26,7 @@ mod fields;
 mod flusher;
 mod frame;
 mod groups;
+mod lack;
 mod log;
 mod open_log;
 mod open_segments;

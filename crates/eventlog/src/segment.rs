@@ -31,6 +31,7 @@ use crate::{
     tail::TailBatch,
 };
 
+mod cursor;
 mod entry;
 mod entry_file;
 mod read;

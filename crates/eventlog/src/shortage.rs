@@ -3,15 +3,11 @@
 //! What it is not: a failure. Nothing was half done, nothing is lost, and whoever lacked something tries again until
 //! it is there; meanwhile writes are refused with an error that says so.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use rustix::io::Errno;
 
-use crate::log::Error;
+use crate::{lack::Lack, log::Error};
 
 /// The first pause before another attempt; each is twice as long as the one before.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(20);
@@ -21,36 +17,6 @@ const RETRY_DELAY_MIN: Duration = Duration::from_millis(20);
 pub(crate) enum Part {
     Writer,
     Flusher,
-}
-
-/// What is lacking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lack {
-    DiskSpace,
-    OpenFiles,
-}
-
-impl Lack {
-    /// What an error of the operating system says is lacking; `None` when it means something else.
-    pub(crate) fn of(error: &io::Error) -> Option<Self> {
-        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            return Some(Self::DiskSpace);
-        }
-        let files = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
-        error.raw_os_error().filter(|code| files.contains(code)).map(|_| Self::OpenFiles)
-    }
-
-    fn error(self, doing: String) -> Error {
-        match self {
-            Self::DiskSpace => Error::DiskFull { doing },
-            Self::OpenFiles => Error::TooManyOpenFiles { doing },
-        }
-    }
-
-    /// The error for what could not be done.
-    pub(crate) fn while_doing(self, doing: &str, source: &io::Error) -> Error {
-        self.error(format!("{doing} ({source})"))
-    }
 }
 
 /// What a part lacks, since when, and what it could not do last.
@@ -105,7 +71,7 @@ impl Shortage {
     pub(crate) fn error(&self, part: Part, now: Instant) -> Option<Error> {
         self.of(part).lock().as_ref().map(|Lacking { lack, since, doing }| {
             let seconds = now.saturating_duration_since(*since).as_secs();
-            lack.error(format!("{doing}, for {seconds} s now"))
+            Error::lacking(*lack, format!("{doing}, for {seconds} s now"))
         })
     }
 

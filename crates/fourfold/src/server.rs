@@ -94,7 +94,7 @@ impl Server {
         let definitions = Arc::clone(&deployment) as _;
         let sql =
             SqlService::with_memory(memory, Arc::clone(&views), definitions, settings.sql.clone(), metrics.clone())?;
-        let behind_broker = broker::Parts {
+        let behind_broker = broker::Resources {
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),

@@ -12,6 +12,7 @@
 
 mod action;
 mod advisory_locks;
+mod assignment;
 mod boolean_comparison;
 mod catalog;
 mod column_names;
@@ -31,6 +32,7 @@ mod outcome;
 mod parameter_types;
 mod parser;
 mod pg_catalog;
+mod placeholder;
 mod planner;
 mod point_read;
 mod refusal;

@@ -14,6 +14,7 @@ mod read_refusal;
 mod registry;
 mod relation;
 mod row_codec;
+mod rows;
 mod snapshot;
 mod snapshot_table;
 mod view;
@@ -24,7 +25,8 @@ pub use frontier::Frontier;
 pub use read_refusal::ReadRefusal;
 pub use registry::Views;
 pub use relation::Relation;
-pub use snapshot::{BatchRows, Rows, Snapshot};
+pub use rows::{BatchRows, Rows};
+pub use snapshot::Snapshot;
 pub use view::View;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::client::Client;
-use broker::{Broker, BrokerSettings, GroupSettings, Parts, TopicDeletion};
+use broker::{Broker, BrokerSettings, GroupSettings, Resources, TopicDeletion};
 use eventlog::{EmbeddedLog, EventLog, EventLogSettings, Record};
 use model::{Clock, Metrics, SystemClock, TopicName, TopicPartition};
 
@@ -27,13 +27,13 @@ impl Served {
 
     /// With another clock.
     pub(crate) async fn start_at(clock: Arc<dyn Clock>, change: impl FnOnce(&mut BrokerSettings)) -> Self {
-        Self::start_all(change, EventLogSettings::shipped(), clock, |parts| parts).await
+        Self::start_all(change, EventLogSettings::shipped(), clock, |resources| resources).await
     }
 
     /// With topics that may not be deleted.
     pub(crate) async fn start_keeping(topic_deletion: TopicDeletion) -> Self {
         let clock = Arc::new(SystemClock);
-        let keep = |parts| Parts { topic_deletion, ..parts };
+        let keep = |resources| Resources { topic_deletion, ..resources };
         Self::start_all(|_| {}, EventLogSettings::shipped(), clock, keep).await
     }
 
@@ -42,7 +42,7 @@ impl Served {
         log_settings: EventLogSettings,
         wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
     ) -> Self {
-        let wrap = |parts: Parts| Parts { log: wrap(parts.log), ..parts };
+        let wrap = |resources: Resources| Resources { log: wrap(resources.log), ..resources };
         Self::start_all(|_| {}, log_settings, Arc::new(SystemClock), wrap).await
     }
 
@@ -50,7 +50,7 @@ impl Served {
         change: impl FnOnce(&mut BrokerSettings),
         log_settings: EventLogSettings,
         clock: Arc<dyn Clock>,
-        change_parts: impl FnOnce(Parts) -> Parts,
+        change_resources: impl FnOnce(Resources) -> Resources,
     ) -> Self {
         let mut settings = BrokerSettings {
             port: 0,
@@ -63,13 +63,13 @@ impl Served {
         let metrics = Metrics::default();
         let log = EmbeddedLog::open(directory.path(), log_settings, Arc::clone(&clock), metrics.clone());
         let log = log.await.unwrap();
-        let parts = Parts {
+        let resources = Resources {
             log: Arc::<EmbeddedLog>::clone(&log),
             clock,
             metrics: metrics.clone(),
             topic_deletion: TopicDeletion::unrestricted(),
         };
-        let broker = Broker::start(settings, change_parts(parts)).await.unwrap();
+        let broker = Broker::start(settings, change_resources(resources)).await.unwrap();
         Self { broker, log, metrics, _directory: directory }
     }
 

@@ -4,21 +4,22 @@
 //! the index or the segment's name says, each further one right after the one before); anything else is
 //! [`Error::Corrupt`], never a wrong record. What stands before it is handed out.
 
-use std::{io, path::Path, sync::Arc};
+use std::path::Path;
 
 use bytes::Bytes;
 use model::Offset;
 
 use crate::{
-    disk::{Disk, DiskFile},
+    disk::Disk,
     log::{Error, Result, StoredBatch, TimedOffset, io_error},
-    record::{BatchHeader, HEADER_BYTES},
+    record::BatchHeader,
 };
 
 use super::{
     Segment,
-    entry::{read_arrival_entry, read_index_entry, read_time_entry},
-    entry_file::{IndexKind, Unusable},
+    cursor::Cursor,
+    entry::{read_arrival_entry, read_time_entry},
+    entry_file::Unusable,
     repair::Repair,
 };
 
@@ -145,15 +146,6 @@ impl Segment {
         Ok(floor.map(|(_, entry)| split(entry)))
     }
 
-    /// A position at which a batch begins that does not lie after `from`, and that batch's last offset.
-    fn index_floor(&self, from: Offset) -> Result<Option<(u64, Offset)>, Unusable> {
-        let contents = self.contents.read();
-        let entries = contents.index.read(&*self.disk)?;
-        let split = |entry| read_index_entry(self.base_offset, entry);
-        let floor = entries.last(|entry| Ok(split(entry).1 <= from))?;
-        Ok(floor.map(|(_, entry)| split(entry)))
-    }
-
     fn with_arrivals(&self, batches: Vec<(BatchHeader, Bytes)>) -> Result<Vec<StoredBatch>, Unusable> {
         let Some((first, _)) = batches.first() else { return Ok(Vec::new()) };
         let contents = self.contents.read();
@@ -198,117 +190,6 @@ pub(crate) fn first_at_or_after(
     later.next().map(|record| TimedOffset { offset: record.offset, timestamp_ms: record.timestamp_ms })
 }
 
-/// Walks over batches, reading in windows.
-pub(crate) struct Cursor<'a> {
-    log_path: &'a Path,
-    /// What is missing behind the last byte.
-    missing: Option<&'a str>,
-    file: Arc<dyn DiskFile>,
-    log_bytes: u64,
-    window_bytes: usize,
-    window: Bytes,
-    /// Where the window begins.
-    position: u64,
-    /// The offset that the next batch must begin at.
-    expected: Offset,
-}
-
-impl<'a> Cursor<'a> {
-    /// Begins with the segment's first batch.
-    pub(crate) fn at_start(segment: &'a Segment, file: Arc<dyn DiskFile>, log_bytes: u64, window_bytes: usize) -> Self {
-        let missing = segment.unsound.as_ref().map(|unsound| unsound.reason.as_str());
-        let (log_path, expected) = (segment.log_path.as_path(), segment.base_offset);
-        Self { log_path, missing, file, log_bytes, window_bytes, window: Bytes::new(), position: 0, expected }
-    }
-
-    /// Begins at or before the batch that contains `from`.
-    fn open(segment: &'a Segment, from: Offset, window_bytes: usize) -> Result<Self, Unusable> {
-        let (file, log_bytes) = {
-            let contents = segment.contents.read();
-            (contents.file.clone(), contents.log_bytes)
-        };
-        let file = match file {
-            Some(file) => file,
-            None => {
-                segment.disk.open(&segment.log_path).map_err(|error| unreadable("open", &segment.log_path, error))?
-            }
-        };
-        if let Some(unsound) = &segment.unsound {
-            // Its indexes lead beyond its end.
-            return Ok(Self::at_start(segment, file, unsound.log_bytes, window_bytes));
-        }
-        let mut cursor = Self::at_start(segment, file, log_bytes, window_bytes);
-        let Some((position, last_offset)) = segment.index_floor(from)? else { return Ok(cursor) };
-        let wrong = || {
-            Unusable::Damaged(IndexKind::Offsets, format!("an entry points to byte {position}, where its batch is not"))
-        };
-        if position.saturating_add(HEADER_BYTES as u64) > log_bytes {
-            return Err(wrong());
-        }
-        cursor.position = position;
-        cursor.fill(HEADER_BYTES)?;
-        let header = BatchHeader::parse(&cursor.window).map_err(|_| wrong())?;
-        if header.next_offset() - 1 != last_offset {
-            return Err(wrong());
-        }
-        cursor.expected = header.base_offset;
-        Ok(cursor)
-    }
-
-    /// Like [`next`](Self::next); a batch that reaches beyond `from` must have the right checksum.
-    fn next_checked(&mut self, beyond_window: bool, from: Offset) -> Result<Option<(BatchHeader, Bytes)>> {
-        let next = self.next(beyond_window)?;
-        if next.as_ref().is_some_and(|(header, batch)| header.next_offset() > from && !header.crc_is_valid(batch)) {
-            return Err(self.corrupt("a batch fails its checksum"));
-        }
-        Ok(next)
-    }
-
-    /// The next batch. When it is not in the window, it is fetched only if `beyond_window`.
-    pub(crate) fn next(&mut self, beyond_window: bool) -> Result<Option<(BatchHeader, Bytes)>> {
-        if self.position + self.window.len() as u64 >= self.log_bytes && self.window.is_empty() {
-            return self.missing.map_or(Ok(None), |reason| Err(self.corrupt(reason)));
-        }
-        if self.window.len() < HEADER_BYTES {
-            if !beyond_window {
-                return Ok(None);
-            }
-            self.fill(HEADER_BYTES)?;
-        }
-        let header = BatchHeader::parse(&self.window).map_err(|reason| self.corrupt(&reason))?;
-        let size = header.size_bytes();
-        if header.base_offset != self.expected || header.last_offset_delta < 0 {
-            return Err(self.corrupt(&format!("a batch says it begins at offset {}", header.base_offset)));
-        }
-        if size > self.window.len() {
-            if !beyond_window {
-                return Ok(None);
-            }
-            self.fill(size)?;
-        }
-        self.expected = header.next_offset();
-        self.position += size as u64;
-        Ok(Some((header, self.window.split_to(size))))
-    }
-
-    /// Reads a window of at least `bytes_min` at the current position.
-    fn fill(&mut self, bytes_min: usize) -> Result<()> {
-        let left = usize::try_from(self.log_bytes - self.position).unwrap_or(usize::MAX);
-        if bytes_min > left {
-            return Err(self.corrupt(self.missing.unwrap_or("a batch reaches beyond the end of the segment")));
-        }
-        let mut window = vec![0; self.window_bytes.max(bytes_min).min(left)];
-        let read = self.file.read_exact_at(&mut window, self.position);
-        read.map_err(|error| unreadable("read", self.log_path, error))?;
-        self.window = window.into();
-        Ok(())
-    }
-
-    fn corrupt(&self, reason: &str) -> Error {
-        Error::corrupt(self.log_path, self.position, reason.to_owned())
-    }
-}
-
 /// Walks over the batches of a file, of which the first begins at `from` and must have the offset `expected`, as far as
 /// they are sound, and tells each to `found`. Returns where it ended, and why if that is not the file's end.
 pub(crate) fn sound_batches(
@@ -319,25 +200,14 @@ pub(crate) fn sound_batches(
 ) -> Result<(u64, Option<Error>)> {
     let file = disk.open(log_path).map_err(io_error("open", log_path))?;
     let log_bytes = file.size().map_err(io_error("look at", log_path))?;
-    let (window_bytes, window) = (SCAN_BYTES, Bytes::new());
-    let mut cursor =
-        Cursor { log_path, missing: None, file, log_bytes, window_bytes, window, position: from, expected };
+    let mut cursor = Cursor::over(log_path, file, log_bytes, SCAN_BYTES, (from, expected));
     loop {
-        let position = cursor.position;
+        let position = cursor.position();
         match cursor.next_checked(true, Offset::MIN) {
             Ok(Some((header, _))) => found(header),
             Ok(None) => return Ok((position, None)),
             Err(error @ Error::Corrupt { .. }) => return Ok((position, Some(error))),
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// A file that is gone or shorter than it was is damaged: asking again would not help.
-fn unreadable(doing: &'static str, path: &Path, error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::NotFound => Error::corrupt(path, 0, "the file is missing".to_owned()),
-        io::ErrorKind::UnexpectedEof => Error::corrupt(path, 0, "the file is shorter than it was".to_owned()),
-        _ => io_error(doing, path)(error),
     }
 }

@@ -19,9 +19,9 @@ use crate::{
 
 use super::{
     Contents, Segment,
+    cursor::Cursor,
     entry::{Arrival, arrival_entry, read_arrival_entry},
     entry_file::IndexKind,
-    read::Cursor,
 };
 
 /// How far apart the entries of a rebuilt index are, in bytes of the segment.

@@ -6,6 +6,7 @@
 mod array;
 mod binary;
 mod element;
+mod elements;
 mod numeric;
 mod text;
 
@@ -21,7 +22,10 @@ use pgwire::{
 };
 use sql::{SqlError, sqlstate};
 
-use self::element::{Element, Elements, Format};
+use self::{
+    element::{Element, Format},
+    elements::Elements,
+};
 use super::error::wire_error;
 use crate::sql::Prepared;
 

@@ -6,10 +6,10 @@ use datafusion::sql::sqlparser::ast;
 use sql::{Show, Statement};
 
 use super::{
+    assignment::Assignment,
     copy::CopyOptions,
     cursor::{Declaration, Fetch},
     isolation::Isolation,
-    variables::Assignment,
 };
 
 /// What a statement asks for.

@@ -13,7 +13,7 @@ use datafusion::{
 };
 use sql::{visit_expressions, visit_expressions_mut};
 
-use super::planner;
+use super::{placeholder::placeholder, planner};
 
 /// Digits of a NUMERIC without a precision, and those after the point.
 const NUMERIC: (u8, i8) = (38, 10);
@@ -117,7 +117,7 @@ fn one_of_list(expr: &Expr) -> Option<(usize, Expr)> {
 fn parameter(expr: &Expr) -> Option<usize> {
     match expr {
         Expr::Nested(inner) => parameter(inner),
-        other => planner::placeholder(other)?.ok(),
+        other => placeholder(other)?.ok(),
     }
 }
 

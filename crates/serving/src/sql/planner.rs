@@ -17,13 +17,10 @@ use datafusion::{
 };
 use sql::visit_expressions;
 
-use super::{column_names, point_read::lossless};
+use super::{column_names, placeholder::placeholder, point_read::lossless};
 
 /// What the constants of a plan may take in one batch, in bytes.
 const BATCH_CONSTANT_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// More than this many parameters are refused, as in PostgreSQL's protocol.
-const PARAMETERS_MAX: usize = 65_535;
 
 /// Plans a statement whose parameters have no values yet; `given` are the types that the client names.
 ///
@@ -180,14 +177,6 @@ fn parameter_count(tree: &ast::Statement) -> Result<usize, DataFusionError> {
         ControlFlow::Continue(()) => Ok(highest),
         ControlFlow::Break(name) => Err(DataFusionError::Plan(format!("placeholder {name}: write $1, $2 and so on"))),
     }
-}
-
-/// The number of a placeholder, or what it is called where that is no number from 1.
-pub(super) fn placeholder(expr: &ast::Expr) -> Option<Result<usize, String>> {
-    let ast::Expr::Value(value) = expr else { return None };
-    let ast::Value::Placeholder(name) = &value.value else { return None };
-    let index = name.strip_prefix('$').and_then(|digits| digits.parse().ok());
-    Some(index.filter(|index| (1..=PARAMETERS_MAX).contains(index)).ok_or_else(|| name.clone()))
 }
 
 /// The parameters that count rows: `LIMIT $1 OFFSET $2`.

@@ -14,7 +14,7 @@ use datafusion::{common::ScalarValue, sql::sqlparser::ast};
 use super::{
     catalog::{CATALOG, SCHEMA},
     parser::identifier,
-    planner::placeholder,
+    placeholder::placeholder,
 };
 use crate::views::{Relation, Views};
 

@@ -16,9 +16,10 @@ use sql::{SqlError, sqlstate};
 
 use super::{
     advisory_locks::{Key, Mode, SessionLocks},
+    assignment::Assignment,
     settings::SqlSettings,
     transaction::{Transaction, assign},
-    variables::{Assignment, Variables},
+    variables::Variables,
 };
 
 /// What the functions look at.

@@ -6,9 +6,10 @@
 use sql::SqlError;
 
 use super::{
+    assignment::Assignment,
     isolation::Isolation,
     settings::SqlSettings,
-    variables::{Assignment, Changed, Variables},
+    variables::{Changed, Variables},
 };
 
 /// An open transaction block.

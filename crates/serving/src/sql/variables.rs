@@ -10,6 +10,7 @@ use sql::{SqlError, nearest, sqlstate};
 
 use super::{
     action::Action,
+    assignment::Assignment,
     isolation::{Isolation, isolation_of},
     settings::SqlSettings,
 };
@@ -144,16 +145,6 @@ const DEFINITIONS: &[Definition] = &[
 /// The version that clients are told: what is spoken here is PostgreSQL 15's protocol and dialect.
 pub(crate) const SERVER_VERSION: &str = "15.0";
 const SERVER_VERSION_NUMBER: &str = "150000";
-
-/// One `name = value` of a `SET`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Assignment {
-    pub(super) name: String,
-    /// `None` for `DEFAULT`.
-    pub(super) value: Option<String>,
-    /// Only until the transaction ends.
-    pub(super) local: bool,
-}
 
 /// What a `SET` changed.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use datafusion::{
 };
 use futures::stream;
 
-use super::{Rows, projection::projected_schema};
+use super::{projection::projected_schema, rows::Rows};
 
 #[derive(Debug)]
 pub(super) struct SnapshotTable {

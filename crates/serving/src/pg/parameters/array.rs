@@ -10,7 +10,8 @@ use sql::{SqlError, sqlstate};
 
 use super::{
     binary::{incorrect, insufficient, take},
-    element::{Elements, element_type},
+    element::element_type,
+    elements::Elements,
     text::{check, invalid},
 };
 

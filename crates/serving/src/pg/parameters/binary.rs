@@ -3,6 +3,8 @@
 use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType};
 use sql::{SqlError, sqlstate};
 
+use super::text::{check, out_of_range};
+
 /// Days and microseconds from 1970-01-01 to 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
@@ -58,7 +60,7 @@ pub(super) fn float8(bytes: &[u8]) -> Result<f64, SqlError> {
 
 /// Text is the same in both forms.
 pub(super) fn text(bytes: &[u8]) -> Result<String, SqlError> {
-    super::text::check(bytes).map(str::to_owned)
+    check(bytes).map(str::to_owned)
 }
 
 /// A version, and the text.
@@ -109,9 +111,4 @@ pub(super) fn interval(mut bytes: &[u8]) -> Result<IntervalMonthDayNano, SqlErro
     let months = int4(bytes)?;
     let nanoseconds = microseconds.checked_mul(1_000).ok_or_else(|| out_of_range("interval"))?;
     Ok(IntervalMonthDayNanoType::make_value(months, days, nanoseconds))
-}
-
-/// A value that PostgreSQL's type has and Arrow's has not.
-pub(super) fn out_of_range(type_name: &str) -> SqlError {
-    SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, format!("{type_name} out of range"))
 }

@@ -2,7 +2,7 @@
 //!
 //! What it is not: their bytes. Those are read in [`binary`](super::binary) and [`text`](super::text).
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, PrimitiveArray, StringArray},
@@ -14,7 +14,7 @@ use arrow::{
 use pgwire::api::Type;
 use sql::SqlError;
 
-use super::{binary, numeric, text};
+use super::{binary, elements::Elements, numeric, text};
 
 /// In which of the protocol's two forms a value comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +22,6 @@ pub(super) enum Format {
     Binary,
     Text,
 }
-
-/// The bytes of values, one after the other; `None` for NULL.
-pub(super) type Elements<'a> = Box<dyn Iterator<Item = Result<Option<Cow<'a, [u8]>>, SqlError>> + 'a>;
 
 /// A type that is no array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use sql::{SqlError, sqlstate};
 
 use super::{
     binary::{incorrect, take},
-    element::Elements,
+    elements::Elements,
     text::{beyond, check, invalid},
 };
 

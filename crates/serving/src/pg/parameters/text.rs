@@ -13,8 +13,6 @@ use pgwire::{
 };
 use sql::{SqlError, sqlstate};
 
-use super::binary::out_of_range;
-
 const SECOND_NANOSECONDS: i64 = 1_000_000_000;
 
 /// Text is UTF-8 without zeros.
@@ -30,6 +28,11 @@ pub(super) fn invalid(type_name: &str, bytes: &[u8]) -> SqlError {
     let shown: String = String::from_utf8_lossy(bytes).chars().take(100).collect();
     let message = format!("invalid input syntax for type {type_name}: \"{shown}\"");
     SqlError::new(sqlstate::INVALID_TEXT_REPRESENTATION, message)
+}
+
+/// A value that PostgreSQL's type has and Arrow's has not.
+pub(super) fn out_of_range(type_name: &str) -> SqlError {
+    SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, format!("{type_name} out of range"))
 }
 
 pub(super) fn boolean(bytes: &[u8]) -> Result<bool, SqlError> {

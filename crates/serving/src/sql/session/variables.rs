@@ -11,9 +11,10 @@ use sql::{SqlError, sqlstate};
 use super::Inner;
 use crate::sql::{
     Effect, Outcome, Unread,
+    assignment::Assignment,
     isolation::Isolation,
     transaction::{Transaction, assign},
-    variables::{Assignment, Variables},
+    variables::Variables,
 };
 
 impl Inner {
