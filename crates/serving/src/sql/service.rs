@@ -180,6 +180,7 @@ fn describing_context(
     context.register_function_rewrite(Arc::new(BooleanComparison))?;
     context.add_analyzer_rule(Arc::new(streaming::ExactComparison));
     context.add_analyzer_rule(Arc::new(streaming::ExactArithmetic));
+    context.add_analyzer_rule(Arc::new(streaming::FloatEquality));
     setup_pg_catalog(&context, CATALOG, Roles).map_err(|error| *error)?;
     if let Some(catalog) = catalogs.catalog(CATALOG) {
         let information_schema = Arc::new(InformationSchema::new(relations.clone(), Arc::clone(&catalogs)));

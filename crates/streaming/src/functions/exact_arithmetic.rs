@@ -17,13 +17,12 @@ use datafusion::{
         config::ConfigOptions,
         tree_node::{Transformed, TreeNode},
     },
-    logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr_rewriter::NamePreserver, utils::merge_schema,
-    },
+    logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr_rewriter::NamePreserver},
     optimizer::AnalyzerRule,
 };
 use sql::{SqlError, sqlstate};
 
+use super::input_schema::schema_of_inputs;
 use conversion::Conversion;
 use integers::{Integers, Operation};
 
@@ -53,15 +52,6 @@ pub(crate) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
         })
     })?;
     Ok(rewritten.data)
-}
-
-/// The columns that the expressions of a node read.
-fn schema_of_inputs(node: &LogicalPlan) -> Result<DFSchema> {
-    let mut schema = merge_schema(&node.inputs());
-    if let LogicalPlan::TableScan(scan) = node {
-        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-    }
-    Ok(schema)
 }
 
 fn computed_exactly(part: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
