@@ -391,7 +391,7 @@ impl Layered {
     /// As [`Self::run_batch`], once the layers have everything that is in the topic now.
     async fn run_batch_to_the_end(&self) -> Result<BatchReport> {
         self.incarnation.check()?;
-        let extent = Extent::of(self.resources.log.as_ref(), self.plan.source())?;
+        let extent = Extent::of(self.resources.log.as_ref(), std::slice::from_ref(self.plan.source()))?;
         self.merged.frontier().settled(extent.end()).await?;
         self.run_batch().await
     }
