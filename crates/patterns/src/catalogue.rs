@@ -117,7 +117,7 @@ impl Catalogue {
         let (sources, views) = self.read(|transaction| Ok((sources_in(transaction)?, views_in(transaction)?)))?;
         let copy = Self::open(file)?;
         sources.iter().try_for_each(|(name, text)| copy.put_source(name, text))?;
-        views.iter().try_for_each(|view| copy.put_view(view))
+        copy.change(&views, &[])
     }
 
     /// Stores a source.
@@ -125,25 +125,11 @@ impl Catalogue {
         self.write(|transaction| transaction.open_table(SOURCES)?.insert(name, text).map(drop).map_err(Into::into))
     }
 
-    /// Stores a view, replacing its older version.
-    pub(crate) fn put_view(&self, view: &StoredView) -> Result<()> {
-        let first = view.topic_ids.values().next().copied().unwrap_or_default();
-        let value = (view.version, first.as_u128(), view.text.as_str());
+    /// Stores views, replacing their older versions, and forgets others, in one step.
+    pub(crate) fn change(&self, views: &[StoredView], removed: &[String]) -> Result<()> {
         self.write(|transaction| {
-            transaction.open_table(VIEWS)?.insert(view.name.as_str(), value)?;
-            let mut topics = transaction.open_table(TOPICS)?;
-            topics.retain_in(of_view(&view.name), |_, _| false)?;
-            if view.topic_ids.len() > 1 {
-                for (topic, id) in &view.topic_ids {
-                    topics.insert((view.name.as_str(), topic.as_str()), id.as_u128())?;
-                }
-            }
-            let mut built = transaction.open_table(BUILT)?;
-            match view.built {
-                true => drop(built.insert(view.name.as_str(), view.version)?),
-                false => drop(built.remove(view.name.as_str())?),
-            }
-            Ok(())
+            views.iter().try_for_each(|view| put_view(transaction, view))?;
+            removed.iter().try_for_each(|name| remove_view(transaction, name))
         })
     }
 
@@ -157,19 +143,9 @@ impl Catalogue {
             Ok(())
         })
     }
-
     /// Forgets a source.
     pub(crate) fn remove_source(&self, name: &str) -> Result<()> {
         self.write(|transaction| transaction.open_table(SOURCES)?.remove(name).map(drop).map_err(Into::into))
-    }
-
-    /// Forgets a view.
-    pub(crate) fn remove_view(&self, name: &str) -> Result<()> {
-        self.write(|transaction| {
-            transaction.open_table(BUILT)?.remove(name)?;
-            transaction.open_table(TOPICS)?.retain_in(of_view(name), |_, _| false)?;
-            transaction.open_table(VIEWS)?.remove(name).map(drop).map_err(Into::into)
-        })
     }
 
     fn read<T>(&self, read: impl Fn(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T> {
@@ -215,6 +191,30 @@ impl fmt::Debug for Catalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Catalogue").field("file", &self.file).finish_non_exhaustive()
     }
+}
+
+fn put_view(transaction: &redb::WriteTransaction, view: &StoredView) -> Result<(), redb::Error> {
+    let (name, first) = (view.name.as_str(), view.topic_ids.values().next().copied().unwrap_or_default());
+    transaction.open_table(VIEWS)?.insert(name, (view.version, first.as_u128(), view.text.as_str()))?;
+    let mut topics = transaction.open_table(TOPICS)?;
+    topics.retain_in(of_view(name), |_, _| false)?;
+    if view.topic_ids.len() > 1 {
+        for (topic, id) in &view.topic_ids {
+            topics.insert((name, topic.as_str()), id.as_u128())?;
+        }
+    }
+    let mut built = transaction.open_table(BUILT)?;
+    match view.built {
+        true => drop(built.insert(name, view.version)?),
+        false => drop(built.remove(name)?),
+    }
+    Ok(())
+}
+
+fn remove_view(transaction: &redb::WriteTransaction, name: &str) -> Result<(), redb::Error> {
+    transaction.open_table(BUILT)?.remove(name)?;
+    transaction.open_table(TOPICS)?.retain_in(of_view(name), |_, _| false)?;
+    transaction.open_table(VIEWS)?.remove(name).map(drop).map_err(Into::into)
 }
 
 fn sources_in(transaction: &redb::ReadTransaction) -> Result<Vec<(String, String)>, redb::Error> {

@@ -32,7 +32,7 @@ impl Definitions for Deployment {
     async fn explain(&self, principal: &Principal, statement: Statement) -> Result<Vec<String>, SqlError> {
         // The plan's own error has the place in the text; ours has not.
         if let Statement::CreateView(definition) = &statement {
-            PlannedView::new(definition, &Deployment::sources(self))?;
+            self.check(definition)?;
         }
         self.describe(principal, statement).map_err(|error| sql_error(&error))
     }
@@ -59,7 +59,7 @@ impl Definitions for Deployment {
 impl Deployment {
     async fn carry_out(&self, principal: &Principal, statement: Statement) -> Result<Defined, SqlError> {
         if let Statement::CreateView(definition) = &statement {
-            PlannedView::new(definition, &Deployment::sources(self))?;
+            self.check(definition)?;
         }
         self.carry_out_checked(principal, statement).await.map_err(|error| sql_error(&error))
     }
@@ -80,12 +80,13 @@ impl Deployment {
             }
             Statement::DropSource { name, if_exists } => {
                 may_alter(Resource::Topic(&name))?;
-                notices.extend(tolerate(self.drop_source(&name).await, if_exists)?);
+                let dropped = self.drop_source(&name).await.map(|notice| notice.into_iter().collect());
+                notices.extend(tolerate(dropped, if_exists)?);
                 "DROP SOURCE"
             }
-            Statement::DropView { name, if_exists } => {
+            Statement::DropView { name, if_exists, cascade } => {
                 may_alter(Resource::View(&name))?;
-                notices.extend(tolerate(self.drop_view(&name).await.map(|()| None), if_exists)?);
+                notices.extend(tolerate(self.drop_view(&name, cascade).await, if_exists)?);
                 "DROP MATERIALIZED VIEW"
             }
             Statement::RefreshView { name } => {
@@ -104,7 +105,9 @@ impl Deployment {
         authorise(principal, Access::Describe, Resource::Server)?;
         match statement {
             Statement::CreateView(definition) => {
-                let plan = self.plan(&definition)?;
+                let plans = self.plans(&definition)?;
+                let plan = plans.iter().find(|plan| plan.name() == definition.name);
+                let plan = plan.ok_or_else(|| Error::internal("a view that was planned has no plan"))?;
                 let exists = self.running().iter().any(|view| view.stored.name == definition.name);
                 let pattern = if definition.options.batch_interval.is_some() { "Lambda" } else { "Kappa" };
                 let mut lines =
@@ -113,7 +116,9 @@ impl Deployment {
                     lines.push(format!("  reads source {} up to {} by replay", source.name, self.end_of(source)?));
                 }
                 lines.push(format!("  plan {}", plan.hash()));
-                if let PlannedView::Dataflow(plan) = &plan {
+                let others = plans.iter().filter(|other| other.name() != definition.name);
+                lines.extend(others.map(|other| format!("  moves on together with view {}", other.name())));
+                if let PlannedView::Dataflow(..) = plan {
                     lines.extend(plan.explanation().lines().map(|line| format!("  {line}")));
                 }
                 Ok(lines)
@@ -155,10 +160,10 @@ impl Deployment {
 }
 
 // IF EXISTS turns a missing thing from an error into a notice.
-fn tolerate(outcome: Result<Option<String>>, if_exists: bool) -> Result<Option<String>> {
+fn tolerate(outcome: Result<Vec<String>>, if_exists: bool) -> Result<Vec<String>> {
     match outcome {
-        Ok(notice) => Ok(notice),
-        Err(error) if if_exists && error.kind() == ErrorKind::NotFound => Ok(Some(format!("{error}, skipping"))),
+        Ok(notices) => Ok(notices),
+        Err(error) if if_exists && error.kind() == ErrorKind::NotFound => Ok(vec![format!("{error}, skipping")]),
         Err(error) => Err(error),
     }
 }

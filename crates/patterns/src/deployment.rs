@@ -12,34 +12,31 @@
 //! - a version of a view folds one incarnation of each of its topics: when one is gone it is stopped, and says so;
 //! - what is missing of the catalogue is never taken for a catalogue that has nothing.
 
+mod defining;
+mod starting;
+
 use std::{
     collections::BTreeMap,
     fmt,
-    panic::AssertUnwindSafe,
     path::Path,
     sync::{Arc, Weak},
 };
 
 use eventlog::{EventLog, Topic, TopicSpec};
-use futures::FutureExt as _;
 use model::{Epoch, Error, ErrorKind, Positions, Result};
 use parking_lot::RwLock;
-use serving::views::{Relation, Snapshot, Views};
+use serving::views::{Snapshot, Views};
 use sql::{SourceDefinition, ViewDefinition};
-use streaming::{PlannedView, SourceTable};
+use streaming::SourceTable;
 
 use crate::{
     captures::Captures,
     catalogue::{Catalogue, StoredView},
-    incarnation::Incarnation,
-    kappa::KappaView,
-    lambda::LambdaView,
+    dependencies::Dependencies,
     resources::Resources,
     running_view::{self, RunningView},
-    stopped_view::StoppedView,
     stored_statement::{self, view_definition},
     view_state::ViewState,
-    wiring::Wiring,
 };
 
 /// The sources and views of one server.
@@ -85,9 +82,9 @@ impl Deployment {
         if let Err(error) = running_view::remove_all_but(&deployment.resources, &current).await {
             tracing::warn!(%error, "what old versions of views have left behind stays until the next start");
         }
-        for stored in current {
-            let view = deployment.start_again(stored).await;
-            deployment.publish(view);
+        for group in groups(current) {
+            let group = deployment.start_again(group).await;
+            deployment.publish(group);
         }
         Ok(deployment)
     }
@@ -156,66 +153,6 @@ impl Deployment {
         self.captures.end(name).await
     }
 
-    /// Creates a view, or replaces it when the definition says so: the same definition again changes nothing, unless
-    /// the view has failed. Answers what else was done, as a sentence.
-    ///
-    /// # Errors
-    /// What is wrong with the definition; [`Conflict`](model::ErrorKind::Conflict) when the name is taken.
-    pub async fn create_view(&self, definition: ViewDefinition) -> Result<Option<String>> {
-        let _one_at_a_time = self.defining.lock().await;
-        let plan = self.plan(&definition)?;
-        let old = self.running.read().get(&definition.name).cloned();
-        match old {
-            None => {
-                self.name_is_free(&definition.name)?;
-                let (stored, notice) = self.prepare(&definition, &plan, 1).await?;
-                let view = self.start(stored, &definition, plan).await?;
-                self.commit(view).await?;
-                Ok(notice)
-            }
-            Some(_) if !definition.or_replace => {
-                Err(Error::conflict(format!("view {} exists already", definition.name))
-                    .with_hint("CREATE OR REPLACE MATERIALIZED VIEW replaces it without a gap"))
-            }
-            Some(old) if old.failure().is_none() && same_definition(&old, &definition, &plan)? => Ok(None),
-            Some(old) => Ok(self.replace(&old, &definition, plan).await?.1),
-        }
-    }
-
-    /// Drops a view with its state.
-    ///
-    /// # Errors
-    /// [`NotFound`](model::ErrorKind::NotFound).
-    pub async fn drop_view(&self, name: &str) -> Result<()> {
-        let _one_at_a_time = self.defining.lock().await;
-        let view = self.view(name)?;
-        self.catalogue.remove_view(name)?;
-        self.views.remove(name);
-        self.running.write().remove(name);
-        let discarded = view.discard(&self.resources).await;
-        self.resources.metrics.forget_view(name);
-        discarded
-    }
-
-    /// Rebuilds a view from the log beside the one that answers, then swaps; for a Lambda view that has not failed: runs
-    /// the batch layer, up to where the topic ends. Answers what was done, as sentences.
-    ///
-    /// # Errors
-    /// [`NotFound`](model::ErrorKind::NotFound), or what went wrong; the old version then goes on answering.
-    pub async fn refresh_view(&self, name: &str) -> Result<Vec<String>> {
-        let one_at_a_time = self.defining.lock().await;
-        let view = self.view(name)?;
-        if let (Some(lambda), None) = (view.wiring.lambda(), view.failure()) {
-            // As when it is due: nobody waits for a batch who defines something else, or stops all.
-            drop(one_at_a_time);
-            return Ok(vec![lambda.run_batch().await?.to_string()]);
-        }
-        let definition = view_definition(&view.stored)?;
-        let plan = self.plan(&definition)?;
-        let (target, notice) = self.replace(&view, &definition, plan).await?;
-        Ok(notice.into_iter().chain([format!("rebuilt by replay up to {target}")]).collect())
-    }
-
     /// All sources.
     pub fn sources(&self) -> Vec<SourceDefinition> {
         self.sources.read().values().cloned().collect()
@@ -257,11 +194,6 @@ impl Deployment {
         self.running.read().values().cloned().collect()
     }
 
-    /// What a view would be, for `EXPLAIN`.
-    pub(crate) fn plan(&self, definition: &ViewDefinition) -> Result<PlannedView> {
-        Ok(PlannedView::new(definition, &self.sources())?)
-    }
-
     /// Where the logs of sources end now.
     pub(crate) fn end_of_all(&self, sources: &[SourceDefinition]) -> Result<Positions> {
         let mut end = Positions::new();
@@ -300,142 +232,6 @@ impl Deployment {
             outcome = outcome.and(view.stop().await);
         }
         outcome.and(self.captures.stop().await)
-    }
-
-    async fn replace(
-        &self,
-        old: &Arc<RunningView>,
-        definition: &ViewDefinition,
-        plan: PlannedView,
-    ) -> Result<(Positions, Option<String>)> {
-        let started = self.resources.clock.instant();
-        let (stored, notice) = self.prepare(definition, &plan, old.stored.version + 1).await?;
-        let target = self.end_of_all(plan.sources())?;
-        let is_same_topic = stored.topic_ids.values().eq(old.stored.topic_ids.values());
-        if let (Some(lambda), Some(_), true, PlannedView::Chain(plan)) =
-            (old.wiring.lambda(), definition.options.batch_interval, is_same_topic, &plan)
-        {
-            lambda.hand_over(&self.resources, plan, stored.version).await?;
-        }
-        let mut new = self.start(stored, definition, plan).await?;
-        self.views.announce(&definition.name, Some(new.relation()));
-        let caught_up = new.caught_up(&target).await;
-        self.views.announce(&definition.name, None);
-        if let Err(error) = caught_up {
-            new.discard(&self.resources).await?;
-            return Err(error);
-        }
-        self.resources.metrics.view_rebuild.observe((self.resources.clock.instant() - started).as_secs_f64());
-        new.stored.built = true;
-        self.commit(new).await?;
-        // Stopped, it would never move again: there is no way back to it.
-        self.views.discard_previous(&definition.name);
-        if let Err(error) = old.discard(&self.resources).await {
-            tracing::warn!(view = definition.name, %error, "what the old version has left behind stays until the next start");
-        }
-        Ok((target, notice))
-    }
-
-    // A version begins from nothing, whatever an earlier attempt has left behind, and with the topic as it is now.
-    async fn prepare(
-        &self,
-        definition: &ViewDefinition,
-        plan: &PlannedView,
-        version: u64,
-    ) -> Result<(StoredView, Option<String>)> {
-        let topics = plan.sources().iter().map(|source| Ok((source.topic.to_string(), self.topic_of(source)?.id)));
-        let topic_ids = topics.collect::<Result<_>>()?;
-        let (name, text) = (definition.name.clone(), definition.text.clone());
-        let stored = StoredView { name, version, topic_ids, text, built: false };
-        running_view::remove(&self.resources, &stored).await?;
-        let notice = match (definition.options.batch_interval, plan.sources()) {
-            (Some(_), [source]) => self.captures.set_aside_misfit(source).await?,
-            _ => None,
-        };
-        Ok((stored, notice))
-    }
-
-    // The catalogue first: a crash after it restarts the new version from its own checkpoint or from the log.
-    async fn commit(&self, view: RunningView) -> Result<()> {
-        if let Err(error) = self.catalogue.put_view(&view.stored) {
-            view.discard(&self.resources).await?;
-            return Err(error);
-        }
-        self.publish(view);
-        Ok(())
-    }
-
-    fn publish(&self, mut view: RunningView) {
-        if !view.stored.built {
-            view.noting = Some(tokio::spawn(note_built(Weak::clone(&self.this), view.relation(), view.stored.version)));
-        }
-        self.views.publish(&view.stored.name, view.relation());
-        self.running.write().insert(view.stored.name.clone(), Arc::new(view));
-    }
-
-    async fn start(&self, stored: StoredView, definition: &ViewDefinition, plan: PlannedView) -> Result<RunningView> {
-        let incarnation = self.incarnation(&stored, &plan);
-        incarnation.check()?;
-        let wiring: Box<dyn Wiring> = match (definition.options.batch_interval, &plan) {
-            (None, _) => Box::new(KappaView::start(&self.resources, &plan, stored.version, incarnation.clone()).await?),
-            (Some(interval), PlannedView::Chain(plan)) if plan.is_aggregate() => {
-                let captured = self.captures.capture_of(plan.source()).await?;
-                let topic = incarnation.clone();
-                Box::new(LambdaView::start(&self.resources, plan, stored.version, topic, captured, interval).await?)
-            }
-            (Some(_), PlannedView::Chain(_)) => {
-                return Err(Error::unsupported(format!("view {} has a batch interval but no aggregate", stored.name))
-                    .with_hint(
-                        "a batch layer holds partial aggregates; leave WITH (batch = ...) out, or group the rows",
-                    ));
-            }
-            (Some(_), PlannedView::Dataflow(_)) => {
-                let message = format!("view {} has a batch interval, and is more than one GROUP BY over a source", stored.name);
-                return Err(Error::unsupported(message).with_hint(
-                    "a batch layer holds partial aggregates of one source; leave WITH (batch = ...) out: the view is as exact",
-                ));
-            }
-        };
-        Ok(RunningView::new(stored, plan, incarnation, wiring))
-    }
-
-    // Whatever is wrong with one view, the others and the doors are to be there.
-    async fn start_again(&self, stored: StoredView) -> RunningView {
-        let planned = view_definition(&stored).and_then(|definition| {
-            let plan = self.plan(&definition)?;
-            Ok((definition, plan))
-        });
-        match planned {
-            Ok((definition, plan)) => {
-                // What it stored may be damaged in a way that the library which reads it does not expect.
-                let starting = self.start(stored.clone(), &definition, plan.clone());
-                match AssertUnwindSafe(starting).catch_unwind().await {
-                    Ok(Ok(view)) => view,
-                    Ok(Err(error)) => self.stopped(stored, plan, error),
-                    Err(_) => self.stopped(stored, plan, unreadable()),
-                }
-            }
-            Err(error) => {
-                tracing::error!(view = stored.name, %error, "a view cannot be planned");
-                let error = match error.hint() {
-                    Some(_) => error,
-                    None => error.with_hint("CREATE OR REPLACE MATERIALIZED VIEW defines it anew"),
-                };
-                RunningView::without_plan(stored, error)
-            }
-        }
-    }
-
-    fn stopped(&self, stored: StoredView, plan: PlannedView, reason: Error) -> RunningView {
-        tracing::error!(view = stored.name, error = %reason, "a view is stopped");
-        let incarnation = self.incarnation(&stored, &plan);
-        let wiring = Box::new(StoppedView::new(&plan, reason));
-        RunningView::new(stored, plan, incarnation, wiring)
-    }
-
-    fn incarnation(&self, stored: &StoredView, plan: &PlannedView) -> Incarnation {
-        let topics = plan.sources().iter().map(|source| (source.topic.clone(), stored.topic_id(source.topic.as_str())));
-        Incarnation::new(&self.resources.log, topics.collect())
     }
 
     /// The topic of a source as it is now.
@@ -490,25 +286,21 @@ impl fmt::Debug for Deployment {
     }
 }
 
-fn unreadable() -> Error {
-    Error::corrupt("what it stored is damaged: reading it ended abnormally")
-        .with_hint("REFRESH MATERIALIZED VIEW builds it anew")
-}
-
-/// Notes that a version of a view has answered, once it could.
-async fn note_built(deployment: Weak<Deployment>, relation: Arc<dyn Relation>, version: u64) {
-    if relation.frontier().settled(&Positions::new()).await.is_err() {
-        return;
+/// Stored views as groups of those that move on together, each after those that it reads.
+fn groups(stored: Vec<StoredView>) -> Vec<Vec<StoredView>> {
+    let definitions: Vec<ViewDefinition> = stored.iter().filter_map(|view| view_definition(view).ok()).collect();
+    // Circles are not stored.
+    let dependencies = Dependencies::of(&definitions).unwrap_or_default();
+    let mut left: BTreeMap<String, StoredView> = stored.into_iter().map(|view| (view.name.clone(), view)).collect();
+    let names: Vec<String> = left.keys().cloned().collect();
+    let mut groups = Vec::new();
+    for name in names {
+        let group = dependencies.group_of([name.as_str()]);
+        let group = if group.is_empty() { vec![name] } else { group };
+        groups.push(group.iter().filter_map(|name| left.remove(name)).collect::<Vec<_>>());
     }
-    let Some(deployment) = deployment.upgrade() else { return };
-    if let Err(error) = deployment.catalogue.note_built(relation.name(), version) {
-        tracing::warn!(view = relation.name(), %error, "the next start does not know that this view has answered");
-    }
-}
-
-fn same_definition(old: &RunningView, new: &ViewDefinition, plan: &PlannedView) -> Result<bool> {
-    let is_same_plan = old.plan.as_ref().is_some_and(|old| old.hash() == plan.hash());
-    Ok(is_same_plan && view_definition(&old.stored)?.options == new.options)
+    groups.retain(|group| !group.is_empty());
+    groups
 }
 
 #[cfg(test)]

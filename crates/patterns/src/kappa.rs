@@ -1,7 +1,7 @@
 #![doc = include_str!("../../../docs/patterns/kappa.md")]
 //!
 //! # In code
-//! What it is: [`KappaView`], one view task wired to one materialised view. Replacing a view is starting a second one
+//! What it is: [`KappaView`], one view task wired to the materialised views of a dataflow. Replacing a view is starting a second one
 //! at the log's beginning and waiting until it has caught up; the swap itself is the deployment's.
 //!
 //! What must hold: a change reaches the view together with its Positions; a version's checkpoint belongs to that
@@ -14,7 +14,7 @@ use futures::TryStreamExt as _;
 use model::{Error, Positions, Result};
 use object_store::{ObjectStoreExt as _, path::Path};
 use parking_lot::Mutex;
-use serving::views::{Building, Relation, View};
+use serving::views::{Building, Relation, View, ViewGroup};
 use streaming::{
     Change, CheckpointStore, PlannedView, RowPlan, StateMemory, ViewProgress, ViewTask, ViewTaskHandle,
 };
@@ -22,43 +22,61 @@ use tokio::sync::watch;
 
 use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, resources::Resources, wiring::Wiring};
 
-/// A view that one task folds from the log.
+/// A view that a task folds from the log, alone or together with others.
 pub(crate) struct KappaView {
     view: Arc<View>,
     /// Absent once the task was stopped.
-    task: Mutex<Option<ViewTaskHandle>>,
+    task: Arc<Mutex<Option<ViewTaskHandle>>>,
 }
 
 impl KappaView {
-    /// Starts version `version` of the view: from its checkpoint when there is one that the log bears out, else from
-    /// the log's beginning.
+    /// Starts a version of the views of one dataflow, in the order in which they read each other: from their checkpoint when
+    /// there is one that the log bears out, else from the log's beginning. `version` is that of the first, in whose name the
+    /// checkpoint is.
     ///
     /// # Errors
-    /// Those of loading the checkpoint and of opening the source.
+    /// Those of loading the checkpoint and of opening the sources.
     pub(crate) async fn start(
         resources: &Resources,
-        plan: &PlannedView,
+        plans: &[PlannedView],
         version: u64,
         incarnation: Incarnation,
-    ) -> Result<Self> {
-        let topics = plan.sources().iter().map(|source| source.topic.clone()).collect();
-        let view = View::new(plan.name(), Arc::clone(plan.output_schema()), plan.key_columns(), topics)?;
-        let view = Arc::new(view);
+    ) -> Result<Vec<Self>> {
+        let Some(first) = plans.first() else { return Ok(Vec::new()) };
+        let topics: Vec<_> = first.sources().iter().map(|source| source.topic.clone()).collect();
+        let views = plans.iter().map(|plan| {
+            let view = View::new(plan.name(), Arc::clone(plan.output_schema()), plan.key_columns(), topics.clone())?;
+            Ok(Arc::new(view))
+        });
+        let views = views.collect::<Result<Vec<_>>>()?;
         let checkpoints =
-            CheckpointStore::new(Arc::clone(&resources.checkpoints), &checkpoint_prefix(plan.name(), version));
-        let extent = Extent::of(resources.log.as_ref(), plan.sources())?;
-        let (checkpoints, building) = restorable(checkpoints, plan, &extent).await?;
-        for source in plan.sources() {
-            view.frontier().note_partitions(source.topic.clone(), source.partitions);
+            CheckpointStore::new(Arc::clone(&resources.checkpoints), &checkpoint_prefix(first.name(), version));
+        let extent = Extent::of(resources.log.as_ref(), first.sources())?;
+        let (checkpoints, building) = restorable(checkpoints, first, &extent).await?;
+        for view in &views {
+            for source in first.sources() {
+                view.frontier().note_partitions(source.topic.clone(), source.partitions);
+            }
+            view.frontier().build(building.clone());
         }
-        view.frontier().build(building);
-        let task = match plan {
-            PlannedView::Chain(plan) => spawn(resources, plan, checkpoints, &view, incarnation).await?,
-            PlannedView::Dataflow(plan) => spawn(resources, plan, checkpoints, &view, incarnation).await?,
+        let shown = Shown { group: ViewGroup::of(&views), views: views.clone(), incarnation };
+        let task = match first {
+            PlannedView::Chain(plan) => spawn(resources, plan, checkpoints, shown).await?,
+            PlannedView::Dataflow(plan, _) => spawn(resources, plan, checkpoints, shown).await?,
         };
-        tokio::spawn(tell_end(Arc::clone(&view), task.progress()));
-        Ok(Self { view, task: Mutex::new(Some(task)) })
+        for view in &views {
+            tokio::spawn(tell_end(Arc::clone(view), task.progress()));
+        }
+        let task = Arc::new(Mutex::new(Some(task)));
+        Ok(views.into_iter().map(|view| Self { view, task: Arc::clone(&task) }).collect())
     }
+}
+
+/// Where a task's changes go.
+struct Shown {
+    views: Vec<Arc<View>>,
+    group: Arc<ViewGroup>,
+    incarnation: Incarnation,
 }
 
 #[async_trait]
@@ -85,15 +103,15 @@ impl Wiring for KappaView {
     }
 }
 
-/// Starts the task that folds `view`.
+/// Starts the task that folds views.
 async fn spawn<P: RowPlan>(
     resources: &Resources,
     plan: &Arc<P>,
     checkpoints: CheckpointStore,
-    view: &Arc<View>,
-    incarnation: Incarnation,
+    shown: Shown,
 ) -> Result<ViewTaskHandle> {
-    let (served, target) = (Arc::clone(view), Arc::clone(view));
+    let Shown { views, group, incarnation } = shown;
+    let served = move || views.iter().map(|view| view.memory_bytes()).sum();
     let task = ViewTask {
         plan: Arc::clone(plan),
         log: Arc::clone(&resources.log),
@@ -103,12 +121,12 @@ async fn spawn<P: RowPlan>(
         until: None,
         settings: resources.settings.view_task.clone(),
         metrics: resources.metrics.clone(),
-        memory: StateMemory::new(plan.name(), &resources.state_memory).with_served(move || served.memory_bytes()),
+        memory: StateMemory::new(plan.name(), &resources.state_memory).with_served(served),
     };
-    let emit = move |change: Change, positions: &Positions| {
+    let emit = move |changes: Vec<Change>, positions: &Positions| {
         // After the rows were read and before they are seen or checkpointed.
         incarnation.check()?;
-        target.apply(&change, positions)
+        group.apply(&changes, positions)
     };
     Ok(task.spawn(emit).await?)
 }

@@ -25,6 +25,7 @@ mod captures;
 mod catalogue;
 pub mod cqrs;
 mod definitions;
+mod dependencies;
 mod deployment;
 pub mod event_sourcing;
 mod extent;

@@ -1,7 +1,7 @@
 //! Views as they are served: keyed rows, the Positions that they reflect, and atomic swaps between versions.
 //!
 //! [`Relation`] is anything with keyed rows and Positions that a query may name; [`View`] is the materialised one;
-//! [`Views`] maps names to the versions that are being served.
+//! [`ViewGroup`] is several of those that move on together; [`Views`] maps names to the versions that are being served.
 //!
 //! What must hold: a [`Snapshot`] is immutable and costs the same whatever the size of the view; rows and Positions of
 //! one snapshot belong together; a relation that is still being built answers nobody.
@@ -9,6 +9,7 @@
 mod building;
 mod demand;
 mod frontier;
+mod group;
 mod projection;
 mod read_refusal;
 mod registry;
@@ -22,6 +23,7 @@ mod view;
 pub use building::{BuildProgress, Building};
 pub(crate) use demand::{admitted, require_concerned, require_partitions};
 pub use frontier::Frontier;
+pub use group::ViewGroup;
 pub use read_refusal::ReadRefusal;
 pub use registry::Views;
 pub use relation::Relation;

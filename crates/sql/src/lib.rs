@@ -15,6 +15,7 @@ mod diagnosis;
 mod error;
 mod expansion;
 mod options;
+mod reads;
 mod rewriting;
 mod source;
 mod source_definition;
@@ -27,6 +28,7 @@ pub use cursor::{PlacedToken, byte_of_location, character_at, folded, is_word, t
 pub use deep_stack::on_deep_stack;
 pub use diagnosis::{Readable, datafusion_error, nearest, syntax_error};
 pub use error::{SqlError, sql_error};
+pub use reads::relations_read;
 pub use rewriting::rewrite;
 pub use source_definition::{ARRIVAL_TIME, KEY, OFFSET, PARTITION, SourceDefinition, SourceFormat, TimestampUnit};
 pub use tree::{Tree, visit_expressions, visit_expressions_mut, visit_mut};
@@ -57,6 +59,8 @@ pub enum Statement {
         name: String,
         /// Whether a missing view is no error.
         if_exists: bool,
+        /// Whether views that read it are dropped too.
+        cascade: bool,
     },
     /// `REFRESH MATERIALIZED VIEW name`: rebuild by replay, or run the batch layer now.
     RefreshView {
@@ -116,11 +120,17 @@ fn parse_statement(text: &str, tokens: &[PlacedToken]) -> Result<Statement, SqlE
     }
     if cursor.eat(&["drop", "source"]) {
         let (name, if_exists) = drop_target(&mut cursor, "the name of a source")?;
+        cursor.expect_end()?;
         return Ok(Statement::DropSource { name, if_exists });
     }
     if cursor.eat(&["drop", "materialized", "view"]) {
         let (name, if_exists) = drop_target(&mut cursor, "the name of a view")?;
-        return Ok(Statement::DropView { name, if_exists });
+        let cascade = cursor.eat(&["cascade"]);
+        if !cascade {
+            cursor.eat(&["restrict"]);
+        }
+        cursor.expect_end()?;
+        return Ok(Statement::DropView { name, if_exists, cascade });
     }
     if cursor.eat(&["refresh", "materialized", "view"]) {
         let name = cursor.relation_name("the name of a view")?;
@@ -168,7 +178,6 @@ fn parse_create(text: &str, tokens: &[PlacedToken], mut cursor: Cursor<'_>) -> R
 fn drop_target(cursor: &mut Cursor<'_>, what: &str) -> Result<(String, bool), SqlError> {
     let if_exists = cursor.eat(&["if", "exists"]);
     let name = cursor.relation_name(what)?;
-    cursor.expect_end()?;
     Ok((name, if_exists))
 }
 

@@ -84,13 +84,18 @@ fn a_view_has_options_and_a_query() {
 #[test]
 fn the_other_statements() {
     let drop_source = |if_exists| Statement::DropSource { name: "s".to_owned(), if_exists };
-    let drop_view = |if_exists| Statement::DropView { name: "v".to_owned(), if_exists };
+    let drop_view = |if_exists| Statement::DropView { name: "v".to_owned(), if_exists, cascade: false };
     let query = |text: &str| Statement::Query(text.to_owned());
     let cases = [
         ("DROP SOURCE s", drop_source(false)),
         ("drop source if exists S;", drop_source(true)),
         ("DROP MATERIALIZED VIEW v", drop_view(false)),
         ("DROP MATERIALIZED VIEW IF EXISTS v", drop_view(true)),
+        ("DROP MATERIALIZED VIEW v RESTRICT", drop_view(false)),
+        (
+            "DROP MATERIALIZED VIEW v CASCADE",
+            Statement::DropView { name: "v".to_owned(), if_exists: false, cascade: true },
+        ),
         ("SHOW SOURCES", Statement::Show(Show::Sources)),
         ("show views", Statement::Show(Show::Views)),
         ("SHOW MATERIALIZED VIEWS", Statement::Show(Show::Views)),

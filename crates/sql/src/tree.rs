@@ -45,8 +45,8 @@ pub fn visit_expressions_mut<E>(tree: &mut impl Tree, each: impl FnMut(&mut Expr
     visit_mut(tree, Expressions(each))
 }
 
-/// Lets `visitor` change a tree until it breaks. Of its methods those for tables, names of tables and expressions are
-/// called.
+/// Lets `visitor` change a tree until it breaks. Of its methods those for queries, tables, names of tables and
+/// expressions are called.
 pub fn visit_mut<V: VisitorMut>(tree: &mut impl Tree, visitor: V) -> ControlFlow<V::Break> {
     let mut stopping = Stopping { inner: visitor, found: None };
     tree.walk_mut(&mut stopping);
@@ -69,6 +69,10 @@ struct Changing<'a>(&'a mut dyn VisitorMut<Break = ()>);
 
 impl VisitorMut for Changing<'_> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.0.pre_visit_query(query)
+    }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
         self.0.pre_visit_relation(relation)
@@ -134,6 +138,10 @@ impl<V: Visitor> Visitor for Stopping<V, V::Break> {
 
 impl<V: VisitorMut> VisitorMut for Stopping<V, V::Break> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        Self::stop(&mut self.found, self.inner.pre_visit_query(query))
+    }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
         Self::stop(&mut self.found, self.inner.pre_visit_relation(relation))

@@ -1,4 +1,4 @@
-//! [`DataflowState`]: the operators of a dataflow at work: rows of sources in, changes of the view out.
+//! [`DataflowState`]: the operators of a dataflow at work: rows of sources in, changes of its views out.
 //!
 //! What it is not: it reads no log and keeps no checkpoint.
 //!
@@ -12,7 +12,7 @@ use dataflow::{Change, Graph, Layout, NodeId, StatePart, net, written_rows};
 use sql::SourceDefinition;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     halves::FailedRow,
     plan::{BuiltGraph, DataflowPlan, InputRows},
     view_state::{FirstRows, RowPlan, ViewState},
@@ -25,18 +25,19 @@ pub struct DataflowState {
     inputs: Vec<NodeId>,
     /// What has not gone in yet, though it was there from the beginning.
     constants: Vec<(NodeId, Change)>,
-    layout: Layout,
+    layouts: Vec<Layout>,
     /// What was evaluated and has not moved the graph yet.
     pending: Vec<(usize, RecordBatch)>,
-    /// What went out and is not yet written down.
-    dirty: Vec<Change>,
-    /// What was restored and has not gone out.
-    restored: Vec<Change>,
+    /// What went out of each view and is not yet written down.
+    dirty: Vec<Vec<Change>>,
+    /// What was restored of each view and has not gone out.
+    restored: Option<Vec<Change>>,
     row_count: usize,
 }
 
-/// The part of a checkpoint that has the view's rows; those of the graph have a number and a point in their names.
-const VIEW: &str = "view";
+/// What stands before a view's name in the name of the part of a checkpoint that has its rows; the other parts are the graph's,
+/// whose names begin with a number.
+const VIEW: &str = "view/";
 
 impl DataflowState {
     /// The state before any row.
@@ -45,51 +46,44 @@ impl DataflowState {
     /// [`Error::Operator`](crate::Error::Operator) when a type cannot be a key.
     pub fn new(plan: &Arc<DataflowPlan>) -> Result<Self> {
         let BuiltGraph { graph, inputs, constants } = plan.build()?;
-        let layout = Layout {
-            schema: Arc::clone(plan.output_schema()),
-            key: plan.key_columns().to_vec(),
-            is_retracting: plan.is_retracting(),
-        };
+        let layouts = plan.layouts();
         Ok(Self {
             plan: Arc::clone(plan),
             graph,
             inputs,
             constants,
-            layout,
+            dirty: vec![Vec::new(); layouts.len()],
+            layouts,
             pending: Vec::new(),
-            dirty: Vec::new(),
-            restored: Vec::new(),
+            restored: None,
             row_count: 0,
         })
     }
 
-    /// Evaluates rows of a source, by its number in [`DataflowPlan::sources`], and moves on by them; what changed, and which
-    /// rows were left out.
+    /// Evaluates rows of a source, by its number in [`DataflowPlan::sources`], and moves on by them; what changed of each view,
+    /// and which rows were left out.
     ///
     /// # Errors
     /// As [`ViewState::drain_changes`].
-    pub fn apply(&mut self, source: usize, rows: &RecordBatch) -> Result<(Change, Vec<FailedRow>)> {
+    pub fn apply(&mut self, source: usize, rows: &RecordBatch) -> Result<(Vec<Change>, Vec<FailedRow>)> {
         let FirstRows { rows, failed, .. } = self.plan.evaluate(source, rows, usize::MAX)?;
         self.fold(rows)?;
         Ok((self.drain_changes()?, failed))
     }
 
-    /// Moves the graph on by what was evaluated; what changed of the view.
-    fn epoch(&mut self) -> Result<Change> {
+    /// Moves the graph on by what was evaluated; what changed of each view.
+    fn epoch(&mut self) -> Result<Vec<Change>> {
         let mut changes = std::mem::take(&mut self.constants);
         let pending = std::mem::take(&mut self.pending);
         changes.extend(pending.into_iter().map(|(input, rows)| (self.inputs[input], Change::of_rows(rows))));
         let outputs = self.graph.epoch(changes)?;
-        let shown = outputs.into_iter().flatten().map(|change| {
-            let (rows, weights) = change.into_parts();
-            Ok(Change::new(self.plan.output_rows(&rows)?, weights)?)
-        });
-        let change = net(&self.layout, shown.collect::<Result<Vec<_>>>()?)?;
+        let changes = outputs.into_iter().zip(&self.layouts).map(|(changes, layout)| Ok(net(layout, changes)?));
+        let changes = changes.collect::<Result<Vec<_>>>()?;
         debug_assert!(
-            (0..change.row_count()).all(|row| change.weights().value(row).abs() == 1),
+            changes.iter().all(|change| (0..change.row_count()).all(|row| change.weights().value(row).abs() == 1)),
             "a view is a set: each row is there once or not"
         );
-        Ok(change)
+        Ok(changes)
     }
 
     fn count(&mut self, change: &Change) {
@@ -106,18 +100,15 @@ impl ViewState for DataflowState {
         Ok(())
     }
 
-    fn drain_changes(&mut self) -> Result<Change> {
-        let change = self.epoch()?;
-        if !change.is_empty() {
-            self.count(&change);
-            self.dirty.push(change.clone());
+    fn drain_changes(&mut self) -> Result<Vec<Change>> {
+        let changes = self.epoch()?;
+        for (view, change) in changes.iter().enumerate().filter(|(_, change)| !change.is_empty()) {
+            self.count(change);
+            self.dirty[view].push(change.clone());
         }
-        if self.restored.is_empty() {
-            return Ok(change);
-        }
-        let mut all = std::mem::take(&mut self.restored);
-        all.push(change);
-        Ok(net(&self.layout, all)?)
+        let Some(restored) = self.restored.take() else { return Ok(changes) };
+        let all = restored.into_iter().zip(changes).zip(&self.layouts);
+        all.map(|((restored, change), layout)| Ok(net(layout, vec![restored, change])?)).collect()
     }
 
     fn take_failure(&mut self) -> Option<String> {
@@ -129,38 +120,46 @@ impl ViewState for DataflowState {
     }
 
     fn memory_bytes(&self) -> usize {
-        let kept = self.dirty.iter().chain(&self.restored).map(|change| change.rows().get_array_memory_size());
+        let kept = self.dirty.iter().chain(&self.restored).flatten();
+        let kept = kept.map(|change| change.rows().get_array_memory_size());
         self.graph.memory_bytes() + kept.sum::<usize>()
     }
 
     fn dirty_parts(&self) -> Result<Vec<StatePart>> {
         let mut parts = self.graph.dirty_parts()?;
-        let change = net(&self.layout, self.dirty.clone())?;
-        if !change.is_empty() {
-            parts.push(StatePart::of_rows(VIEW, &change)?);
+        for ((view, dirty), layout) in self.plan.views().iter().zip(&self.dirty).zip(&self.layouts) {
+            let change = net(layout, dirty.clone())?;
+            if !change.is_empty() {
+                parts.push(StatePart::of_rows(&format!("{VIEW}{}", view.name()), &change)?);
+            }
         }
         Ok(parts)
     }
 
     fn forget_dirty(&mut self) {
         self.graph.forget_dirty();
-        self.dirty.clear();
+        self.dirty.iter_mut().for_each(Vec::clear);
     }
 
     fn restore(&mut self, parts: &[(String, RecordBatch)]) -> Result<()> {
-        let mut shown = Vec::new();
+        let mut shown: Vec<Vec<Change>> = vec![Vec::new(); self.layouts.len()];
         for (name, rows) in parts {
-            match name.as_str() {
-                VIEW => shown.push(written_rows(rows)?),
-                _ => self.graph.restore(name, rows)?,
-            }
+            let Some(view) = name.strip_prefix(VIEW) else {
+                self.graph.restore(name, rows)?;
+                continue;
+            };
+            let number = self.plan.views().iter().position(|known| known.name() == view).ok_or_else(|| {
+                Error::Shape { what: "a checkpoint", reason: format!("the dataflow has no view {view}") }
+            })?;
+            shown[number].push(written_rows(rows)?);
         }
         self.graph.resume()?;
         // They went in before what was written down.
         self.constants.clear();
-        let change = net(&self.layout, shown)?;
-        self.count(&change);
-        self.restored.push(change);
+        let restored = shown.into_iter().zip(&self.layouts).map(|(shown, layout)| Ok(net(layout, shown)?));
+        let restored = restored.collect::<Result<Vec<_>>>()?;
+        restored.iter().for_each(|change| self.count(change));
+        self.restored = Some(restored);
         Ok(())
     }
 }

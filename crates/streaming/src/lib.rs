@@ -65,7 +65,7 @@ pub use functions::{
     register_aggregates, register_times, reserved,
 };
 pub use halves::FailedRow;
-pub use plan::{DataflowPlan, InputRows, PlannedView, ViewPlan};
+pub use plan::{DataflowPlan, InputRows, PlannedOutput, PlannedView, ViewPlan};
 pub use source::{
     DeadLetters, Decoded, Evaluated, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord,
     SourceBatch, SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic, digits_after_point,

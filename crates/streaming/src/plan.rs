@@ -25,7 +25,7 @@ mod window;
 
 pub(crate) use aggregate::AggregateCall;
 pub(crate) use compiler::Grouping;
-pub use dataflow_plan::{DataflowPlan, InputRows};
+pub use dataflow_plan::{DataflowPlan, InputRows, PlannedOutput};
 pub(crate) use graph::BuiltGraph;
 pub use planned_view::PlannedView;
 

@@ -107,14 +107,14 @@ enum Wake {
 }
 
 impl<P: RowPlan> ViewTask<P> {
-    /// Starts the task; `emit` is called with each change and the Positions after it, the first time with what was
-    /// restored.
+    /// Starts the task; `emit` is called with what changed of each view and the Positions after it, the first time with
+    /// what was restored.
     ///
     /// # Errors
     /// Those of loading the checkpoint and of opening the sources.
     pub async fn spawn(
         mut self,
-        emit: impl FnMut(Change, &Positions) -> model::Result<()> + Send + 'static,
+        emit: impl FnMut(Vec<Change>, &Positions) -> model::Result<()> + Send + 'static,
     ) -> Result<ViewTaskHandle> {
         let mut state = self.plan.new_state()?;
         let plan_hash = self.plan.hash();
@@ -186,7 +186,7 @@ struct Running<P: RowPlan, F> {
     failure_told: bool,
 }
 
-impl<P: RowPlan, F: FnMut(Change, &Positions) -> model::Result<()> + Send> Running<P, F> {
+impl<P: RowPlan, F: FnMut(Vec<Change>, &Positions) -> model::Result<()> + Send> Running<P, F> {
     async fn run(mut self, stop: watch::Receiver<bool>) -> Ended {
         let ended = self.follow(stop).await;
         if let Err(error) = &ended {

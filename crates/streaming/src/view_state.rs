@@ -23,7 +23,7 @@ pub trait RowPlan: Send + Sync + 'static {
     /// What folds them.
     type State: ViewState<Rows = Self::Rows>;
 
-    /// The view's name.
+    /// What it is called: the view's name, or that of the first of several.
     fn name(&self) -> &str;
 
     /// What tells the plan from others.
@@ -68,11 +68,11 @@ pub trait ViewState: Send + 'static {
     /// [`Error::Shape`] and [`Error::Operator`] when they are not of its plan.
     fn fold(&mut self, rows: Self::Rows) -> Result<()>;
 
-    /// What changed since the last call; after it was restored also what that came to.
+    /// What changed of each view since the last call; after it was restored also what that came to.
     ///
     /// # Errors
     /// [`Error::Arrow`] and [`Error::Operator`] when rows cannot be built.
-    fn drain_changes(&mut self) -> Result<Change>;
+    fn drain_changes(&mut self) -> Result<Vec<Change>>;
 
     /// Why a value that changed could not be computed and is NULL; told once.
     fn take_failure(&mut self) -> Option<String>;
@@ -132,8 +132,8 @@ impl ViewState for Fold {
         self.fold(rows)
     }
 
-    fn drain_changes(&mut self) -> Result<Change> {
-        self.drain_changes()
+    fn drain_changes(&mut self) -> Result<Vec<Change>> {
+        Ok(vec![self.drain_changes()?])
     }
 
     fn take_failure(&mut self) -> Option<String> {

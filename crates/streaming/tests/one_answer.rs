@@ -240,8 +240,8 @@ impl Subject {
         };
         let kept = Arc::new(Mutex::new(Kept::default()));
         let (taken, mut left) = (Arc::clone(&kept), killed_after);
-        let handle = task.spawn(move |change, _| {
-            taken.lock().unwrap().take(&change);
+        let handle = task.spawn(move |changes, _| {
+            taken.lock().unwrap().take(&changes[0]);
             match &mut left {
                 Some(0) => return Err(model::Error::unavailable("killed")),
                 Some(left) => *left -= 1,

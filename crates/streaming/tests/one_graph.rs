@@ -149,7 +149,7 @@ fn plan(query: &str) -> Arc<DataflowPlan> {
     let text = format!("CREATE MATERIALIZED VIEW v AS {query}");
     let Some(Statement::CreateView(view)) = sql::parse(&text).unwrap().pop() else { panic!("{text}") };
     match PlannedView::new(&view, &sources()).unwrap_or_else(|error| panic!("{query}: {error:?}")) {
-        PlannedView::Dataflow(plan) => plan,
+        PlannedView::Dataflow(plan, _) => plan,
         PlannedView::Chain(_) => panic!("{query} is a chain"),
     }
 }
@@ -202,15 +202,15 @@ async fn fold(query: &str, arrivals: &[Arrival]) {
     let mut kept = Kept::default();
     // A view over nothing has its rows too.
     let nothing = RecordBatch::new_empty(Arc::clone(&schemas[0]));
-    kept.take(&state.apply(0, &nothing).unwrap().0);
+    kept.take(&state.apply(0, &nothing).unwrap().0[0]);
     for (number, Arrival { source, rows }) in arrivals.iter().enumerate() {
         let first = i64::try_from(tables[*source].num_rows()).unwrap();
         let rows = batch(&schemas[*source], rows, first);
         tables[*source] = concat_batches(&schemas[*source], [&tables[*source], &rows]).unwrap();
         if let Some(read) = plan.sources().iter().position(|read| read.name == SOURCES[*source]) {
-            let (change, failed) = state.apply(read, &rows).unwrap();
+            let (changes, failed) = state.apply(read, &rows).unwrap();
             assert!(failed.is_empty(), "{query}: {failed:?}");
-            kept.take(&change);
+            kept.take(&changes[0]);
         }
         if number % 6 == 5 {
             compare(query, &plan, &kept, &tables).await;
@@ -222,7 +222,7 @@ async fn fold(query: &str, arrivals: &[Arrival]) {
 async fn compare(query: &str, plan: &DataflowPlan, kept: &Kept, tables: &[RecordBatch]) {
     let expected = expected(query, tables).await;
     let width = expected.num_columns();
-    let found = kept.batch(plan.output_schema());
+    let found = kept.batch(plan.views()[0].output_schema());
     let found = normal(&found, width);
     check_rows(&comparable(&found, width), &comparable(&normal(&expected, width), width), query);
 }

@@ -44,9 +44,9 @@ fn expected(a: i64, b: i64) -> Counts {
 
 /// The plan of a view that is a chain.
 fn chain(product: &Product, query: &str) -> Arc<ViewPlan> {
-    match product.deployment.plan(&definition(&create(query))).unwrap() {
+    match product.deployment.plans(&definition(&create(query))).unwrap().remove(0) {
         PlannedView::Chain(plan) => plan,
-        PlannedView::Dataflow(_) => panic!("{query}"),
+        PlannedView::Dataflow(..) => panic!("{query}"),
     }
 }
 
@@ -214,7 +214,8 @@ async fn rows_of_another_topic_are_not_folded() {
     let (resources, other) =
         (&product.resources, Incarnation::new(&product.resources.log, vec![(plan.source().topic.clone(), Uuid::nil())]));
     // As when the topic went while its records were being read.
-    let kappa = KappaView::start(resources, &PlannedView::Chain(Arc::clone(&plan)), 7, other.clone()).await.unwrap();
+    let planned = [PlannedView::Chain(Arc::clone(&plan))];
+    let kappa = KappaView::start(resources, &planned, 7, other.clone()).await.unwrap().remove(0);
     kappa.relation().frontier().settled(&end).await.unwrap_err();
     assert_eq!(kappa.relation().row_count(), Some(0));
     let captured = product.deployment.captures.capture_of(plan.source()).await.unwrap();
@@ -301,7 +302,7 @@ async fn a_view_that_cannot_be_started_stops_nothing_else() {
         for (name, text, _) in &texts {
             let view =
                 StoredView { name: (*name).to_owned(), version: 1, topic_ids: topic_ids.clone(), text: (*text).to_owned(), built: true };
-            catalogue.put_view(&view).unwrap();
+            catalogue.change(&[view], &[]).unwrap();
         }
     }
     // The checkpoint of one is damaged.

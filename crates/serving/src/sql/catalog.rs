@@ -131,6 +131,15 @@ struct Pins {
     demanded: Positions,
     timeout: Duration,
     pinned: BTreeMap<String, Pinned>,
+    /// Snapshots of views that move on together with one that is pinned, taken at the same moment.
+    beside: BTreeMap<String, Snapshot>,
+}
+
+impl Pins {
+    fn clear(&mut self) {
+        self.pinned.clear();
+        self.beside.clear();
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -168,13 +177,13 @@ impl PinnedSchema {
         let mut pins = self.pins.lock();
         (pins.demanded, pins.timeout) = (demanded, timeout);
         if !keep_snapshots {
-            pins.pinned.clear();
+            pins.clear();
         }
     }
 
     /// Gives up the snapshots.
     pub(super) fn release(&self) {
-        self.pins.lock().pinned.clear();
+        self.pins.lock().clear();
     }
 
     /// What everything that is pinned reflects together; `None` where nothing is pinned.
@@ -222,7 +231,7 @@ impl PinnedSchema {
         let pinned = if self.relations.views.get(name).is_some() {
             authorise(&self.principal, Access::Read, Resource::View(name)).map_err(|error| sql_error(&error))?;
             let relation = self.reached(name, &demanded, timeout).await?;
-            let snapshot = relation.snapshot().await.map_err(|error| sql_error(&error))?;
+            let snapshot = self.snapshot(name, &*relation).await.map_err(|error| sql_error(&error))?;
             Pinned { snapshot, topics: relation.topics().to_vec(), is_view: true }
         } else {
             let pinned = self.pin_source(name, &demanded).await.map_err(|error| sql_error(&error))?;
@@ -232,6 +241,18 @@ impl PinnedSchema {
         let snapshot = pinned.snapshot.clone();
         self.pins.lock().pinned.insert(name.to_owned(), pinned);
         Ok(Some(snapshot))
+    }
+
+    /// A view as it is, or as it was when another of its group was pinned: a query sees a group at one moment.
+    async fn snapshot(&self, name: &str, relation: &dyn Relation) -> model::Result<Snapshot> {
+        let beside = self.pins.lock().beside.get(name).cloned();
+        if let Some(snapshot) = beside {
+            return Ok(snapshot);
+        }
+        let mut together: BTreeMap<String, Snapshot> = relation.snapshots_together().into_iter().collect();
+        let Some(snapshot) = together.get(name).cloned() else { return relation.snapshot().await };
+        self.pins.lock().beside.append(&mut together);
+        Ok(snapshot)
     }
 
     async fn pin_source(&self, name: &str, demanded: &Positions) -> model::Result<Option<Pinned>> {

@@ -44,15 +44,20 @@ impl Views {
 
     /// Serves `relation` under `name` from now on; the version before is kept for [`Views::rollback`] and returned.
     pub fn publish(&self, name: &str, relation: Arc<dyn Relation>) -> Option<Arc<dyn Relation>> {
-        let previous = {
+        self.publish_all(vec![(name.to_owned(), relation)]);
+        self.previous(name)
+    }
+
+    /// Serves relations under their names from now on, all in one step; see [`publish`](Self::publish).
+    pub fn publish_all(&self, relations: Vec<(String, Arc<dyn Relation>)>) {
+        {
             let mut names = self.names.write();
-            let previous = names.remove(name).map(|versions| versions.current);
-            let versions = Versions { current: relation, previous: previous.as_ref().map(Arc::clone) };
-            names.insert(name.to_owned(), versions);
-            previous
-        };
+            for (name, current) in relations {
+                let previous = names.remove(&name).map(|versions| versions.current);
+                names.insert(name, Versions { current, previous });
+            }
+        }
         self.changed();
-        previous
     }
 
     /// Shows that `relation` is being built to take the place of what is served under `name`, or that none is.

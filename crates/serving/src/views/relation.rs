@@ -37,6 +37,12 @@ pub trait Relation: Debug + Send + Sync {
     /// All rows and the Positions that they reflect, taken in one step.
     async fn snapshot(&self) -> Result<Snapshot>;
 
+    /// The snapshots of all relations that move on together with it, itself among them, by name and at one moment; none where it
+    /// moves alone.
+    fn snapshots_together(&self) -> Vec<(String, Snapshot)> {
+        Vec::new()
+    }
+
     /// The one row with this key (values in the order of the key columns, cast to their types where that loses
     /// nothing), in the relation's schema, and the Positions that the answer reflects.
     async fn get(&self, key: &[ScalarValue]) -> Result<(Option<RecordBatch>, Positions)>;

@@ -7,7 +7,7 @@ use std::{
     collections::HashSet,
     ops::Bound,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -25,7 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use streaming::Change;
 
 use super::{
-    Frontier, Relation, Rows, Snapshot,
+    Frontier, Relation, Rows, Snapshot, ViewGroup,
     projection::{projected_schema, same_columns},
     row_codec::{RowBytes, RowCodec},
 };
@@ -49,7 +49,19 @@ pub struct View {
     /// What the rows take.
     bytes: AtomicUsize,
     frontier: Frontier,
+    /// The views that move on with it, where there are others.
+    group: OnceLock<Arc<ViewGroup>>,
 }
+
+/// What a view has after a change, before anybody sees it.
+pub(super) struct After {
+    contents: Contents,
+    came_bytes: usize,
+    left_bytes: usize,
+}
+
+/// What a view had, to be freed.
+pub(super) struct Before(#[allow(dead_code, reason = "it is there to be freed")] Contents);
 
 /// Key bytes to the bytes of the other columns; copies share what has not changed.
 type RowMap = OrdMap<RowBytes, RowBytes>;
@@ -74,6 +86,7 @@ impl View {
             writing: Mutex::new(()),
             bytes: AtomicUsize::new(0),
             frontier: Frontier::new(name, Positions::new()),
+            group: OnceLock::new(),
         })
     }
 
@@ -83,9 +96,16 @@ impl View {
     /// # Errors
     /// [`Internal`](model::ErrorKind::Internal) when the change is not of this view's schema; nothing is changed then.
     pub fn apply(&self, change: &Change, positions: &Positions) -> Result<()> {
+        let _one_writer = self.writing.lock();
+        let after = self.after(change, positions)?;
+        self.show(after);
+        Ok(())
+    }
+
+    /// What the view has after a change.
+    pub(super) fn after(&self, change: &Change, positions: &Positions) -> Result<After> {
         let (rows, weights) = (change.rows(), change.weights());
         self.check(rows)?;
-        let _one_writer = self.writing.lock();
         let mut contents = self.current.read().clone();
         let (mut came_bytes, mut left_bytes) = (0, 0);
         if rows.num_rows() > 0 {
@@ -105,15 +125,38 @@ impl View {
                 left_bytes += contents.rows.insert(key, value).map_or(0, |old| ROW_BYTES + key_bytes + old.len());
             }
         }
-        self.bytes.fetch_add(came_bytes, Ordering::Relaxed);
-        self.bytes.fetch_sub(left_bytes, Ordering::Relaxed);
         contents.positions.advance_all(positions);
-        let reached = contents.positions.clone();
-        let old = std::mem::replace(&mut *self.current.write(), contents);
-        // Freed after the lock: the last owner of many nodes takes a while.
-        drop(old);
-        self.frontier.arrive(reached);
-        Ok(())
+        Ok(After { contents, came_bytes, left_bytes })
+    }
+
+    /// Lets readers see it.
+    pub(super) fn show(&self, after: After) {
+        drop(self.put(after));
+        self.tell();
+    }
+
+    /// Puts it in the place of what there was, which whoever calls frees after the locks: the last owner of many nodes takes
+    /// a while.
+    pub(super) fn put(&self, after: After) -> Before {
+        self.bytes.fetch_add(after.came_bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(after.left_bytes, Ordering::Relaxed);
+        Before(std::mem::replace(&mut *self.current.write(), after.contents))
+    }
+
+    /// Tells whoever waits how far the view is.
+    pub(super) fn tell(&self) {
+        self.frontier.arrive(self.positions());
+    }
+
+    /// Makes the view one of a group, once.
+    pub(super) fn join(&self, group: &Arc<ViewGroup>) {
+        let _ = self.group.set(Arc::clone(group));
+    }
+
+    /// What readers see now.
+    pub(super) fn snapshot_now(&self) -> Snapshot {
+        let Contents { rows, positions } = self.contents();
+        Snapshot::new(Arc::new(ViewRows { codec: Arc::clone(&self.codec), rows }), positions)
     }
 
     /// About how much memory its rows take, in bytes.
@@ -163,8 +206,11 @@ impl Relation for View {
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
-        let Contents { rows, positions } = self.contents();
-        Ok(Snapshot::new(Arc::new(ViewRows { codec: Arc::clone(&self.codec), rows }), positions))
+        Ok(self.snapshot_now())
+    }
+
+    fn snapshots_together(&self) -> Vec<(String, Snapshot)> {
+        self.group.get().map(|group| group.snapshots()).unwrap_or_default()
     }
 
     async fn get(&self, key: &[ScalarValue]) -> Result<(Option<RecordBatch>, Positions)> {

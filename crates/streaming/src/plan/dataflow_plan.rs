@@ -1,4 +1,5 @@
-//! [`DataflowPlan`]: a view's query as an operator graph over any number of sources.
+//! [`DataflowPlan`]: the queries of views as one operator graph over any number of sources. A view that another reads is a
+//! place in the graph, so that both are always at the same Positions.
 //!
 //! What it is not: a [`ViewPlan`](super::ViewPlan), which is a chain over one source and whose states can be merged.
 //!
@@ -9,17 +10,19 @@ use std::sync::Arc;
 
 use arrow::{
     array::{RecordBatch, new_null_array},
-    datatypes::{Field, Schema, SchemaRef},
+    datatypes::SchemaRef,
 };
-use dataflow::{plain, plain_text};
-use sql::{SourceDefinition, SqlError, ViewDefinition};
+use dataflow::{Layout, plain};
+use datafusion::logical_expr::LogicalPlan;
+use sql::{SourceDefinition, SqlError, ViewDefinition, on_deep_stack};
 
 use super::{
     compiler::Compiler,
     graph::{BuiltGraph, OperatorGraph, nullable},
-    lower::{Lowering, Need, Relation},
-    query::{self, AnalysedQuery, Rules},
-    refusal::at_word,
+    lower::{Lowering, Origin, Output, Readable},
+    query::{self, Rules, Table},
+    refusal::{at_word, check_scalar_subqueries},
+    start_of_query,
     step::{self, CarriedRows},
 };
 use crate::{
@@ -34,93 +37,128 @@ use crate::{
 /// Counts up when the same text comes to mean other rows, or the states of operators change.
 const SEMANTICS_VERSION: u32 = 1;
 
-/// A view's query, planned as operators that feed each other.
+/// The queries of one view, or of several of which some read others, planned as operators that feed each other.
 #[derive(Clone, Debug)]
 pub struct DataflowPlan {
-    name: String,
     sources: Vec<SourceDefinition>,
     source_schemas: Vec<SchemaRef>,
     graph: OperatorGraph,
-    output: Relation,
-    output_schema: SchemaRef,
-    key_columns: Vec<usize>,
+    views: Vec<PlannedOutput>,
     hash: String,
+}
+
+/// A view of a dataflow.
+#[derive(Clone, Debug)]
+pub struct PlannedOutput {
+    name: String,
+    output: Output,
     explanation: String,
 }
 
-/// Rows of one source as the inputs of a graph take them: an input, and rows for it.
-pub type InputRows = Vec<(usize, RecordBatch)>;
-
-impl DataflowPlan {
-    pub(super) fn of(
-        view: &ViewDefinition,
-        sources: &[SourceDefinition],
-        query: &AnalysedQuery,
-    ) -> Result<Self, SqlError> {
-        let optimised = query.optimised(&view.query, Rules::Graph)?;
-        let tables = query::tables(sources);
-        let schemas: Vec<SchemaRef> = tables.iter().map(|table| Arc::clone(&table.schema)).collect();
-        let mut lowering = Lowering {
-            text: &view.query,
-            compiler: Compiler { state: &query.state },
-            sources: &tables,
-            graph: OperatorGraph::default(),
-        };
-        let output = lowering.lower(&optimised, Need { key: true, places: false })?;
-        let graph = lowering.graph;
-        if graph.inputs().is_empty() {
-            let error = SqlError::unsupported("a view that reads no source").with_hint("a view reads sources");
-            return Err(at_word(&view.query, "select", error));
-        }
-        let (sources, source_schemas, graph) = only_those_read(sources, &schemas, graph);
-        one_source_a_topic(&sources)?;
-        let (output_schema, key_columns) = output_schema(&graph, &output, &optimised);
-        let explanation = graph.explanation(&output, &sources);
-        let mut parts = vec![SEMANTICS_VERSION.to_string(), graph.canonical(output.node), format!("{output_schema:?}")];
-        parts.extend(sources.iter().flat_map(|source| [source.topic.to_string(), decoder_hash(source)]));
-        let hash = hash(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-        let name = view.name.clone();
-        Ok(Self { name, sources, source_schemas, graph, output, output_schema, key_columns, hash, explanation })
-    }
-
+impl PlannedOutput {
     /// The view's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The sources that it reads.
-    pub fn sources(&self) -> &[SourceDefinition] {
-        &self.sources
-    }
-
-    /// The view's columns: those of the query, then what identifies a row and is not shown.
+    /// The view's columns: those of the query, then what identifies a row and is not shown. Every column can be NULL.
     pub fn output_schema(&self) -> &SchemaRef {
-        &self.output_schema
+        &self.output.schema
     }
 
     /// The columns of the output that identify a row.
     pub fn key_columns(&self) -> &[usize] {
-        &self.key_columns
-    }
-
-    /// A hash of what the view computes: the same across restarts.
-    pub fn hash(&self) -> String {
-        self.hash.clone()
+        &self.output.key
     }
 
     /// The operators as text, for `EXPLAIN`.
     pub fn explanation(&self) -> &str {
         &self.explanation
     }
+}
 
-    /// Whether rows that came can be taken back.
-    pub(crate) fn is_retracting(&self) -> bool {
-        self.graph.node(self.output.node).is_retracting
+/// Rows of one source as the inputs of a graph take them: an input, and rows for it.
+pub type InputRows = Vec<(usize, RecordBatch)>;
+
+impl DataflowPlan {
+    /// Plans views over `sources` and over those before them.
+    ///
+    /// # Errors
+    /// The name of the view whose query is wrong or cannot be kept up to date, and [`SqlError`], whose position counts in that
+    /// view's whole text.
+    pub fn new(views: &[ViewDefinition], sources: &[SourceDefinition]) -> Result<Self, (String, SqlError)> {
+        on_deep_stack(|| Self::plan(views, sources))
+    }
+
+    fn plan(views: &[ViewDefinition], sources: &[SourceDefinition]) -> Result<Self, (String, SqlError)> {
+        let mut readable: Vec<Readable> = (0..)
+            .zip(sources)
+            .map(|(number, source)| Readable {
+                name: source.name.clone(),
+                schema: source.schema(),
+                origin: Origin::Source(number),
+            })
+            .collect();
+        let schemas: Vec<SchemaRef> = readable.iter().map(|source| Arc::clone(&source.schema)).collect();
+        let (mut graph, mut outputs) = (OperatorGraph::default(), Vec::with_capacity(views.len()));
+        for view in views {
+            let output = lower(view, &readable, sources, &mut graph)
+                .map_err(|error| (view.name.clone(), error.shifted(start_of_query(view))))?;
+            let origin = Origin::View { node: output.node, key: output.key.clone() };
+            readable.push(Readable { name: view.name.clone(), schema: Arc::clone(&output.schema), origin });
+            outputs.push((view.name.clone(), output));
+        }
+        let last = || views.last().map(|view| view.name.clone()).unwrap_or_default();
+        let (sources, source_schemas, graph) = only_those_read(sources, &schemas, graph);
+        one_source_a_topic(&sources).map_err(|error| (last(), error))?;
+        let nodes: Vec<usize> = outputs.iter().map(|(_, output)| output.node).collect();
+        let mut parts = vec![SEMANTICS_VERSION.to_string(), graph.canonical(&nodes)];
+        parts.extend(outputs.iter().map(|(name, output)| format!("{name} {:?} {:?}", output.schema, output.key)));
+        parts.extend(sources.iter().flat_map(|source| [source.topic.to_string(), decoder_hash(source)]));
+        let hash = hash(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+        let explained = outputs.iter().map(|(name, output)| {
+            let others = outputs.iter().filter(|(other, _)| other != name);
+            let others: Vec<(&str, usize)> = others.map(|(name, output)| (name.as_str(), output.node)).collect();
+            let explanation = graph.explanation(output.node, &sources, &others);
+            PlannedOutput { name: name.clone(), output: output.clone(), explanation }
+        });
+        let views = explained.collect();
+        Ok(Self { sources, source_schemas, graph, views, hash })
+    }
+
+    /// The name of the first view.
+    pub fn name(&self) -> &str {
+        self.views.first().map_or("", |view| &view.name)
+    }
+
+    /// The views, in the order in which they read each other.
+    pub fn views(&self) -> &[PlannedOutput] {
+        &self.views
+    }
+
+    /// The sources that they read.
+    pub fn sources(&self) -> &[SourceDefinition] {
+        &self.sources
+    }
+
+    /// A hash of what the views compute: the same across restarts.
+    pub fn hash(&self) -> String {
+        self.hash.clone()
+    }
+
+    /// How the rows of each view can be told apart, and whether those that came can be taken back.
+    pub(crate) fn layouts(&self) -> Vec<Layout> {
+        let layout = |view: &PlannedOutput| Layout {
+            schema: Arc::clone(&view.output.schema),
+            key: view.output.key.clone(),
+            is_retracting: self.graph.node(view.output.node).is_retracting,
+        };
+        self.views.iter().map(layout).collect()
     }
 
     /// The operators with a state of their own.
     pub(crate) fn build(&self) -> Result<BuiltGraph> {
-        self.graph.build(self.output.node)
+        self.graph.build(self.views.iter().map(|view| view.output.node))
     }
 
     /// Evaluates the first rows of a source for all inputs over it: all, or as many as it takes to have more than
@@ -160,20 +198,29 @@ impl DataflowPlan {
         });
         evaluated.collect()
     }
+}
 
-    /// Rows that came out, as the view has them.
-    pub(crate) fn output_rows(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let hidden = self.output.key.iter().filter(|column| **column >= self.output.visible);
-        let mut columns: Vec<usize> = (0..self.output.visible).collect();
-        for column in hidden {
-            if !columns.contains(column) {
-                columns.push(*column);
-            }
-        }
-        let fields = self.output_schema.fields().iter();
-        let columns = columns.iter().zip(fields).map(|(column, field)| Ok(plain(rows.column(*column), field.data_type())?));
-        step::batch(&self.output_schema, columns.collect::<Result<Vec<_>>>()?, rows.num_rows())
+/// Adds a view's operators to a graph.
+fn lower(
+    view: &ViewDefinition,
+    readable: &[Readable],
+    sources: &[SourceDefinition],
+    graph: &mut OperatorGraph,
+) -> Result<Output, SqlError> {
+    let tables = readable.iter().map(|readable| Table { name: &readable.name, schema: Arc::clone(&readable.schema) });
+    let query = query::analyse(&view.query, &tables.collect::<Vec<_>>(), sources)?;
+    check_scalar_subqueries(&query.plan)?;
+    let optimised = query.optimised(&view.query, Rules::Graph)?;
+    if !reads_something(&optimised) {
+        let error = SqlError::unsupported("a view that reads no source").with_hint("a view reads sources");
+        return Err(at_word(&view.query, "select", error));
     }
+    let compiler = Compiler { state: &query.state };
+    Lowering { text: &view.query, compiler, readable, graph }.output(&optimised)
+}
+
+fn reads_something(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::TableScan(_)) || plan.inputs().into_iter().any(reads_something)
 }
 
 /// The sources that inputs read, numbered anew.
@@ -202,40 +249,4 @@ fn one_source_a_topic(sources: &[SourceDefinition]) -> Result<(), SqlError> {
         }
     }
     Ok(())
-}
-
-/// The output's schema, and which of its columns identify a row.
-fn output_schema(
-    graph: &OperatorGraph,
-    output: &Relation,
-    plan: &datafusion::logical_expr::LogicalPlan,
-) -> (SchemaRef, Vec<usize>) {
-    let found = &graph.node(output.node).schema;
-    let field = |name: String, column: usize| Field::new(name, plain_text(found.field(column).data_type()), true);
-    let shown = plan.schema().fields().iter().enumerate();
-    let mut fields: Vec<Field> = shown.map(|(column, shown)| field(shown.name().clone(), column)).collect();
-    let (mut key_columns, mut hidden): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-    for column in &output.key {
-        if *column < output.visible {
-            add_once(&mut key_columns, *column);
-            continue;
-        }
-        let place = hidden.iter().position(|known| known == column).unwrap_or_else(|| {
-            hidden.push(*column);
-            let mut name = found.field(*column).name().clone();
-            while fields.iter().any(|field| *field.name() == name) {
-                name.insert(0, '_');
-            }
-            fields.push(field(name, *column));
-            hidden.len() - 1
-        });
-        add_once(&mut key_columns, output.visible + place);
-    }
-    (Arc::new(Schema::new(fields)), key_columns)
-}
-
-fn add_once(columns: &mut Vec<usize>, column: usize) {
-    if !columns.contains(&column) {
-        columns.push(column);
-    }
 }

@@ -185,12 +185,11 @@ impl OperatorGraph {
         self.add(Operator::Presence(keep, sides), schema, is_retracting)
     }
 
-    /// The operators with a state of their own; `output` is what comes out. The second are the graph's inputs in the order of
-    /// [`inputs`](Self::inputs), the third the constants, to be given once.
+    /// The operators with a state of their own; `outputs` are where rows come out.
     ///
     /// # Errors
     /// [`Error::Operator`](crate::Error::Operator) when a type cannot be a key.
-    pub(crate) fn build(&self, output: usize) -> Result<BuiltGraph> {
+    pub(crate) fn build(&self, outputs: impl Iterator<Item = usize>) -> Result<BuiltGraph> {
         let mut graph = Graph::new();
         let mut built = Vec::with_capacity(self.nodes.len());
         let mut inputs = vec![None; self.inputs.len()];
@@ -234,7 +233,7 @@ impl OperatorGraph {
             };
             built.push(id);
         }
-        graph.output(built[output]);
+        outputs.for_each(|output| graph.output(built[output]));
         Ok(BuiltGraph { graph, inputs: inputs.into_iter().flatten().collect(), constants })
     }
 

@@ -15,17 +15,17 @@ use arrow::{
     array::RecordBatch,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
+use dataflow::plain_text;
 use datafusion::{
     common::{DFSchema, ScalarValue},
     logical_expr::{Distinct, EmptyRelation, Expr, Filter, LogicalPlan, Projection, TableScan, Union, Values},
-    physical_expr::expressions::{Column, Literal},
+    physical_expr::expressions::{CastExpr, Column, Literal},
 };
 use sql::{ARRIVAL_TIME, OFFSET, PARTITION, SqlError, sqlstate};
 
 use super::{
     compiler::{Compiler, plain_column},
     graph::{OperatorGraph, nullable},
-    query::Table,
     refusal::refuse,
     split::has_subqueries,
     step::{self, Expression, Step},
@@ -33,12 +33,12 @@ use super::{
 
 /// Rows on their way through the graph.
 #[derive(Clone, Debug)]
-pub(super) struct Relation {
-    pub(super) node: usize,
+struct Relation {
+    node: usize,
     /// How many columns the query sees; those after them are carried.
-    pub(super) visible: usize,
+    visible: usize,
     /// The columns that identify a row, where they were asked for.
-    pub(super) key: Vec<usize>,
+    key: Vec<usize>,
     /// Arrival time, partition and offset of the record that a row is, where they were asked for and a row is one record.
     places: Option<[usize; 3]>,
     is_one_row_at_most: bool,
@@ -46,11 +46,42 @@ pub(super) struct Relation {
 
 /// What has to be carried with rows.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Need {
+struct Need {
     /// What identifies a row.
-    pub(super) key: bool,
+    key: bool,
     /// Where its record is in the log.
-    pub(super) places: bool,
+    places: bool,
+}
+
+/// What a query can read.
+#[derive(Clone, Debug)]
+pub(super) struct Readable {
+    pub(super) name: String,
+    pub(super) schema: SchemaRef,
+    pub(super) origin: Origin,
+}
+
+/// Where rows come from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// A source, by its number.
+    Source(usize),
+    /// Another view of the graph.
+    View {
+        /// Where its rows come out.
+        node: usize,
+        /// The columns that identify one.
+        key: Vec<usize>,
+    },
+}
+
+/// Where the rows of a view come out, as it shows them.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    pub(super) node: usize,
+    pub(super) schema: SchemaRef,
+    /// The columns that identify a row.
+    pub(super) key: Vec<usize>,
 }
 
 /// A plan on its way into a graph.
@@ -58,13 +89,51 @@ pub(super) struct Lowering<'a> {
     /// The query, for the places of what is refused.
     pub(super) text: &'a str,
     pub(super) compiler: Compiler<'a>,
-    pub(super) sources: &'a [Table<'a>],
-    pub(super) graph: OperatorGraph,
+    pub(super) readable: &'a [Readable],
+    pub(super) graph: &'a mut OperatorGraph,
 }
 
 impl Lowering<'_> {
+    /// Adds the operators of a whole query; its rows as a view shows them.
+    pub(super) fn output(&mut self, plan: &LogicalPlan) -> Result<Output, SqlError> {
+        let relation = self.lower(plan, Need { key: true, places: false })?;
+        let before = self.schema(&relation);
+        let shown = plan.schema().fields().iter().map(|field| field.name().clone());
+        let mut columns: Vec<(String, usize)> = shown.zip(0..relation.visible).collect();
+        let mut key: Vec<usize> = Vec::new();
+        for column in &relation.key {
+            let place = match columns.iter().skip(relation.visible).position(|(_, known)| known == column) {
+                _ if *column < relation.visible => *column,
+                Some(hidden) => relation.visible + hidden,
+                None => {
+                    let mut name = before.field(*column).name().clone();
+                    while columns.iter().any(|(known, _)| *known == name) {
+                        name.insert(0, '_');
+                    }
+                    columns.push((name, *column));
+                    columns.len() - 1
+                }
+            };
+            if !key.contains(&place) {
+                key.push(place);
+            }
+        }
+        let (mut expressions, mut fields) = (Vec::new(), Vec::new());
+        for (name, column) in columns {
+            let found = before.field(column).data_type();
+            let data_type = plain_text(found);
+            let expression = column_of(&before, column);
+            expressions.push(if *found == data_type { expression } else { cast(expression, &data_type) });
+            fields.push(Field::new(name, data_type, true));
+        }
+        let step = Step::Project { expressions, schema: Arc::new(Schema::new(fields)) };
+        let node = self.graph.extend(relation.node, step);
+        self.graph.share(node);
+        Ok(Output { node, schema: Arc::clone(&self.graph.node(node).schema), key })
+    }
+
     /// Adds the operators of a plan; what comes out of them.
-    pub(super) fn lower(&mut self, plan: &LogicalPlan, need: Need) -> Result<Relation, SqlError> {
+    fn lower(&mut self, plan: &LogicalPlan, need: Need) -> Result<Relation, SqlError> {
         if has_subqueries(plan) {
             return Err(SqlError::unsupported("this subquery in an expression of a view")
                 .with_hint("write it as a join: only what can be turned into one is kept up to date"));
@@ -86,32 +155,39 @@ impl Lowering<'_> {
 
     fn scan(&mut self, scan: &TableScan, need: Need) -> Result<Relation, SqlError> {
         let name = scan.table_name.table();
-        let source = self.sources.iter().position(|source| source.name == name).ok_or_else(|| {
+        let readable = self.readable.iter().find(|readable| readable.name == name).ok_or_else(|| {
             SqlError::new(sqlstate::UNDEFINED_TABLE, format!("source \"{name}\" does not exist"))
         })?;
         if !scan.filters.is_empty() || scan.fetch.is_some() {
             return Err(internal("a scan with a filter of its own"));
         }
-        let schema = Arc::clone(&self.sources[source].schema);
+        let schema = Arc::clone(&readable.schema);
         let mut columns = match &scan.projection {
             Some(columns) => columns.clone(),
             None => (0..schema.fields().len()).collect(),
         };
         let visible = columns.len();
-        let mut carried = |name: &str| -> Result<usize, SqlError> {
-            let column = schema.index_of(name).map_err(|error| internal(error.to_string()))?;
-            Ok(columns.iter().position(|read| *read == column).unwrap_or_else(|| {
+        let mut carried = |column: usize| {
+            columns.iter().position(|read| *read == column).unwrap_or_else(|| {
                 columns.push(column);
                 columns.len() - 1
-            }))
+            })
         };
-        let key = if need.key { vec![carried(PARTITION)?, carried(OFFSET)?] } else { Vec::new() };
-        let places = match need.places {
-            true => Some([carried(ARRIVAL_TIME)?, carried(PARTITION)?, carried(OFFSET)?]),
-            false => None,
+        let named = |name: &str| schema.index_of(name).map_err(|error| internal(error.to_string()));
+        let (key, mut places) = match &readable.origin {
+            _ if !need.key => (Vec::new(), None),
+            Origin::Source(_) => (vec![carried(named(PARTITION)?), carried(named(OFFSET)?)], None),
+            Origin::View { key, .. } => (key.iter().map(|column| carried(*column)).collect(), None),
         };
-        let node = self.graph.input(source, &schema, columns);
-        Ok(Relation { node, visible, key, places, is_one_row_at_most: false })
+        if need.places && matches!(readable.origin, Origin::Source(_)) {
+            let place = [named(ARRIVAL_TIME)?, named(PARTITION)?, named(OFFSET)?];
+            places = Some(place.map(&mut carried));
+        }
+        let (node, is_one_row_at_most) = match &readable.origin {
+            Origin::Source(source) => (self.graph.input(*source, &schema, columns), false),
+            Origin::View { node, key } => (self.graph.extend(*node, Step::Select(columns)), key.is_empty()),
+        };
+        Ok(Relation { node, visible, key, places, is_one_row_at_most })
     }
 
     fn projection(&mut self, projection: &Projection, need: Need) -> Result<Relation, SqlError> {
@@ -281,6 +357,11 @@ fn literal(value: ScalarValue) -> Expression {
 fn null_of(data_type: &DataType) -> Result<Expression, SqlError> {
     let null = ScalarValue::try_from(data_type);
     Ok(literal(null.map_err(|error| internal(error.strip_backtrace()))?))
+}
+
+fn cast(expression: Expression, data_type: &DataType) -> Expression {
+    let Expression { physical, text } = expression;
+    Expression { physical: Arc::new(CastExpr::new(physical, data_type.clone(), None)), text }
 }
 
 /// The checks before have let something pass that is not known here.

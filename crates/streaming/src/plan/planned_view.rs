@@ -12,8 +12,8 @@ use super::{DataflowPlan, ViewPlan, query, split, start_of_query};
 pub enum PlannedView {
     /// Steps over one source, with one aggregate at most.
     Chain(Arc<ViewPlan>),
-    /// Anything else that can be kept up to date.
-    Dataflow(Arc<DataflowPlan>),
+    /// Anything else that can be kept up to date: a view of a dataflow, by its number there.
+    Dataflow(Arc<DataflowPlan>, usize),
 }
 
 impl PlannedView {
@@ -22,22 +22,33 @@ impl PlannedView {
     /// # Errors
     /// [`SqlError`] when the query is wrong, or cannot be kept up to date. Its position counts in the view's whole text.
     pub fn new(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
-        on_deep_stack(|| Self::plan(view, sources)).map_err(|error| error.shifted(start_of_query(view)))
+        let chain = on_deep_stack(|| Self::chain(view, sources));
+        if let Some(chain) = chain.map_err(|error| error.shifted(start_of_query(view)))? {
+            return Ok(Self::Chain(Arc::new(chain)));
+        }
+        let plan = DataflowPlan::new(std::slice::from_ref(view), sources).map_err(|(_, error)| error)?;
+        Ok(Self::Dataflow(Arc::new(plan), 0))
     }
 
-    fn plan(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
+    /// The view as a chain, where it is one.
+    fn chain(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Option<ViewPlan>, SqlError> {
         let query = query::analyse(&view.query, &query::tables(sources), sources)?;
-        if split::is_chain(&query.plan) {
-            return Ok(Self::Chain(Arc::new(ViewPlan::of(view, sources, &query)?)));
+        if !split::is_chain(&query.plan) {
+            return Ok(None);
         }
-        Ok(Self::Dataflow(Arc::new(DataflowPlan::of(view, sources, &query)?)))
+        ViewPlan::of(view, sources, &query).map(Some)
+    }
+
+    /// The views of a dataflow.
+    pub fn of_dataflow(plan: &Arc<DataflowPlan>) -> Vec<Self> {
+        (0..plan.views().len()).map(|view| Self::Dataflow(Arc::clone(plan), view)).collect()
     }
 
     /// The view's name.
     pub fn name(&self) -> &str {
         match self {
             Self::Chain(plan) => plan.name(),
-            Self::Dataflow(plan) => plan.name(),
+            Self::Dataflow(plan, view) => plan.views()[*view].name(),
         }
     }
 
@@ -45,7 +56,7 @@ impl PlannedView {
     pub fn sources(&self) -> &[SourceDefinition] {
         match self {
             Self::Chain(plan) => std::slice::from_ref(plan.source()),
-            Self::Dataflow(plan) => plan.sources(),
+            Self::Dataflow(plan, _) => plan.sources(),
         }
     }
 
@@ -53,7 +64,7 @@ impl PlannedView {
     pub fn output_schema(&self) -> &SchemaRef {
         match self {
             Self::Chain(plan) => plan.output_schema(),
-            Self::Dataflow(plan) => plan.output_schema(),
+            Self::Dataflow(plan, view) => plan.views()[*view].output_schema(),
         }
     }
 
@@ -61,7 +72,7 @@ impl PlannedView {
     pub fn key_columns(&self) -> &[usize] {
         match self {
             Self::Chain(plan) => plan.key_columns(),
-            Self::Dataflow(plan) => plan.key_columns(),
+            Self::Dataflow(plan, view) => plan.views()[*view].key_columns(),
         }
     }
 
@@ -69,7 +80,7 @@ impl PlannedView {
     pub fn hash(&self) -> String {
         match self {
             Self::Chain(plan) => plan.hash(),
-            Self::Dataflow(plan) => plan.hash(),
+            Self::Dataflow(plan, _) => plan.hash(),
         }
     }
 
@@ -77,7 +88,7 @@ impl PlannedView {
     pub fn explanation(&self) -> &str {
         match self {
             Self::Chain(plan) => plan.explanation(),
-            Self::Dataflow(plan) => plan.explanation(),
+            Self::Dataflow(plan, view) => plan.views()[*view].explanation(),
         }
     }
 }

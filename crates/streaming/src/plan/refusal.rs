@@ -1,7 +1,10 @@
 //! What a view cannot be, said by name, with the place in the text and what to write instead.
 
-use datafusion::logical_expr::{Distinct, LogicalPlan};
-use sql::{SqlError, character_at, is_word, tokenize};
+use datafusion::{
+    common::tree_node::{TreeNode, TreeNodeRecursion},
+    logical_expr::{Distinct, Expr, LogicalPlan},
+};
+use sql::{SqlError, character_at, is_word, sqlstate, tokenize};
 use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier};
 
 /// The error for a node that is not built; `text` is the query.
@@ -38,6 +41,29 @@ pub(super) fn check_sets(text: &str, body: &SetExpr) -> Result<(), SqlError> {
             Err(at_word(text, word, error).with_hint("leave ALL out: each row is there once then"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Refuses a subquery that stands for a value and could have several rows: as a join it would pass for several values.
+pub(super) fn check_scalar_subqueries(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let mut has_several = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                if let Expr::ScalarSubquery(subquery) = inner {
+                    // Of those that read the row around them DataFusion itself refuses what could have several.
+                    has_several |= subquery.outer_ref_columns.is_empty()
+                        && subquery.subquery.max_rows().is_none_or(|rows| rows > 1);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    match walked {
+        Err(error) => Err(SqlError::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace())),
+        Ok(_) if has_several => Err(SqlError::unsupported("a subquery as a value that can have several rows in a view")
+            .with_hint("aggregate it, as in (SELECT max(x) FROM ...), or write IN or a join")),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -92,8 +92,8 @@ impl Setup {
             memory: StateMemory::new("v", &MemoryBudget::new(self.state_bytes_max)),
         };
         let (plan, seen) = (Arc::clone(&self.plan), seen.clone());
-        task.spawn(move |change, positions| {
-            seen.take(&plan, &change, positions);
+        task.spawn(move |changes, positions| {
+            seen.take(&plan, &changes[0], positions);
             Ok(())
         })
         .await
@@ -588,7 +588,8 @@ async fn short_records_that_become_long_rows_are_folded_a_few_at_a_time() {
             memory: StateMemory::new("v", &MemoryBudget::new(state_bytes_max)),
         };
         let changes = Arc::clone(changes);
-        task.spawn(move |change, _| {
+        task.spawn(move |all, _| {
+            let change = &all[0];
             let rows = change.row_count();
             changes.lock().unwrap().push((rows, change.rows().get_array_memory_size()));
             Ok(())

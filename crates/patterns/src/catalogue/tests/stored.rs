@@ -47,14 +47,14 @@ fn write(file: &Path) {
     }
     for view in views() {
         let first = StoredView { version: 1, text: "an earlier one".to_owned(), built: false, ..view.clone() };
-        catalogue.put_view(&first).unwrap();
-        catalogue.put_view(&view).unwrap();
+        catalogue.change(&[first], &[]).unwrap();
+        catalogue.change(&[view], &[]).unwrap();
     }
     for name in ["gone", "joined"] {
-        catalogue.put_view(&StoredView { name: name.to_owned(), ..joined() }).unwrap();
+        catalogue.change(&[StoredView { name: name.to_owned(), ..joined() }], &[]).unwrap();
     }
     catalogue.remove_source("gone").unwrap();
-    catalogue.remove_view("gone").unwrap();
+    catalogue.change(&[], &["gone".to_owned()]).unwrap();
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn is_what_it_was(file: &Path, expected: &[StoredView]) {
         assert_eq!(catalogue.views().unwrap(), expected);
         // It goes on from there.
         for view in expected {
-            catalogue.put_view(&StoredView { version: 9, topic_ids: joined().topic_ids, ..view.clone() }).unwrap();
-            catalogue.put_view(view).unwrap();
+            catalogue.change(&[StoredView { version: 9, topic_ids: joined().topic_ids, ..view.clone() }], &[]).unwrap();
+            catalogue.change(std::slice::from_ref(view), &[]).unwrap();
         }
     }
 }

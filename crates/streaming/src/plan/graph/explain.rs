@@ -9,11 +9,11 @@ use dataflow::Keep;
 use sql::SourceDefinition;
 
 use super::{Node, Operator, OperatorGraph, Sides};
-use crate::plan::{lower::Relation, step::Step};
+use crate::plan::step::Step;
 
 impl OperatorGraph {
     /// All operators with everything that decides what they compute.
-    pub(crate) fn canonical(&self, output: usize) -> String {
+    pub(crate) fn canonical(&self, outputs: &[usize]) -> String {
         let mut text = String::new();
         for (number, node) in self.nodes.iter().enumerate() {
             let fields = node.schema.fields().iter().map(|field| field.data_type().to_string());
@@ -24,19 +24,36 @@ impl OperatorGraph {
             let steps = steps(&input.steps, true);
             let _ = writeln!(text, "input {} {:?}{steps}", input.source, input.columns);
         }
-        let _ = writeln!(text, "output {output}");
+        let _ = writeln!(text, "outputs {outputs:?}");
         text
     }
 
     /// The operators from the last to the first: what each does, whether what it gives can be taken back, what it keeps.
-    pub(crate) fn explanation(&self, output: &Relation, sources: &[SourceDefinition]) -> String {
+    /// `views` are the other views of the graph, and where their rows come out.
+    pub(crate) fn explanation(
+        &self,
+        output: usize,
+        sources: &[SourceDefinition],
+        views: &[(&str, usize)],
+    ) -> String {
         let mut text = String::new();
-        self.explain(output.node, 0, sources, &mut text);
+        self.explain(output, 0, sources, views, &mut text);
         text
     }
 
-    fn explain(&self, number: usize, depth: usize, sources: &[SourceDefinition], text: &mut String) {
+    fn explain(
+        &self,
+        number: usize,
+        depth: usize,
+        sources: &[SourceDefinition],
+        views: &[(&str, usize)],
+        text: &mut String,
+    ) {
         let node = &self.nodes[number];
+        if let Some((view, _)) = views.iter().find(|(_, output)| *output == number) {
+            let _ = writeln!(text, "{}{number} view {view}", "  ".repeat(depth));
+            return;
+        }
         let what = match &node.operator {
             Operator::Input(input) => {
                 let input = &self.inputs[*input];
@@ -54,7 +71,7 @@ impl OperatorGraph {
         };
         let _ = writeln!(text, "{}{number} {what} ({class}{state})", "  ".repeat(depth));
         for input in node.operator.inputs() {
-            self.explain(input, depth + 1, sources, text);
+            self.explain(input, depth + 1, sources, views, text);
         }
     }
 

@@ -17,7 +17,7 @@ use datafusion::{
     logical_expr::{Expr, Join, JoinType, LogicalPlan, type_coercion::binary::comparison_coercion},
     physical_expr::{
         PhysicalExpr,
-        expressions::{CastExpr, Column, IsNotNullExpr, IsNullExpr},
+        expressions::{Column, IsNotNullExpr, IsNullExpr},
     },
 };
 use sql::SqlError;
@@ -28,7 +28,7 @@ use super::{
         refusal::at_word,
         step::{Expression, Step},
     },
-    Lowering, Need, Relation, column_of, internal, literal, null_of,
+    Lowering, Need, Relation, cast, column_of, internal, literal, null_of,
 };
 
 const LEFT: usize = 0;
@@ -44,7 +44,7 @@ struct Prepared {
 
 /// Where a column of joined rows comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Origin {
+struct PairColumn {
     side: usize,
     column: usize,
 }
@@ -242,7 +242,7 @@ impl Lowering<'_> {
         }
         // What the condition reads stands first, as it expects it, then all of this side.
         let mut columns = self.visible(prepared);
-        columns.extend((0..width).map(|column| Origin { side, column }));
+        columns.extend((0..width).map(|column| PairColumn { side, column }));
         let pairs = self.inner(prepared);
         let pairs = self.lay_out(pairs, prepared, &columns, None, &[])?;
         let pairs = self.graph.extend(pairs, Step::Filter(residual.clone()));
@@ -254,8 +254,8 @@ impl Lowering<'_> {
     }
 
     /// The columns that the query sees of both sides.
-    fn visible(&self, prepared: &Prepared) -> Vec<Origin> {
-        let of = |side: usize| (0..prepared.sides[side].visible).map(move |column| Origin { side, column });
+    fn visible(&self, prepared: &Prepared) -> Vec<PairColumn> {
+        let of = |side: usize| (0..prepared.sides[side].visible).map(move |column| PairColumn { side, column });
         of(LEFT).chain(of(RIGHT)).collect()
     }
 
@@ -276,7 +276,7 @@ impl Lowering<'_> {
         };
         for side in telling {
             for column in &prepared.sides[*side].key {
-                let origin = Origin { side: *side, column: *column };
+                let origin = PairColumn { side: *side, column: *column };
                 key.push(columns.iter().position(|known| *known == origin).unwrap_or_else(|| {
                     columns.push(origin);
                     columns.len() - 1
@@ -291,7 +291,7 @@ impl Lowering<'_> {
         &mut self,
         node: usize,
         prepared: &Prepared,
-        columns: &[Origin],
+        columns: &[PairColumn],
         alone: Option<usize>,
         shown: &[Field],
     ) -> Result<usize, SqlError> {
@@ -343,7 +343,7 @@ impl Lowering<'_> {
 
 /// The columns of joined rows.
 struct Layout {
-    columns: Vec<Origin>,
+    columns: Vec<PairColumn>,
     visible: usize,
     /// Which of them identify a row.
     key: Vec<usize>,
@@ -357,10 +357,4 @@ fn pair_schema(left: &DFSchema, right: &DFSchema) -> Result<DFSchema, SqlError> 
 fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
     let common = if left == right { Some(left.clone()) } else { comparison_coercion(left, right) };
     common.map(|common| dataflow::plain_text(&common))
-}
-
-fn cast(expression: Expression, data_type: &DataType) -> Expression {
-    let Expression { physical, text } = expression;
-    let cast = CastExpr::new(physical, data_type.clone(), None);
-    Expression { physical: Arc::new(cast), text }
 }
