@@ -87,7 +87,8 @@ impl DataflowPlan {
     /// The name of the view whose query is wrong or cannot be kept up to date, and [`SqlError`], whose position counts in that
     /// view's whole text.
     pub fn new(views: &[ViewDefinition], sources: &[SourceDefinition]) -> Result<Self, (String, SqlError)> {
-        on_deep_stack(|| Self::plan(views, sources))
+        let last = || views.last().map(|view| view.name.clone()).unwrap_or_default();
+        on_deep_stack(|| Ok(Self::plan(views, sources))).unwrap_or_else(|error| Err((last(), error)))
     }
 
     fn plan(views: &[ViewDefinition], sources: &[SourceDefinition]) -> Result<Self, (String, SqlError)> {
