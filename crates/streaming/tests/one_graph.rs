@@ -1,5 +1,5 @@
 //! A view of several operators has, at every moment, the rows that plain DataFusion computes over all that came in: however
-//! the sources are interleaved and cut.
+//! the sources are interleaved and cut, and however often all is lost that was not written down.
 //!
 //! `PROPTEST_CASES=300` makes it thorough.
 #![allow(clippy::unwrap_used, reason = "a test may")]
@@ -19,7 +19,7 @@ use datafusion::{
 };
 use proptest::prelude::*;
 use sql::{SourceDefinition, Statement};
-use streaming::{DataflowPlan, DataflowState, PlannedView};
+use streaming::{DataflowPlan, DataflowState, PlannedView, ViewState};
 use support::{
     block_on, cases,
     rows::{Kept, check_rows, comparable},
@@ -193,30 +193,79 @@ async fn expected(query: &str, tables: &[RecordBatch]) -> RecordBatch {
     concat_batches(&schema, &batches).unwrap()
 }
 
+/// A view in memory, and what is safe of it.
+struct Life {
+    state: DataflowState,
+    kept: Kept,
+    /// What was written down, in order.
+    written: Vec<(String, RecordBatch)>,
+    /// What came since.
+    since: Vec<(usize, RecordBatch)>,
+}
+
+impl Life {
+    fn new(plan: &Arc<DataflowPlan>) -> Self {
+        let state = DataflowState::new(plan).unwrap();
+        Self { state, kept: Kept::default(), written: Vec::new(), since: Vec::new() }
+    }
+
+    fn apply(&mut self, source: usize, rows: &RecordBatch) {
+        let (changes, failed) = self.state.apply(source, rows).unwrap();
+        assert!(failed.is_empty(), "{failed:?}");
+        self.kept.take(&changes[0]);
+    }
+
+    fn checkpoint(&mut self) {
+        let parts = self.state.dirty_parts().unwrap();
+        self.written.extend(parts.into_iter().map(|part| (part.name, part.rows)));
+        self.state.forget_dirty();
+        self.since.clear();
+    }
+
+    /// Everything that was not written down is gone, and comes again.
+    fn die(&mut self, plan: &Arc<DataflowPlan>) {
+        let (written, since) = (std::mem::take(&mut self.written), std::mem::take(&mut self.since));
+        *self = Self { written, since, ..Self::new(plan) };
+        if !self.written.is_empty() {
+            self.state.restore(&self.written).unwrap();
+        }
+        self.kept.take(&self.state.drain_changes().unwrap()[0]);
+        for (source, rows) in self.since.clone() {
+            self.apply(source, &rows);
+        }
+    }
+}
+
 async fn fold(query: &str, arrivals: &[Arrival]) {
     let plan = plan(query);
     let definitions = sources();
     let schemas: Vec<SchemaRef> = definitions.iter().map(SourceDefinition::schema).collect();
     let mut tables: Vec<RecordBatch> = schemas.iter().map(|schema| RecordBatch::new_empty(Arc::clone(schema))).collect();
-    let mut state = DataflowState::new(&plan).unwrap();
-    let mut kept = Kept::default();
+    let mut life = Life::new(&plan);
     // A view over nothing has its rows too.
-    let nothing = RecordBatch::new_empty(Arc::clone(&schemas[0]));
-    kept.take(&state.apply(0, &nothing).unwrap().0[0]);
+    life.kept.take(&life.state.drain_changes().unwrap()[0]);
     for (number, Arrival { source, rows }) in arrivals.iter().enumerate() {
         let first = i64::try_from(tables[*source].num_rows()).unwrap();
         let rows = batch(&schemas[*source], rows, first);
         tables[*source] = concat_batches(&schemas[*source], [&tables[*source], &rows]).unwrap();
         if let Some(read) = plan.sources().iter().position(|read| read.name == SOURCES[*source]) {
-            let (changes, failed) = state.apply(read, &rows).unwrap();
-            assert!(failed.is_empty(), "{query}: {failed:?}");
-            kept.take(&changes[0]);
+            life.apply(read, &rows);
+            life.since.push((read, rows));
+        }
+        if number % 3 == 2 {
+            life.checkpoint();
+        }
+        if number % 4 == 3 {
+            life.die(&plan);
         }
         if number % 6 == 5 {
-            compare(query, &plan, &kept, &tables).await;
+            compare(query, &plan, &life.kept, &tables).await;
         }
     }
-    compare(query, &plan, &kept, &tables).await;
+    compare(query, &plan, &life.kept, &tables).await;
+    life.checkpoint();
+    life.die(&plan);
+    compare(query, &plan, &life.kept, &tables).await;
 }
 
 async fn compare(query: &str, plan: &DataflowPlan, kept: &Kept, tables: &[RecordBatch]) {

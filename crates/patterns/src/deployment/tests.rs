@@ -21,6 +21,7 @@ use crate::{
 
 mod asked;
 mod damaged;
+mod groups;
 mod lost;
 mod whole;
 
