@@ -5,8 +5,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    TableFactor, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint,
+    JoinOperator, ObjectName, Query, SetExpr, TableFactor, TableWithJoins, VisitorMut,
 };
 
 use crate::{
@@ -43,7 +43,16 @@ impl VisitorMut for Rewriter {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        check_sets(&query.body).map_or(ControlFlow::Continue(()), |error| ControlFlow::Break(Box::new(error)))
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::NestedJoin { table_with_joins, .. } = factor
+            && let Some(error) = check_joins(table_with_joins)
+        {
+            return ControlFlow::Break(Box::new(error));
+        }
         let sampled =
             matches!(factor, TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. });
         if sampled {
@@ -53,6 +62,32 @@ impl VisitorMut for Rewriter {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn check_sets(body: &SetExpr) -> Option<SqlError> {
+    match body {
+        SetExpr::Select(select) => select.from.iter().find_map(check_joins),
+        SetExpr::SetOperation { left, right, .. } => check_sets(left).or_else(|| check_sets(right)),
+        // A query in parentheses is visited by itself.
+        _ => None,
+    }
+}
+
+/// Refuses what DataFusion answers with NULLs: the column that both sides share is that of the left one there, and in
+/// PostgreSQL the one that is not NULL.
+fn check_joins(tables: &TableWithJoins) -> Option<SqlError> {
+    let shared = |constraint: &JoinConstraint| matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural);
+    tables.joins.iter().find_map(|join| match &join.join_operator {
+        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) | JoinOperator::FullOuter(constraint)
+            if shared(constraint) =>
+        {
+            Some(
+                SqlError::unsupported("RIGHT JOIN or FULL JOIN with USING or NATURAL")
+                    .with_hint("write ON a.k = b.k, and COALESCE(a.k, b.k) for the column that both have"),
+            )
+        }
+        _ => None,
+    })
 }
 
 fn call(name: &str, args: Vec<FunctionArg>) -> Expr {

@@ -55,6 +55,8 @@ const QUERIES: &[&str] = &[
     "SELECT id FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.k = a.k)",
     "SELECT id FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.k = a.k AND b.v <> a.v)",
     "SELECT id FROM a WHERE f OR EXISTS (SELECT 1 FROM b WHERE b.k = a.k)",
+    "SELECT id FROM a WHERE f OR NOT EXISTS (SELECT 1 FROM b WHERE b.k = a.k)",
+    "SELECT id FROM a WHERE v > 2 OR k IN (SELECT k FROM b WHERE b.f)",
     "SELECT a.id FROM a LEFT SEMI JOIN b ON a.k = b.k",
     "SELECT a.id FROM a LEFT ANTI JOIN b ON a.k = b.k AND a.v < b.v",
     // Groups, and groups of groups.

@@ -2,7 +2,7 @@
 
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
-    logical_expr::{Distinct, Expr, LogicalPlan},
+    logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator, utils::split_conjunction},
 };
 use sql::{SqlError, character_at, is_word, sqlstate, tokenize};
 use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier};
@@ -64,6 +64,50 @@ pub(super) fn check_scalar_subqueries(plan: &LogicalPlan) -> Result<(), SqlError
         Ok(_) if has_several => Err(SqlError::unsupported("a subquery as a value that can have several rows in a view")
             .with_hint("aggregate it, as in (SELECT max(x) FROM ...), or write IN or a join")),
         Ok(_) => Ok(()),
+    }
+}
+
+/// Refuses `IN` with a subquery where it matters whether it is false or NULL and DataFusion plans it as if it were never NULL:
+/// everywhere but as a condition of its own, or under nothing but AND and OR.
+pub(super) fn check_in_subqueries(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let mut is_wrong = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Filter(filter) = node {
+            for condition in split_conjunction(&filter.predicate) {
+                is_wrong |= !matches!(condition, Expr::InSubquery(_)) && distinguishes_null(condition, true);
+            }
+        } else {
+            node.apply_expressions(|expression| {
+                is_wrong |= distinguishes_null(expression, false);
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    match walked {
+        Err(error) => Err(SqlError::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace())),
+        Ok(_) if is_wrong => Err(SqlError::unsupported("IN with a subquery inside of an expression in a view")
+            .with_hint("write EXISTS or NOT EXISTS, or let it be a condition of its own")),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Whether there is an `IN` in an expression whose NULL is not the same as false; `may_be_null` says that for the whole it is.
+fn distinguishes_null(expression: &Expr, may_be_null: bool) -> bool {
+    match expression {
+        Expr::InSubquery(found) => !may_be_null || found.negated || distinguishes_null(&found.expr, false),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) if may_be_null => {
+            distinguishes_null(left, true) || distinguishes_null(right, true)
+        }
+        other => {
+            let mut found = false;
+            // Nothing here can fail.
+            let _ = other.apply_children(|child| {
+                found |= distinguishes_null(child, false);
+                Ok(TreeNodeRecursion::Continue)
+            });
+            found
+        }
     }
 }
 
