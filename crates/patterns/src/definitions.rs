@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use model::{Access, Error, ErrorKind, Principal, Resource, Result, principal::authorise};
 use serving::sql::{Defined, Definitions};
 use serving::views::Snapshot;
-use sql::{Show, SourceDefinition, SqlError, Statement, sql_error};
+use sql::{Show, SourceDefinition, SqlError, Statement, sql_error, sqlstate};
 use streaming::PlannedView;
 
 use crate::{deployment::Deployment, source_list};
@@ -61,7 +61,14 @@ impl Deployment {
         if let Statement::CreateView(definition) = &statement {
             self.check(definition)?;
         }
-        self.carry_out_checked(principal, statement).await.map_err(|error| sql_error(&error))
+        let is_drop = matches!(statement, Statement::DropSource { .. } | Statement::DropView { .. });
+        self.carry_out_checked(principal, statement).await.map_err(|error| match sql_error(&error) {
+            // What is in the way of a drop is always what depends on it.
+            found if is_drop && error.kind() == ErrorKind::Conflict => {
+                SqlError { sqlstate: sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, ..found }
+            }
+            found => found,
+        })
     }
 
     async fn carry_out_checked(&self, principal: &Principal, statement: Statement) -> Result<Defined> {

@@ -34,6 +34,8 @@ pub const IN_FAILED_TRANSACTION: &str = "25P02";
 pub const IDLE_IN_TRANSACTION_TIMEOUT: &str = "25P03";
 /// No such prepared statement.
 pub const INVALID_STATEMENT_NAME: &str = "26000";
+/// Something depends on what is to be dropped.
+pub const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
 /// No such cursor.
 pub const INVALID_CURSOR_NAME: &str = "34000";
 /// No such database.

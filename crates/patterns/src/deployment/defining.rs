@@ -34,10 +34,13 @@ impl Deployment {
     /// that reads it would not plan any more.
     pub async fn create_view(&self, definition: ViewDefinition) -> Result<Vec<String>> {
         let _one_at_a_time = self.defining.lock().await;
-        let groups = self.proposed(&definition)?;
         let old = self.running.read().get(&definition.name).cloned();
+        if old.is_none() {
+            self.name_is_free(&definition.name)?;
+        }
+        let groups = self.proposed(&definition)?;
         match old {
-            None => self.name_is_free(&definition.name)?,
+            None => {}
             Some(_) if !definition.or_replace => {
                 return Err(Error::conflict(format!("view {} exists already", definition.name))
                     .with_hint("CREATE OR REPLACE MATERIALIZED VIEW replaces it without a gap"));
@@ -118,14 +121,14 @@ impl Deployment {
     pub(crate) fn check(&self, definition: &ViewDefinition) -> Result<(), SqlError> {
         let mut definitions = self.definitions();
         definitions.insert(definition.name.clone(), definition.clone());
-        let dependencies = Dependencies::of(definitions.values()).map_err(|error| sql::sql_error(&error))?;
+        // Whoever carries it out says what else is wrong.
+        let Ok(dependencies) = Dependencies::of(definitions.values()) else { return Ok(()) };
         let group = dependencies.group_of([definition.name.as_str()]);
         let group: Vec<ViewDefinition> = group.iter().filter_map(|name| definitions.get(name).cloned()).collect();
         match group.as_slice() {
             [] | [_] => PlannedView::new(definition, &self.sources()).map(drop),
             group => match DataflowPlan::new(group, &self.sources()) {
                 Err((name, error)) if name == definition.name => Err(error),
-                // Whoever carries it out says which view it is.
                 _ => Ok(()),
             },
         }

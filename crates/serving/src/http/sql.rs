@@ -206,7 +206,7 @@ fn kind_of(sqlstate: &str) -> ErrorKind {
     match sqlstate {
         sqlstate::FEATURE_NOT_SUPPORTED | sqlstate::READ_ONLY => ErrorKind::Unsupported,
         sqlstate::UNDEFINED_TABLE | sqlstate::UNDEFINED_OBJECT => ErrorKind::NotFound,
-        sqlstate::DUPLICATE_OBJECT => ErrorKind::Conflict,
+        sqlstate::DUPLICATE_OBJECT | sqlstate::DEPENDENT_OBJECTS_STILL_EXIST => ErrorKind::Conflict,
         sqlstate::INSUFFICIENT_PRIVILEGE => ErrorKind::Denied,
         sqlstate::RAISED => ErrorKind::Rejected,
         sqlstate::NOT_AVAILABLE
