@@ -184,12 +184,7 @@ impl Operator for PresenceJoin {
 }
 
 /// The rows that meet others, as often as both are there, or the reverse.
-fn emit_meeting(
-    rows: &Arrangement,
-    probe: &Run,
-    sense: i64,
-    emit: &mut dyn FnMut(Change) -> Result<()>,
-) -> Result<()> {
+fn emit_meeting(rows: &Arrangement, probe: &Run, sense: i64, emit: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
     let (mut found, mut weights) = (Gathered::default(), Vec::new());
     rows.meet(probe, |asking, chunk, row| {
         weights.push(sense * asking.chunk.weights.value(asking.row) * chunk.weights.value(row));

@@ -13,10 +13,7 @@ pub(crate) fn take_rows(rows: &RecordBatch, numbers: &UInt32Array) -> Result<Rec
 }
 
 /// Rows of several batches of one schema, each as (batch, row).
-pub(crate) fn interleave_rows(
-    batches: &[&RecordBatch],
-    rows: &[(usize, usize)],
-) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn interleave_rows(batches: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
     match batches.first() {
         Some(first) if first.num_columns() == 0 => without_columns(first, rows.len()),
         _ => interleave_record_batch(batches, rows),

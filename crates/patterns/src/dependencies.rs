@@ -41,7 +41,8 @@ impl Dependencies {
     /// The views that have to move on together with some, those among them: each after those that it reads.
     pub(crate) fn group_of<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
         let mut group: BTreeSet<String> = BTreeSet::new();
-        let mut found: Vec<String> = names.into_iter().filter(|name| self.reads.contains_key(*name)).map(str::to_owned).collect();
+        let mut found: Vec<String> =
+            names.into_iter().filter(|name| self.reads.contains_key(*name)).map(str::to_owned).collect();
         while let Some(name) = found.pop() {
             if group.insert(name.clone()) {
                 found.extend(self.reads.get(&name).into_iter().flatten().cloned());

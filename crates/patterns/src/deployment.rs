@@ -139,12 +139,7 @@ impl Deployment {
         if !self.sources.read().contains_key(name) {
             return Err(Error::not_found(format!("there is no source {name}")));
         }
-        let reader = self
-            .running
-            .read()
-            .values()
-            .find(|view| view.reads(name))
-            .map(|v| v.stored.name.clone());
+        let reader = self.running.read().values().find(|view| view.reads(name)).map(|v| v.stored.name.clone());
         if let Some(view) = reader {
             return Err(Error::conflict(format!("view {view} reads source {name}")).with_hint("drop the view first"));
         }

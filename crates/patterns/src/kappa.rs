@@ -15,9 +15,7 @@ use model::{Error, Positions, Result};
 use object_store::{ObjectStoreExt as _, path::Path};
 use parking_lot::Mutex;
 use serving::views::{Building, Relation, View, ViewGroup};
-use streaming::{
-    Change, CheckpointStore, PlannedView, RowPlan, StateMemory, ViewProgress, ViewTask, ViewTaskHandle,
-};
+use streaming::{Change, CheckpointStore, PlannedView, RowPlan, StateMemory, ViewProgress, ViewTask, ViewTaskHandle};
 use tokio::sync::watch;
 
 use crate::{catalogue::StoredView, extent::Extent, incarnation::Incarnation, resources::Resources, wiring::Wiring};

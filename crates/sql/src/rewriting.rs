@@ -78,7 +78,9 @@ fn check_sets(body: &SetExpr) -> Option<SqlError> {
 fn check_joins(tables: &TableWithJoins) -> Option<SqlError> {
     let shared = |constraint: &JoinConstraint| matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural);
     tables.joins.iter().find_map(|join| match &join.join_operator {
-        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) | JoinOperator::FullOuter(constraint)
+        JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
             if shared(constraint) =>
         {
             Some(

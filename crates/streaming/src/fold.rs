@@ -31,8 +31,8 @@ use crate::{
     plan::{ViewPlan, step},
 };
 pub(crate) use accumulator::Aggregate;
-pub(crate) use evaluated_rows::array_bytes;
 pub use evaluated_rows::EvaluatedRows;
+pub(crate) use evaluated_rows::array_bytes;
 use group_fold::GroupFold;
 use row_fold::RowFold;
 

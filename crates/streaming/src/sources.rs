@@ -63,10 +63,12 @@ impl Sources {
         while !self.ended.iter().all(|ended| *ended) {
             let count = self.readers.len();
             let (turn, ended) = (self.turn, &self.ended);
-            let mut readers: Vec<_> = self.readers.iter_mut().enumerate().filter(|(source, _)| !ended[*source]).collect();
+            let mut readers: Vec<_> =
+                self.readers.iter_mut().enumerate().filter(|(source, _)| !ended[*source]).collect();
             // The first that is ready is taken: that is another one each time.
             readers.sort_by_key(|(source, _)| (source + count - turn % count) % count);
-            let next = readers.into_iter().map(|(source, reader)| reader.next().map(move |next| (source, next)).boxed());
+            let next =
+                readers.into_iter().map(|(source, reader)| reader.next().map(move |next| (source, next)).boxed());
             let ((source, batch), _, _) = select_all(next).await;
             self.turn = source + 1;
             match batch? {
@@ -81,11 +83,7 @@ impl Sources {
     ///
     /// # Errors
     /// As [`SourceReader::evaluate`].
-    pub(crate) async fn evaluate<P: RowPlan>(
-        &mut self,
-        plan: &P,
-        arrived: &mut Arrived,
-    ) -> Result<Evaluated<P::Rows>> {
+    pub(crate) async fn evaluate<P: RowPlan>(&mut self, plan: &P, arrived: &mut Arrived) -> Result<Evaluated<P::Rows>> {
         let mut evaluated = self.readers[arrived.source].evaluate(plan, arrived.source, &mut arrived.batch).await?;
         self.positions.advance_all(&evaluated.positions);
         evaluated.positions.clone_from(&self.positions);

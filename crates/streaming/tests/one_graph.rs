@@ -242,7 +242,8 @@ async fn fold(query: &str, arrivals: &[Arrival]) {
     let plan = plan(query);
     let definitions = sources();
     let schemas: Vec<SchemaRef> = definitions.iter().map(SourceDefinition::schema).collect();
-    let mut tables: Vec<RecordBatch> = schemas.iter().map(|schema| RecordBatch::new_empty(Arc::clone(schema))).collect();
+    let mut tables: Vec<RecordBatch> =
+        schemas.iter().map(|schema| RecordBatch::new_empty(Arc::clone(schema))).collect();
     let mut life = Life::new(&plan);
     // A view over nothing has its rows too.
     life.kept.take(&life.state.drain_changes().unwrap()[0]);

@@ -23,8 +23,12 @@ fn definitions_survive_reopening() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("catalogue.redb");
     let topic_ids = BTreeMap::from([(String::new(), Uuid::from_u128(u128::MAX - 1))]);
-    let view = |version, text: &str| {
-        StoredView { name: "v".into(), version, topic_ids: topic_ids.clone(), text: text.into(), built: false }
+    let view = |version, text: &str| StoredView {
+        name: "v".into(),
+        version,
+        topic_ids: topic_ids.clone(),
+        text: text.into(),
+        built: false,
     };
     {
         let catalogue = Catalogue::open(&file).unwrap();

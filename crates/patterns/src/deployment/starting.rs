@@ -24,7 +24,10 @@ impl Deployment {
     ///
     /// # Errors
     /// Those of loading what they stored and of opening their sources.
-    pub(super) async fn start(&self, group: Vec<(StoredView, ViewDefinition, PlannedView)>) -> Result<Vec<RunningView>> {
+    pub(super) async fn start(
+        &self,
+        group: Vec<(StoredView, ViewDefinition, PlannedView)>,
+    ) -> Result<Vec<RunningView>> {
         let mut incarnations = Vec::with_capacity(group.len());
         for (stored, _, plan) in &group {
             let incarnation = self.incarnation(stored, plan);
@@ -45,9 +48,8 @@ impl Deployment {
             }
         };
         let members = group.into_iter().zip(incarnations).zip(wirings);
-        let members = members.map(|(((stored, _, plan), incarnation), wiring)| {
-            RunningView::new(stored, plan, incarnation, wiring)
-        });
+        let members = members
+            .map(|(((stored, _, plan), incarnation), wiring)| RunningView::new(stored, plan, incarnation, wiring));
         Ok(members.collect())
     }
 
@@ -65,8 +67,10 @@ impl Deployment {
                 let view = LambdaView::start(&self.resources, plan, stored.version, incarnation, captured, interval);
                 Ok(Box::new(view.await?))
             }
-            PlannedView::Chain(_) => Err(Error::unsupported(format!("view {name} has a batch interval but no aggregate"))
-                .with_hint("a batch layer holds partial aggregates; leave WITH (batch = ...) out, or group the rows")),
+            PlannedView::Chain(_) => Err(Error::unsupported(format!(
+                "view {name} has a batch interval but no aggregate"
+            ))
+            .with_hint("a batch layer holds partial aggregates; leave WITH (batch = ...) out, or group the rows")),
             PlannedView::Dataflow(..) => {
                 let message = format!("view {name} has a batch interval, and is more than one GROUP BY over a source");
                 Err(Error::unsupported(message).with_hint(
@@ -158,4 +162,3 @@ async fn note_built(deployment: Weak<Deployment>, relation: Arc<dyn Relation>, v
         tracing::warn!(view = relation.name(), %error, "the next start does not know that this view has answered");
     }
 }
-

@@ -212,8 +212,10 @@ async fn rows_of_another_topic_are_not_folded() {
     let directory = tempfile::tempdir().unwrap();
     let (product, end) = both_patterns(directory.path()).await;
     let plan = chain(&product, COUNT);
-    let (resources, other) =
-        (&product.resources, Incarnation::new(&product.resources.log, vec![(plan.source().topic.clone(), Uuid::nil())]));
+    let (resources, other) = (
+        &product.resources,
+        Incarnation::new(&product.resources.log, vec![(plan.source().topic.clone(), Uuid::nil())]),
+    );
     // As when the topic went while its records were being read.
     let planned = [PlannedView::Chain(Arc::clone(&plan))];
     let kappa = KappaView::start(resources, &planned, 7, other.clone()).await.unwrap().remove(0);
@@ -301,8 +303,13 @@ async fn a_view_that_cannot_be_started_stops_nothing_else() {
     {
         let catalogue = Catalogue::open(&directory.path().join("first/catalogue.redb")).unwrap();
         for (name, text, _) in &texts {
-            let view =
-                StoredView { name: (*name).to_owned(), version: 1, topic_ids: topic_ids.clone(), text: (*text).to_owned(), built: true };
+            let view = StoredView {
+                name: (*name).to_owned(),
+                version: 1,
+                topic_ids: topic_ids.clone(),
+                text: (*text).to_owned(),
+                built: true,
+            };
             catalogue.change(&[view], &[]).unwrap();
         }
     }

@@ -26,12 +26,7 @@ use super::{
     step::{self, CarriedRows},
 };
 use crate::{
-    error::Result,
-    fold::array_bytes,
-    hash::hash,
-    halves::Halves,
-    source::decoder_hash,
-    view_state::FirstRows,
+    error::Result, fold::array_bytes, halves::Halves, hash::hash, source::decoder_hash, view_state::FirstRows,
 };
 
 /// Counts up when the same text comes to mean other rows, or the states of operators change.
@@ -164,12 +159,7 @@ impl DataflowPlan {
 
     /// Evaluates the first rows of a source for all inputs over it: all, or as many as it takes to have more than
     /// `bytes_max`.
-    pub(crate) fn evaluate(
-        &self,
-        source: usize,
-        rows: &RecordBatch,
-        bytes_max: usize,
-    ) -> Result<FirstRows<InputRows>> {
+    pub(crate) fn evaluate(&self, source: usize, rows: &RecordBatch, bytes_max: usize) -> Result<FirstRows<InputRows>> {
         let (mut evaluated, mut bytes) = (InputRows::new(), 0);
         let halves = Halves::of(rows.num_rows(), bytes_max, |range| {
             let found = self.evaluate_all(source, &rows.slice(range.start, range.len()))?;

@@ -146,7 +146,8 @@ impl OperatorGraph {
     /// All rows of nodes of one schema.
     pub(super) fn union(&mut self, nodes: Vec<usize>) -> usize {
         let is_retracting = nodes.iter().any(|node| self.nodes[*node].is_retracting);
-        let schema = nodes.first().map_or_else(|| Arc::new(Schema::empty()), |node| Arc::clone(&self.nodes[*node].schema));
+        let schema =
+            nodes.first().map_or_else(|| Arc::new(Schema::empty()), |node| Arc::clone(&self.nodes[*node].schema));
         debug_assert!(
             nodes.iter().all(|node| same_types(&self.nodes[*node].schema, &schema)),
             "what is put together has the same columns"

@@ -155,9 +155,11 @@ impl Lowering<'_> {
 
     fn scan(&mut self, scan: &TableScan, need: Need) -> Result<Relation, SqlError> {
         let name = scan.table_name.table();
-        let readable = self.readable.iter().find(|readable| readable.name == name).ok_or_else(|| {
-            SqlError::new(sqlstate::UNDEFINED_TABLE, format!("source \"{name}\" does not exist"))
-        })?;
+        let readable = self
+            .readable
+            .iter()
+            .find(|readable| readable.name == name)
+            .ok_or_else(|| SqlError::new(sqlstate::UNDEFINED_TABLE, format!("source \"{name}\" does not exist")))?;
         if !scan.filters.is_empty() || scan.fetch.is_some() {
             return Err(internal("a scan with a filter of its own"));
         }
@@ -311,9 +313,9 @@ impl Lowering<'_> {
         for column in 0..fields.len() {
             let rows = values.values.iter().map(|row| {
                 let expression = self.compiler.compile(&row[column], &DFSchema::empty())?;
-                expression.evaluate(&nothing).map_err(|error| {
-                    SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, error.to_string())
-                })
+                expression
+                    .evaluate(&nothing)
+                    .map_err(|error| SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, error.to_string()))
             });
             let rows = rows.collect::<Result<Vec<_>, SqlError>>()?;
             let rows: Vec<_> = rows.iter().map(AsRef::as_ref).collect();

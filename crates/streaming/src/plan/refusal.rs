@@ -61,8 +61,10 @@ pub(super) fn check_scalar_subqueries(plan: &LogicalPlan) -> Result<(), SqlError
     });
     match walked {
         Err(error) => Err(SqlError::new(sqlstate::INTERNAL_ERROR, error.strip_backtrace())),
-        Ok(_) if has_several => Err(SqlError::unsupported("a subquery as a value that can have several rows in a view")
-            .with_hint("aggregate it, as in (SELECT max(x) FROM ...), or write IN or a join")),
+        Ok(_) if has_several => {
+            Err(SqlError::unsupported("a subquery as a value that can have several rows in a view")
+                .with_hint("aggregate it, as in (SELECT max(x) FROM ...), or write IN or a join"))
+        }
         Ok(_) => Ok(()),
     }
 }

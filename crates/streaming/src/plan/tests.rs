@@ -25,9 +25,19 @@ fn plan(query: &str) -> ViewPlan {
 
 /// Query with `^` before the place of the error, SQLSTATE, part of the message, part of the hint.
 const REFUSALS: &[(&str, &str, &str, &str)] = &[
-    ("SELECT a.day FROM flights AS a ^JOIN flights AS b ON a.delay < b.delay", "0A000", "without an equality", "a.id = b.id"),
+    (
+        "SELECT a.day FROM flights AS a ^JOIN flights AS b ON a.delay < b.delay",
+        "0A000",
+        "without an equality",
+        "a.id = b.id",
+    ),
     ("SELECT a.day FROM flights AS a, flights AS b", "0A000", "a join without an equality", ""),
-    ("SELECT carrier FROM flights ^INTERSECT ALL SELECT carrier FROM flights", "0A000", "INTERSECT ALL", "leave ALL out"),
+    (
+        "SELECT carrier FROM flights ^INTERSECT ALL SELECT carrier FROM flights",
+        "0A000",
+        "INTERSECT ALL",
+        "leave ALL out",
+    ),
     ("SELECT carrier FROM flights ^EXCEPT ALL SELECT carrier FROM flights", "0A000", "EXCEPT ALL", "leave ALL out"),
     ("SELECT flight FROM flights ^ORDER BY flight", "0A000", "ORDER BY in a view", "query over the view"),
     ("SELECT flight FROM flights ^LIMIT 3", "0A000", "LIMIT", ""),

@@ -30,12 +30,7 @@ impl OperatorGraph {
 
     /// The operators from the last to the first: what each does, whether what it gives can be taken back, what it keeps.
     /// `views` are the other views of the graph, and where their rows come out.
-    pub(crate) fn explanation(
-        &self,
-        output: usize,
-        sources: &[SourceDefinition],
-        views: &[(&str, usize)],
-    ) -> String {
+    pub(crate) fn explanation(&self, output: usize, sources: &[SourceDefinition], views: &[(&str, usize)]) -> String {
         let mut text = String::new();
         self.explain(output, 0, sources, views, &mut text);
         text

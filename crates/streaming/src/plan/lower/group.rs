@@ -14,7 +14,11 @@ use datafusion::{
 use sql::SqlError;
 
 use super::{
-    super::{aggregate::AggregateCall, array_expression::with_arrays, step::{Expression, Step}},
+    super::{
+        aggregate::AggregateCall,
+        array_expression::with_arrays,
+        step::{Expression, Step},
+    },
     Lowering, Need, Relation, column_of, internal, literal, null_of,
 };
 
@@ -113,8 +117,9 @@ impl Lowering<'_> {
             let by_place = calls.iter().find(|call| call.signature.kind.needs_place());
             let by_place = by_place.map_or_else(String::new, |call| call.signature.kind.to_string());
             let places = input.places.filter(|_| !self.graph.node(input.node).is_retracting).ok_or_else(|| {
-                SqlError::unsupported(format!("{by_place} over rows that are not the records of one source"))
-                    .with_hint("they go by the order in the log: use min or max, or compute them in a view over the source")
+                SqlError::unsupported(format!("{by_place} over rows that are not the records of one source")).with_hint(
+                    "they go by the order in the log: use min or max, or compute them in a view over the source",
+                )
             })?;
             columns.places = Some(places.map(|place| {
                 let field = schema.field(place);
@@ -178,7 +183,13 @@ impl Lowering<'_> {
             nodes.push(self.graph.extend(group, laid_out.step()));
         }
         let node = self.graph.union(nodes);
-        Ok(Relation { node, visible: schema.fields().len(), key: (0..=key_count).collect(), places: None, is_one_row_at_most: false })
+        Ok(Relation {
+            node,
+            visible: schema.fields().len(),
+            key: (0..=key_count).collect(),
+            places: None,
+            is_one_row_at_most: false,
+        })
     }
 }
 

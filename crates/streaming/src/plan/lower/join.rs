@@ -70,8 +70,9 @@ impl Lowering<'_> {
             Type::RightAnti => self.kept(&prepared, RIGHT, Keep::Absent),
             Type::LeftMark if !join.null_aware => self.marked(&prepared, LEFT, join),
             Type::RightMark if !join.null_aware => self.marked(&prepared, RIGHT, join),
-            Type::LeftMark | Type::RightMark => Err(SqlError::unsupported("IN with NULLs as a value in a view")
-                .with_hint("write it as EXISTS")),
+            Type::LeftMark | Type::RightMark => {
+                Err(SqlError::unsupported("IN with NULLs as a value in a view").with_hint("write it as EXISTS"))
+            }
         }
     }
 
@@ -86,9 +87,9 @@ impl Lowering<'_> {
                 self.compiler.compile(right, plans[RIGHT].schema())?,
             ];
             let types = [self.type_of(&compiled[LEFT], &sides[LEFT])?, self.type_of(&compiled[RIGHT], &sides[RIGHT])?];
-            let common = common_type(&types[LEFT], &types[RIGHT]).filter(|common| !common.is_nested()).ok_or_else(|| {
-                SqlError::unsupported(format!("a join of {} and {}", types[LEFT], types[RIGHT]))
-            })?;
+            let common = common_type(&types[LEFT], &types[RIGHT])
+                .filter(|common| !common.is_nested())
+                .ok_or_else(|| SqlError::unsupported(format!("a join of {} and {}", types[LEFT], types[RIGHT])))?;
             for (side, compiled) in compiled.into_iter().enumerate() {
                 let key = if types[side] == common { compiled } else { cast(compiled, &common) };
                 columns[side].push(self.with_column(&mut sides[side], "key", &common, key));
@@ -186,11 +187,7 @@ impl Lowering<'_> {
         let nulls = self.where_null(&right, *right_key, true);
         let absent = self.graph.presence(
             Keep::Absent,
-            Sides {
-                nodes: [known, right.node],
-                columns: [vec![*left_key], vec![*right_key]],
-                nulls_are_equal: false,
-            },
+            Sides { nodes: [known, right.node], columns: [vec![*left_key], vec![*right_key]], nulls_are_equal: false },
         );
         let absent = self.unless_any(absent, nulls);
         let unknown = self.unless_any(unknown, right.node);
