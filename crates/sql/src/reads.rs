@@ -8,7 +8,7 @@ use sqlparser::{
     parser::Parser,
 };
 
-use crate::{SqlError, syntax_error, tree::visit_mut, view::without_table_keyword};
+use crate::{SqlError, folded, syntax_error, tree::visit_mut, view::without_table_keyword};
 
 /// The names of all relations in a query, those in window functions such as `TUMBLE(name, ...)` among them; not those that the
 /// query itself defines in `WITH`.
@@ -34,14 +34,14 @@ impl VisitorMut for &mut Names {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        let defined = query.with.iter().flat_map(|with| &with.cte_tables).map(|table| folded(&table.alias.name));
+        let defined = query.with.iter().flat_map(|with| &with.cte_tables).map(|table| name_of(&table.alias.name));
         self.defined.extend(defined);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
         if let Some(ObjectNamePart::Identifier(name)) = relation.0.last() {
-            self.read.insert(folded(name));
+            self.read.insert(name_of(name));
         }
         ControlFlow::Continue(())
     }
@@ -50,15 +50,14 @@ impl VisitorMut for &mut Names {
         if let TableFactor::Table { args: Some(arguments), .. } = factor
             && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name)))) = arguments.args.first()
         {
-            self.read.insert(folded(name));
+            self.read.insert(name_of(name));
         }
         ControlFlow::Continue(())
     }
 }
 
-/// A name as PostgreSQL reads it.
-fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+fn name_of(identifier: &Ident) -> String {
+    folded(&identifier.value, identifier.quote_style.is_some())
 }
 
 #[cfg(test)]

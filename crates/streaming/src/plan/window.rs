@@ -163,9 +163,8 @@ impl Rewriter<'_> {
     }
 }
 
-/// A name as PostgreSQL reads it.
 fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+    sql::folded(&name.value, name.quote_style.is_some())
 }
 
 /// A column, plain or as `DESCRIPTOR(column)`.
