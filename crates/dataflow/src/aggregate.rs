@@ -17,6 +17,13 @@ pub enum AggregateKind {
     Min,
     /// The greatest value.
     Max,
+    /// How far values are from their mean, squared, on average.
+    Variance {
+        /// Whether the values are some of more, so that they are divided by one less.
+        is_sample: bool,
+        /// Whether its root is wanted: the standard deviation.
+        is_root: bool,
+    },
     /// Whether all values are true.
     All,
     /// Whether any value is true.
@@ -37,7 +44,7 @@ impl AggregateKind {
     /// Whether its state is a sum, so that a row can be taken back.
     #[must_use]
     pub fn is_linear(self) -> bool {
-        matches!(self, Self::Count | Self::Sum | Self::Avg | Self::All | Self::Any)
+        matches!(self, Self::Count | Self::Sum | Self::Avg | Self::Variance { .. } | Self::All | Self::Any)
     }
 
     /// Whether it depends on the rows' places in the log.
@@ -55,6 +62,10 @@ impl fmt::Display for AggregateKind {
             Self::Avg => "avg",
             Self::Min => "min",
             Self::Max => "max",
+            Self::Variance { is_sample: false, is_root: false } => "var_pop",
+            Self::Variance { is_sample: true, is_root: false } => "var_samp",
+            Self::Variance { is_sample: false, is_root: true } => "stddev_pop",
+            Self::Variance { is_sample: true, is_root: true } => "stddev_samp",
             Self::All => "bool_and",
             Self::Any => "bool_or",
             Self::First { .. } => "first_value",
@@ -67,7 +78,11 @@ impl AggregateSignature {
     /// Whether it has to keep the values that it counts once.
     #[must_use]
     pub fn keeps_distinct_values(&self) -> bool {
-        self.is_distinct && matches!(self.kind, AggregateKind::Count | AggregateKind::Sum | AggregateKind::Avg)
+        self.is_distinct
+            && matches!(
+                self.kind,
+                AggregateKind::Count | AggregateKind::Sum | AggregateKind::Avg | AggregateKind::Variance { .. }
+            )
     }
 }
 

@@ -11,6 +11,11 @@
 //! What must hold: equal multisets of numbers give equal bytes, whatever their order, batches and merges, and taking a
 //! number back is the exact inverse of adding it; infinities and NaN are counted, so they too can be taken back.
 
+use num_bigint::{BigInt, BigUint, Sign};
+
+/// The exponent of the unit: that of the smallest double.
+pub(crate) const UNIT_EXPONENT: i64 = -1074;
+
 const DIGIT_BITS: u32 = 32;
 const DIGIT_MASK: u64 = 0xffff_ffff;
 /// 2^-1074 to 2^1024, and room for 2^63 numbers of that size.
@@ -119,6 +124,18 @@ impl ExactSum {
             let rounded = round(first, digits);
             if negative { -rounded } else { rounded }
         })
+    }
+
+    /// The sum in units of 2^-1074; `None` where a number that is not finite is in it.
+    pub(crate) fn to_integer(&self) -> Option<BigInt> {
+        if self.special() != Special::default() {
+            return None;
+        }
+        Some(self.with_magnitude(|negative, first, digits| {
+            let digits = digits.iter().map(|digit| *digit as u32).collect();
+            let sign = if negative { Sign::Minus } else { Sign::Plus };
+            BigInt::from_biguint(sign, BigUint::new(digits) << (first * DIGIT_BITS as usize))
+        }))
     }
 
     /// The sum as bytes: equal sums are equal bytes. Version (1 byte), flags (1: negative, 2: special numbers), the

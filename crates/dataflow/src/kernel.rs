@@ -15,6 +15,7 @@ mod position;
 mod sum;
 mod total;
 mod truth;
+mod variance;
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray},
@@ -93,6 +94,10 @@ pub fn new(call: &AggregateSignature, takes_back: bool) -> Result<Box<dyn Kernel
         return Ok(Box::new(distinct::Distinct::new(&call.argument_type, aggregate)?));
     }
     Ok(match (call.kind, &call.argument_type) {
+        (AggregateKind::Variance { is_sample, is_root }, DataType::Float64) => {
+            Box::new(variance::Variance::new(variance::Form { is_sample, is_root }))
+        }
+        (kind @ AggregateKind::Variance { .. }, other) => return Err(shape(format!("{kind} of {other}"))),
         (AggregateKind::All, _) => Box::new(truth::Truth::all()),
         (AggregateKind::Any, _) => Box::new(truth::Truth::any()),
         (AggregateKind::Min, _) if takes_back => Box::new(multiset::Extreme::new(output, extreme::End::Least)?),
@@ -126,6 +131,7 @@ pub fn state_fields(number: usize, call: &AggregateSignature, takes_back: bool) 
         return distinct::Distinct::fields(field, &call.argument_type);
     }
     match (call.kind, &call.argument_type) {
+        (AggregateKind::Variance { .. }, _) => variance::Variance::fields(field),
         (AggregateKind::All | AggregateKind::Any, _) => {
             vec![field("trues", DataType::Int64), field("falses", DataType::Int64)]
         }

@@ -51,7 +51,7 @@ pub fn register_times(registry: &mut dyn FunctionRegistry) -> Result<(), DataFus
     functions.into_iter().try_for_each(|function| registry.register_udf(Arc::new(function)).map(drop))
 }
 
-/// Puts `sum`, `avg`, `min` and `max` as views compute them in the place of DataFusion's.
+/// Puts `sum`, `avg`, `min`, `max`, variances and standard deviations as views compute them in the place of DataFusion's.
 ///
 /// # Errors
 /// When the registry takes no functions.

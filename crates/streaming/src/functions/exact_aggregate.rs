@@ -1,4 +1,5 @@
-//! `sum`, `avg`, `min` and `max` as views compute them, for every query: with the kernels of the fold.
+//! `sum`, `avg`, `min`, `max`, variances and standard deviations as views compute them, for every query: with the kernels of the
+//! fold.
 //!
 //! DataFusion's own wrap around (integers), depend on the order of their input (floats), and pass over NaN where they
 //! group. What the kernels do not know (intervals, texts, windows that slide over `min` and `max`) stays with
@@ -35,6 +36,10 @@ pub(super) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         ("avg", AggregateKind::Avg),
         ("min", AggregateKind::Min),
         ("max", AggregateKind::Max),
+        ("var_pop", AggregateKind::Variance { is_sample: false, is_root: false }),
+        ("var_samp", AggregateKind::Variance { is_sample: true, is_root: false }),
+        ("stddev_pop", AggregateKind::Variance { is_sample: false, is_root: true }),
+        ("stddev_samp", AggregateKind::Variance { is_sample: true, is_root: true }),
     ];
     for (name, kind) in kinds {
         let Ok(inner) = registry.udaf(name) else { continue };
@@ -60,6 +65,7 @@ impl ExactAggregate {
             AggregateKind::Sum | AggregateKind::Avg => {
                 matches!(argument, DataType::Int32 | DataType::Int64 | DataType::Float64 | DataType::Decimal128(_, _))
             }
+            AggregateKind::Variance { .. } => *argument == DataType::Float64,
             _ => matches!(argument, DataType::Float32 | DataType::Float64),
         };
         is_known.then(|| Aggregate::new(self.kind, argument, output))
@@ -89,6 +95,11 @@ impl AggregateUDFImpl for ExactAggregate {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        if let (AggregateKind::Variance { .. }, [argument]) = (self.kind, types)
+            && (argument.is_numeric() || *argument == DataType::Null)
+        {
+            return Ok(vec![DataType::Float64]);
+        }
         let (AggregateKind::Sum | AggregateKind::Avg, [argument]) = (self.kind, types) else {
             return self.inner.coerce_types(types);
         };
@@ -117,6 +128,7 @@ impl AggregateUDFImpl for ExactAggregate {
         match (self.kind, types) {
             (AggregateKind::Sum, [DataType::Int32]) => Ok(DataType::Int64),
             (AggregateKind::Sum, [DataType::Int64]) => Ok(NUMERIC),
+            (AggregateKind::Variance { .. }, _) => Ok(DataType::Float64),
             _ => self.inner.return_type(types),
         }
     }

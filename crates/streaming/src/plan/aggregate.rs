@@ -45,13 +45,18 @@ pub(super) fn check(expression: &Expr) -> Result<CheckedCall<'_>, SqlError> {
         "avg" => AggregateKind::Avg,
         "min" => AggregateKind::Min,
         "max" => AggregateKind::Max,
+        "var_pop" => AggregateKind::Variance { is_sample: false, is_root: false },
+        "var" | "var_samp" => AggregateKind::Variance { is_sample: true, is_root: false },
+        "stddev_pop" => AggregateKind::Variance { is_sample: false, is_root: true },
+        "stddev" | "stddev_samp" => AggregateKind::Variance { is_sample: true, is_root: true },
         "bool_and" => AggregateKind::All,
         "bool_or" => AggregateKind::Any,
         "first_value" => AggregateKind::First { ignore_nulls },
         "last_value" => AggregateKind::Last { ignore_nulls },
         _ => {
             return Err(SqlError::unsupported(format!("aggregate {name} in a view")).with_hint(
-                "the aggregates are: count, sum, avg, min, max, bool_and, bool_or, first_value, last_value",
+                "the aggregates are: count, sum, avg, min, max, var_pop, var_samp, stddev_pop, stddev_samp, bool_and, bool_or, \
+                 first_value, last_value",
             ));
         }
     };
@@ -86,6 +91,7 @@ pub(super) fn check_type(
         AggregateKind::Sum | AggregateKind::Avg => {
             matches!(argument, DataType::Int32 | DataType::Int64 | DataType::Float64 | DataType::Decimal128(_, _))
         }
+        AggregateKind::Variance { .. } => *argument == DataType::Float64,
         AggregateKind::All | AggregateKind::Any => *argument == DataType::Boolean,
         AggregateKind::Min | AggregateKind::Max => {
             !argument.is_nested()

@@ -45,7 +45,7 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
     ("SELECT ^DISTINCT ON (carrier) carrier, flight FROM flights", "0A000", "DISTINCT ON", "query over the view"),
     ("SELECT last_value(DISTINCT carrier) FROM flights", "0A000", "last_value(DISTINCT", "leave DISTINCT out"),
     ("SELECT first_value(flight ORDER BY delay) FROM flights", "0A000", "ORDER BY inside first_value", ""),
-    ("SELECT stddev(delay) FROM flights", "0A000", "aggregate stddev", "count, sum, avg"),
+    ("SELECT median(delay) FROM flights", "0A000", "aggregate median", "count, sum, avg"),
     (
         "SELECT last_value(n) FROM (SELECT count(*) AS n FROM flights GROUP BY carrier) AS t",
         "0A000",

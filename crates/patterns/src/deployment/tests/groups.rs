@@ -28,7 +28,7 @@ const VIEWS: [&str; 4] = [
 /// What is nothing at every moment: the sum of a diamond, and what two views of it say.
 const NOTHING: [&str; 2] = [
     "SELECT count(*) FROM nothing WHERE n <> 0",
-    "SELECT count(*) FROM ins FULL JOIN outs USING (k) WHERE ins.n + outs.n <> 0 OR ins.n IS NULL OR outs.n IS NULL",
+    "SELECT count(*) FROM ins FULL JOIN outs ON ins.k = outs.k WHERE ins.n + outs.n <> 0 OR ins.n IS NULL OR outs.n IS NULL",
 ];
 
 /// A product that checkpoints after every batch.
@@ -138,14 +138,12 @@ async fn views_over_views_go_on_after_a_crash() {
         reached(&running, &end).await;
         check(&running, &keys).await;
         let crashed = directory.path().join(life.to_string());
-        let next = running.after_a_crash(&crashed).await;
+        running.copy_to(&crashed);
         running.stop().await;
-        // Nothing more than what was there, and all of it.
-        reached(&next, &end).await;
-        check(&next, &keys).await;
-        next.stop().await;
         running = product(&crashed).await;
+        // Nothing more than what was there, and all of it.
         reached(&running, &end).await;
+        check(&running, &keys).await;
     }
     running.stop().await;
 }
@@ -166,7 +164,7 @@ async fn what_is_refused_leaves_every_view_as_it_was() {
     };
     let before = versions();
     let refused = [
-        ("CREATE OR REPLACE MATERIALIZED VIEW ins AS SELECT k FROM s", "view nothing"),
+        ("CREATE OR REPLACE MATERIALIZED VIEW ins AS SELECT k FROM s", "view sizes"),
         (
             "CREATE OR REPLACE MATERIALIZED VIEW ins AS SELECT k, n FROM outs JOIN nothing USING (n)",
             "would read itself",
