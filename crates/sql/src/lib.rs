@@ -15,6 +15,7 @@ mod diagnosis;
 mod error;
 mod expansion;
 mod options;
+mod precedence;
 mod reads;
 mod rewriting;
 mod source;

@@ -6,15 +6,17 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint,
-    JoinOperator, ObjectName, Query, SetExpr, TableFactor, TableWithJoins, VisitorMut,
+    JoinOperator, ObjectName, Query, SetExpr, SetOperator, SetQuantifier, TableFactor, TableWithJoins, VisitorMut,
 };
 
 use crate::{
     SqlError,
+    precedence::rotate,
     tree::{Tree, visit_mut},
 };
 
-/// Rewrites a statement or query: `time AT TIME ZONE zone` to `timezone(zone, time)`.
+/// Rewrites a statement or query: `time AT TIME ZONE zone` to `timezone(zone, time)`, and what `IS DISTINCT FROM` takes in that it
+/// should not.
 ///
 /// # Errors
 /// [`SqlError`] for what is not built, such as `TABLESAMPLE`.
@@ -40,6 +42,7 @@ impl VisitorMut for Rewriter {
             });
             *expr = call("timezone", arguments.into());
         }
+        rotate(expr);
         ControlFlow::Continue(())
     }
 
@@ -67,7 +70,15 @@ impl VisitorMut for Rewriter {
 fn check_sets(body: &SetExpr) -> Option<SqlError> {
     match body {
         SetExpr::Select(select) => select.from.iter().find_map(check_joins),
-        SetExpr::SetOperation { left, right, .. } => check_sets(left).or_else(|| check_sets(right)),
+        SetExpr::SetOperation { op, set_quantifier, left, right } => {
+            let counts = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+            if counts && matches!(op, SetOperator::Intersect | SetOperator::Except | SetOperator::Minus) {
+                // DataFusion plans them as if each row were there once.
+                let error = SqlError::unsupported(format!("{op} ALL"));
+                return Some(error.with_hint("leave ALL out: each row is there once then"));
+            }
+            check_sets(left).or_else(|| check_sets(right))
+        }
         // A query in parentheses is visited by itself.
         _ => None,
     }

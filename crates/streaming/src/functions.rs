@@ -1,6 +1,7 @@
 //! Functions of our own, and bounds around those that others brought.
 
 mod bounded;
+mod certain_subqueries;
 mod collecting;
 mod evaluation;
 mod exact_aggregate;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use datafusion::{error::DataFusionError, execution::FunctionRegistry, logical_expr::ScalarUDF};
 
+pub use certain_subqueries::CertainSubqueries;
 pub use collecting::reserved;
 pub use evaluation::{Evaluation, Stage};
 pub use exact_arithmetic::ExactArithmetic;

@@ -59,6 +59,13 @@ const QUERIES: &[&str] = &[
     "SELECT id FROM a WHERE v > 2 OR k IN (SELECT k FROM b WHERE b.f)",
     "SELECT a.id FROM a LEFT SEMI JOIN b ON a.k = b.k",
     "SELECT a.id FROM a LEFT ANTI JOIN b ON a.k = b.k AND a.v < b.v",
+    "SELECT id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.v > 2)",
+    "SELECT id FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.v > 2)",
+    // What identifies a row of either side can be NULL.
+    "SELECT x.k, x.n, y.m FROM (SELECT k, count(*) AS n FROM a GROUP BY k) AS x FULL JOIN (SELECT k, max(v) AS m FROM b GROUP BY k) AS y ON x.k = y.k",
+    "SELECT x.k, x.n, y.m FROM (SELECT k, count(*) AS n FROM a GROUP BY k) AS x FULL JOIN (SELECT count(*) AS m FROM b) AS y ON x.n = y.m",
+    "SELECT x.k, y.t FROM (SELECT DISTINCT k, t FROM a) AS x FULL JOIN (SELECT DISTINCT k, t FROM b) AS y ON x.k = y.k AND x.t <> y.t",
+    "SELECT a.id FROM a JOIN b ON a.k = b.k WHERE false",
     // Groups, and groups of groups.
     "SELECT a.k, count(*) AS n, sum(b.v) AS s FROM a JOIN b ON a.k = b.k GROUP BY a.k",
     "SELECT a.k, count(b.id) AS n, max(b.v) AS best, min(b.t) AS first FROM a LEFT JOIN b ON a.k = b.k GROUP BY a.k",

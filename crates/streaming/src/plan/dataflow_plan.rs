@@ -21,7 +21,7 @@ use super::{
     graph::{BuiltGraph, OperatorGraph, nullable},
     lower::{Lowering, Origin, Output, Readable},
     query::{self, Rules, Table},
-    refusal::{at_word, check_in_subqueries, check_scalar_subqueries},
+    refusal::{at_word, check_scalar_subqueries},
     start_of_query,
     step::{self, CarriedRows},
 };
@@ -201,9 +201,8 @@ fn lower(
     let tables = readable.iter().map(|readable| Table { name: &readable.name, schema: Arc::clone(&readable.schema) });
     let query = query::analyse(&view.query, &tables.collect::<Vec<_>>(), sources)?;
     check_scalar_subqueries(&query.plan)?;
-    check_in_subqueries(&query.plan)?;
     let optimised = query.optimised(&view.query, Rules::Graph)?;
-    if !reads_something(&optimised) {
+    if !reads_something(&query.plan) {
         let error = SqlError::unsupported("a view that reads no source").with_hint("a view reads sources");
         return Err(at_word(&view.query, "select", error));
     }

@@ -20,9 +20,8 @@ use datafusion::{
         Optimizer, OptimizerContext, OptimizerRule, common_subexpr_eliminate::CommonSubexprEliminate,
         decorrelate_lateral_join::DecorrelateLateralJoin, decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
         eliminate_cross_join::EliminateCrossJoin, eliminate_duplicated_expr::EliminateDuplicatedExpr,
-        eliminate_filter::EliminateFilter, eliminate_outer_join::EliminateOuterJoin,
-        extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
-        propagate_empty_relation::PropagateEmptyRelation, push_down_filter::PushDownFilter,
+        eliminate_outer_join::EliminateOuterJoin, extract_equijoin_predicate::ExtractEquijoinPredicate,
+        optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
         rewrite_set_comparison::RewriteSetComparison, scalar_subquery_to_join::ScalarSubqueryToJoin,
         simplify_expressions::SimplifyExpressions,
     },
@@ -34,7 +33,7 @@ use model::MemoryBudget;
 use sql::{Readable, SourceDefinition, SqlError, datafusion_error, sqlstate};
 use sqlparser::ast;
 
-use super::{refusal, window};
+use super::window;
 use crate::functions::{self, Evaluation};
 
 /// A table that a view may read.
@@ -63,7 +62,6 @@ pub(super) fn analyse(
     sources: &[SourceDefinition],
 ) -> Result<AnalysedQuery, SqlError> {
     let query = window::parse_query(text, sources)?;
-    refusal::check_sets(text, &query.body)?;
     let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
     let diagnosed = |error: DataFusionError| datafusion_error(&error, text, Readable::Sources(&names));
     let state = session(tables).map_err(diagnosed)?;
@@ -110,7 +108,8 @@ impl AnalysedQuery {
 pub(super) enum Rules {
     /// Those of a chain of steps with at most one aggregate.
     Chain,
-    /// Those of an operator graph. Not those that make `first_value` of DISTINCT ON, that split distinct aggregates, that move
+    /// Those of an operator graph. Not those that leave out a source because a condition is never true: what a view reads is
+    /// what is written; nor those that make `first_value` of DISTINCT ON, that split distinct aggregates, that move
     /// limits, or that change keys.
     Graph,
 }
@@ -131,9 +130,7 @@ impl Rules {
                 Arc::new(DecorrelateLateralJoin::new()),
                 Arc::new(ExtractEquijoinPredicate::new()),
                 Arc::new(EliminateDuplicatedExpr::new()),
-                Arc::new(EliminateFilter::new()),
                 Arc::new(EliminateCrossJoin::new()),
-                Arc::new(PropagateEmptyRelation::new()),
                 Arc::new(EliminateOuterJoin::new()),
                 Arc::new(PushDownFilter::new()),
                 Arc::new(OptimizeProjections::new()),
@@ -158,6 +155,7 @@ fn session(tables: &[Table<'_>]) -> Result<SessionState, DataFusionError> {
     functions::register_times(&mut context)?;
     functions::bound_functions(&mut context)?;
     functions::register_aggregates(&mut context)?;
+    context.add_analyzer_rule(Arc::new(functions::CertainSubqueries));
     context.add_analyzer_rule(Arc::new(functions::ExactComparison));
     for table in tables {
         context.register_table(table.name, Arc::new(EmptyTable::new(Arc::clone(&table.schema))))?;

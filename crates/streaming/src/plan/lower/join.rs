@@ -96,9 +96,14 @@ impl Lowering<'_> {
             }
         }
         if join.on.is_empty() {
-            if !sides.iter().any(|side| side.is_one_row_at_most) {
-                let error = SqlError::unsupported("a join without an equality between its two sides in a view");
-                return Err(at_word(self.text, "join", error)
+            let is_plain = join.filter.as_ref().is_none_or(is_true);
+            let only_looks = is_plain && !join.null_aware && !is_pairing(join.join_type);
+            if !only_looks && !sides.iter().any(|side| side.is_one_row_at_most) {
+                let error = match is_pairing(join.join_type) {
+                    true => "a join without an equality between its two sides in a view",
+                    false => "a subquery without an equality to the row around it in a view",
+                };
+                return Err(at_word(self.text, "join", SqlError::unsupported(error))
                     .with_hint("every row would meet every other: add a condition such as a.id = b.id"));
             }
             for side in [LEFT, RIGHT] {
@@ -109,7 +114,7 @@ impl Lowering<'_> {
         sides.iter().for_each(|side| self.graph.share(side.node));
         let residual = match &join.filter {
             None => None,
-            Some(filter) if *filter == Expr::Literal(ScalarValue::Boolean(Some(true)), None) => None,
+            Some(filter) if is_true(filter) => None,
             Some(filter) => {
                 let both = pair_schema(plans[LEFT].schema(), plans[RIGHT].schema())?;
                 Some(self.compiler.compile(filter, &both)?)
@@ -127,7 +132,7 @@ impl Lowering<'_> {
         needs_key: bool,
         outer: &[usize],
     ) -> Result<Relation, SqlError> {
-        let layout = self.layout(prepared, needs_key, outer);
+        let mut layout = self.layout(prepared, needs_key, outer);
         let shown: Vec<Field> = join.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
         let inner = self.inner(prepared);
         let inner = self.lay_out(inner, prepared, &layout.columns, None, &shown)?;
@@ -140,6 +145,11 @@ impl Lowering<'_> {
             let alone = self.presence(prepared, *side, Keep::Absent)?;
             nodes.push(self.lay_out(alone, prepared, &layout.columns, Some(*side), &shown)?);
         }
+        if needs_key && outer.len() > 1 {
+            // A row of one side whose key is NULL looks as one of the other does.
+            layout.key.push(layout.columns.len());
+            nodes = nodes.into_iter().zip(0..).map(|(node, number)| self.with_branch(node, number)).collect();
+        }
         let node = if outer.is_empty() { inner } else { self.graph.union(nodes) };
         let is_one_row_at_most = match outer {
             [] => prepared.sides.iter().all(|side| side.is_one_row_at_most),
@@ -147,6 +157,17 @@ impl Lowering<'_> {
             _ => false,
         };
         Ok(Relation { node, visible: layout.visible, key: layout.key, places: None, is_one_row_at_most })
+    }
+
+    /// The rows of a node with the number of the branch that they are of, at the end.
+    fn with_branch(&mut self, node: usize, number: i32) -> usize {
+        let schema = Arc::clone(&self.graph.node(node).schema);
+        let width = schema.fields().len();
+        let mut expressions: Vec<Expression> = (0..width).map(|column| column_of(&schema, column)).collect();
+        expressions.push(literal(ScalarValue::Int32(Some(number))));
+        let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.push(Field::new("_branch", DataType::Int32, true));
+        self.graph.extend(node, Step::Project { expressions, schema: Arc::new(Schema::new(fields)) })
     }
 
     /// The rows of a side whose key is, or is not, on the other.
@@ -336,6 +357,15 @@ impl Lowering<'_> {
         let data_type = expression.physical.data_type(&self.schema(relation));
         data_type.map_err(|error| internal(error.strip_backtrace()))
     }
+}
+
+/// Whether rows of both sides come out, and not those of one.
+fn is_pairing(join_type: JoinType) -> bool {
+    matches!(join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full)
+}
+
+fn is_true(condition: &Expr) -> bool {
+    *condition == Expr::Literal(ScalarValue::Boolean(Some(true)), None)
 }
 
 /// The columns of joined rows.
