@@ -35,23 +35,19 @@ impl Deployment {
     pub async fn create_view(&self, definition: ViewDefinition) -> Result<Vec<String>> {
         let _one_at_a_time = self.defining.lock().await;
         let old = self.running.read().get(&definition.name).cloned();
-        if old.is_none() {
-            self.name_is_free(&definition.name)?;
-        }
-        let groups = self.proposed(&definition)?;
-        match old {
-            None => {}
+        match &old {
+            None => self.name_is_free(&definition.name)?,
             Some(_) if !definition.or_replace => {
                 return Err(Error::conflict(format!("view {} exists already", definition.name))
                     .with_hint("CREATE OR REPLACE MATERIALIZED VIEW replaces it without a gap"));
             }
-            Some(old) => {
-                let members = groups.iter().flatten();
-                let new = members.into_iter().find(|member| member.definition.name == definition.name);
-                let is_same = new.is_some_and(|new| is_same(&old, &definition, &new.plan));
-                if old.failure().is_none() && is_same {
-                    return Ok(Vec::new());
-                }
+            Some(_) => {}
+        }
+        let groups = self.proposed(&definition)?;
+        if let Some(old) = old.filter(|old| old.failure().is_none()) {
+            let new = groups.iter().flatten().find(|member| member.definition.name == definition.name);
+            if new.is_some_and(|new| is_same(&old, &definition, &new.plan)) {
+                return Ok(Vec::new());
             }
         }
         Ok(self.change(groups, &[]).await?.1)

@@ -169,7 +169,7 @@ async fn what_is_refused_leaves_every_view_as_it_was() {
             "CREATE OR REPLACE MATERIALIZED VIEW ins AS SELECT k, n FROM outs JOIN nothing USING (n)",
             "would read itself",
         ),
-        ("CREATE MATERIALIZED VIEW ins AS SELECT k FROM s", "exists already"),
+        ("CREATE MATERIALIZED VIEW ins AS SELECT k, n FROM outs", "exists already"),
         ("CREATE MATERIALIZED VIEW s AS SELECT k FROM ins", "is taken"),
         ("CREATE MATERIALIZED VIEW more WITH (batch = '1 hour') AS SELECT max(n) AS n FROM ins", "batch interval"),
         ("DROP MATERIALIZED VIEW ins", "view nothing reads view ins"),
