@@ -84,7 +84,7 @@ def a_memory_budget_without_a_limit(outcome, folder):
     def fill(server):
         with pg_door.Pg(server) as connection:
             connection.send(
-                pg_door.message(b"Q", pg_door.text("SELECT array_agg(repeat('x',10000) || i::text) FROM generate_series(1,200000) AS s(i)"))
+                pg_door.message(b"Q", pg_door.text("SELECT repeat('x',10000) || i::text AS t FROM generate_series(1,200000) AS s(i) ORDER BY t"))
             )
             connection.leaves_at = time.monotonic() + 20
             while server.peak_bytes() < process.MEMORY_LIMIT_BYTES and time.monotonic() < connection.leaves_at:
