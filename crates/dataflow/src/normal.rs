@@ -8,45 +8,44 @@ use std::sync::Arc;
 use arrow::{
     array::{ArrayRef, AsArray},
     compute::cast,
-    datatypes::{DataType, Float32Type, Float64Type},
+    datatypes::{ArrowPrimitiveType, DataType, Float32Type, Float64Type},
 };
 
 use crate::error::{Error, Result};
 
 /// Floats where those of a kind have lost their sign; copied only where one has it. Other columns are as they are.
-macro_rules! without_sign {
-    ($column:expr, |$value:ident| $is_of_kind:expr) => {{
-        macro_rules! of_type {
-            ($type:ty) => {{
-                let floats = $column.as_primitive::<$type>();
-                if floats.values().iter().any(|float| {
-                    let $value = *float;
-                    $value.is_sign_negative() && ($is_of_kind)
-                }) {
-                    return Arc::new(
-                        floats.unary::<_, $type>(|$value| if $is_of_kind { $value.abs() } else { $value }),
-                    );
-                }
-            }};
+fn without_sign(column: &ArrayRef, is_of_kind: fn(f64) -> bool) -> ArrayRef {
+    fn of_type<T: ArrowPrimitiveType>(
+        column: &ArrayRef,
+        loses_sign: impl Fn(T::Native) -> bool,
+        abs: fn(T::Native) -> T::Native,
+    ) -> ArrayRef {
+        let floats = column.as_primitive::<T>();
+        if !floats.values().iter().any(|value| loses_sign(*value)) {
+            return ArrayRef::clone(column);
         }
-        match $column.data_type() {
-            DataType::Float32 => of_type!(Float32Type),
-            DataType::Float64 => of_type!(Float64Type),
-            _ => {}
+        Arc::new(floats.unary::<_, T>(|value| if loses_sign(value) { abs(value) } else { value }))
+    }
+    match column.data_type() {
+        DataType::Float32 => {
+            of_type::<Float32Type>(column, |value| value.is_sign_negative() && is_of_kind(f64::from(value)), f32::abs)
         }
-        ArrayRef::clone($column)
-    }};
+        DataType::Float64 => {
+            of_type::<Float64Type>(column, |value| value.is_sign_negative() && is_of_kind(value), f64::abs)
+        }
+        _ => ArrayRef::clone(column),
+    }
 }
 
 /// Keys of which equal ones are equal bit by bit.
 #[must_use]
 pub fn normal_key(column: &ArrayRef) -> ArrayRef {
-    without_sign!(column, |value| value.is_nan() || value == 0.0)
+    without_sign(column, |value| value.is_nan() || value == 0.0)
 }
 
 /// Floats with one NaN, the positive one, which is the greatest; both zeros are left as they are.
 pub(crate) fn with_one_nan(column: &ArrayRef) -> ArrayRef {
-    without_sign!(column, |value| value.is_nan())
+    without_sign(column, |value| value.is_nan())
 }
 
 /// A column in the layout that a type has.

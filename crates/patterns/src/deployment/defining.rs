@@ -136,10 +136,10 @@ impl Deployment {
         let before = Dependencies::of(definitions.values())?.group_of([definition.name.as_str()]);
         definitions.insert(definition.name.clone(), definition.clone());
         let names = before.iter().map(String::as_str).chain([definition.name.as_str()]);
-        self.groups(&definitions, names).map_err(|error| match &error.hint() {
-            _ if !before.iter().any(|name| *name != definition.name) => error,
-            Some(_) => error,
-            None => error.with_hint("drop the view that reads it first, or define that anew"),
+        let is_read = before.iter().any(|name| *name != definition.name);
+        self.groups(&definitions, names).map_err(|error| match error.hint() {
+            None if is_read => error.with_hint("drop the view that reads it first, or define that anew"),
+            _ => error,
         })
     }
 

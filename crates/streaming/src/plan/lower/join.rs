@@ -148,26 +148,16 @@ impl Lowering<'_> {
         if needs_key && outer.len() > 1 {
             // A row of one side whose key is NULL looks as one of the other does.
             layout.key.push(layout.columns.len());
-            nodes = nodes.into_iter().zip(0..).map(|(node, number)| self.with_branch(node, number)).collect();
+            let branch = |number| literal(ScalarValue::Int32(Some(number)));
+            let numbered = nodes.into_iter().zip(0..);
+            nodes = numbered
+                .map(|(node, number)| self.appended(node, "_branch", &DataType::Int32, branch(number)))
+                .collect();
         }
         let node = if outer.is_empty() { inner } else { self.graph.union(nodes) };
-        let is_one_row_at_most = match outer {
-            [] => prepared.sides.iter().all(|side| side.is_one_row_at_most),
-            [side] => prepared.sides[*side].is_one_row_at_most && prepared.sides[1 - *side].is_one_row_at_most,
-            _ => false,
-        };
+        // Of two rows that meet nothing, both stand alone.
+        let is_one_row_at_most = outer.len() < 2 && prepared.sides.iter().all(|side| side.is_one_row_at_most);
         Ok(Relation { node, visible: layout.visible, key: layout.key, places: None, is_one_row_at_most })
-    }
-
-    /// The rows of a node with the number of the branch that they are of, at the end.
-    fn with_branch(&mut self, node: usize, number: i32) -> usize {
-        let schema = Arc::clone(&self.graph.node(node).schema);
-        let width = schema.fields().len();
-        let mut expressions: Vec<Expression> = (0..width).map(|column| column_of(&schema, column)).collect();
-        expressions.push(literal(ScalarValue::Int32(Some(number))));
-        let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
-        fields.push(Field::new("_branch", DataType::Int32, true));
-        self.graph.extend(node, Step::Project { expressions, schema: Arc::new(Schema::new(fields)) })
     }
 
     /// The rows of a side whose key is, or is not, on the other.
@@ -183,7 +173,7 @@ impl Lowering<'_> {
         let mut marked = relation.clone();
         for (keep, mark) in [(Keep::Present, true), (Keep::Absent, false)] {
             let node = self.presence(prepared, side, keep)?;
-            let schema = self.schema(&Relation { node, ..relation.clone() });
+            let schema = Arc::clone(&self.graph.node(node).schema);
             let shown: Vec<Option<usize>> = (0..relation.visible).map(Some).collect();
             let mut expressions: Vec<Expression> = (0..relation.visible).map(|c| column_of(&schema, c)).collect();
             expressions.push(literal(ScalarValue::Boolean(Some(mark))));
@@ -342,15 +332,20 @@ impl Lowering<'_> {
         if let Some(column) = physical.downcast_ref::<Column>() {
             return column.index();
         }
-        let schema = self.schema(relation);
-        let width = schema.fields().len();
-        let mut expressions: Vec<Expression> = (0..width).map(|column| column_of(&schema, column)).collect();
+        let width = self.schema(relation).fields().len();
+        relation.node = self.appended(relation.node, name, data_type, expression);
+        width
+    }
+
+    /// The rows of a node with one more column at the end.
+    fn appended(&mut self, node: usize, name: &str, data_type: &DataType, expression: Expression) -> usize {
+        let schema = Arc::clone(&self.graph.node(node).schema);
+        let mut expressions: Vec<Expression> =
+            (0..schema.fields().len()).map(|column| column_of(&schema, column)).collect();
         expressions.push(expression);
         let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
         fields.push(Field::new(name, data_type.clone(), true));
-        let schema = Arc::new(Schema::new(fields));
-        relation.node = self.graph.extend(relation.node, Step::Project { expressions, schema });
-        width
+        self.graph.extend(node, Step::Project { expressions, schema: Arc::new(Schema::new(fields)) })
     }
 
     fn type_of(&self, expression: &Expression, relation: &Relation) -> Result<DataType, SqlError> {
