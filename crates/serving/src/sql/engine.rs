@@ -3,7 +3,7 @@
 //!
 //! What must hold: a query that computes takes no thread from planning, so however long queries compute, statements are
 //! read, rows are found by their keys and variables are set; what can be seen to be short before it is planned waits for
-//! nothing that may be long; planning that keeps its thread for too long is answered with an error and left behind; the
+//! nothing that may be long; what may be long yields the processor to everything else; planning that keeps its thread for too long is answered with an error and left behind; the
 //! batches that wait for a slow reader are few and reserved.
 
 use std::{sync::Arc, time::Duration};
@@ -23,7 +23,7 @@ use sql::{SqlError, sqlstate};
 use streaming::Evaluation;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::threads::{Task, Threads};
+use super::threads::{Task, Threads, Urgency};
 
 /// Batches that wait for a slow reader, a query; and how many bytes of them.
 const BATCHES_WAITING_MAX: usize = 2;
@@ -56,9 +56,9 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(computing_threads: usize, planning_timeout: Duration, memory: MemoryBudget) -> Result<Self> {
         Ok(Self {
-            planning: Arc::new(Threads::start("plan", PLANNING_THREADS)?),
-            planning_short: Arc::new(Threads::start("plan short", SHORT_THREADS)?),
-            computing: Arc::new(Threads::start("query", computing_threads)?),
+            planning: Arc::new(Threads::start("plan", PLANNING_THREADS, Urgency::Yielding)?),
+            planning_short: Arc::new(Threads::start("plan short", SHORT_THREADS, Urgency::Ordinary)?),
+            computing: Arc::new(Threads::start("query", computing_threads, Urgency::Yielding)?),
             planning_timeout,
             memory,
         })

@@ -19,8 +19,9 @@ use sql::visit_expressions;
 
 use super::{column_names, placeholder::placeholder, point_read::lossless};
 
-/// What the constants of a plan may take in one batch, in bytes.
-const BATCH_CONSTANT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What the constants of a plan may take in one batch, in bytes. Batches on their way from one operator to the next are
+/// reserved by none of them, and each query has a few.
+const BATCH_CONSTANT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Plans a statement whose parameters have no values yet; `given` are the types that the client names.
 ///

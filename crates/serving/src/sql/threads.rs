@@ -3,6 +3,9 @@
 //! Whatever is computed between two points at which it can be given up keeps its thread, and nobody can take it back.
 //! So it is looked at what waits: work that does not begin in time gets threads of its own, up to a bound.
 //!
+//! Work that may be long also yields: beside a busy query, readers by key, producers and the folding of views get the
+//! processor first, as far as the system can be told so.
+//!
 //! What must hold: work begins while any of the sets of threads has one that is free; dropping the handle of work gives
 //! it up; nobody waits for a thread when the server stops.
 
@@ -30,13 +33,27 @@ const STACK_BYTES: usize = 32 * 1024 * 1024;
 /// Work that has not begun after this time shows that all threads are kept.
 const BEGINNING_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// The niceness of threads that yield: beside one of the others, such a thread gets a tenth of a processor.
+#[cfg(target_os = "linux")]
+const YIELDING_NICENESS: i32 = 10;
+
 /// How many sets of threads there may be, the first one and those that took its place.
 const SETS_MAX: usize = 4;
+
+/// Who goes first where processors are few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// As all others.
+    Ordinary,
+    /// Everything else goes first.
+    Yielding,
+}
 
 /// Threads with room for deep recursion.
 pub(super) struct Threads {
     name: &'static str,
     threads: usize,
+    urgency: Urgency,
     sets: Mutex<Sets>,
 }
 
@@ -53,10 +70,10 @@ struct Set(Option<Runtime>);
 type Work<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 impl Threads {
-    pub(super) fn start(name: &'static str, threads: usize) -> Result<Self> {
+    pub(super) fn start(name: &'static str, threads: usize, urgency: Urgency) -> Result<Self> {
         let threads = threads.max(1);
-        let sets = Sets { current: Arc::new(Set::start(name, threads)?), earlier: Vec::new() };
-        Ok(Self { name, threads, sets: Mutex::new(sets) })
+        let sets = Sets { current: Arc::new(Set::start(name, threads, urgency)?), earlier: Vec::new() };
+        Ok(Self { name, threads, urgency, sets: Mutex::new(sets) })
     }
 
     /// Gives work to the threads. It begins at once where one is free; [`Task::begun`] says when.
@@ -80,7 +97,7 @@ impl Threads {
             if sets.earlier.len() + 1 >= SETS_MAX {
                 return None;
             }
-            let set = Set::start(self.name, self.threads).inspect_err(|error| {
+            let set = Set::start(self.name, self.threads, self.urgency).inspect_err(|error| {
                 tracing::error!(%error, threads = self.name, "all threads are kept, and there can be no more");
             });
             tracing::warn!(threads = self.name, "all threads are kept by statements, so there are more of them now");
@@ -102,11 +119,16 @@ impl fmt::Debug for Threads {
 }
 
 impl Set {
-    fn start(name: &str, threads: usize) -> Result<Self> {
+    fn start(name: &str, threads: usize, urgency: Urgency) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name(name)
             .thread_stack_size(STACK_BYTES)
+            .on_thread_start(move || {
+                if urgency == Urgency::Yielding {
+                    yield_to_others();
+                }
+            })
             .enable_all()
             .build();
         let runtime = runtime.map_err(|e| Error::internal("cannot start the threads of queries").with_source(e))?;
@@ -124,6 +146,15 @@ impl Drop for Set {
             // Not waited for: the last owner may itself be a task, and a thread may be kept.
             runtime.shutdown_background();
         }
+    }
+}
+
+/// The thread that calls yields from now on. On Linux niceness is a thread's own (`sched(7)`), and none named is the one that
+/// calls; elsewhere it is that of the whole process, so nothing is done there.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, YIELDING_NICENESS) {
+        tracing::warn!(%error, "the threads of queries do not yield to others");
     }
 }
 

@@ -7,14 +7,14 @@
 //! What it is not: a bound for one value. That depends on the value's own arguments alone and holds with or without a
 //! statement ([`Bounded`](super::bounded)).
 //!
-//! What must hold: no planning thread computes for long; the constants of one statement are bounded all together; large
-//! arrays are reserved from the budget of memory for as long as anybody holds them; a statement that is given up stops
-//! at the next call.
+//! What must hold: no planning thread computes for long; the constants of one statement are bounded all together, and
+//! reserved from the budget of memory until it ends; large arrays are reserved for as long as anybody holds them; a
+//! statement that is given up stops at the next call.
 
 use std::{
     any::Any,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
 };
@@ -27,7 +27,7 @@ use datafusion::{
     common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions},
     error::{DataFusionError, Result},
 };
-use model::{MemoryBudget, MemoryReservation};
+use model::{MemoryBudget, MemoryExhausted, MemoryReservation};
 use sql::{SqlError, sqlstate};
 
 /// What a planner may compute on the way: one value, and the steps of all together.
@@ -40,6 +40,11 @@ const CONSTANT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const CONSTANT_BYTES_LEAST: u64 = 4 * 1024;
 /// While rows are computed the same constant may be made for each batch, so only what is large is counted.
 const CONSTANT_BYTES_LEAST_RUNNING: u64 = 1024 * 1024;
+
+/// How often a constant is there: while it is computed in the array that a function builds, with room to grow, in the value
+/// that is taken out of it, and in the expressions around it; afterwards in two plans.
+const CONSTANT_COPIES: u64 = 4;
+const CONSTANT_COPIES_RUNNING: u64 = 2;
 
 /// Buffers from this size on are reserved one by one.
 const HELD_BYTES_LEAST: usize = 64 * 1024;
@@ -67,6 +72,7 @@ struct Shared {
     deferred: AtomicBool,
     given_up: AtomicBool,
     held: Mutex<Vec<Held>>,
+    constants: Mutex<MemoryReservation>,
 }
 
 /// A buffer that somebody else holds too, or has held.
@@ -89,6 +95,7 @@ impl Evaluation {
     /// A statement that begins to be planned.
     pub fn new(budget: MemoryBudget) -> Self {
         Self(Arc::new(Shared {
+            constants: Mutex::new(budget.reservation("queries")),
             budget,
             stage: AtomicU8::new(Stage::Planning as u8),
             planned_work: AtomicU64::new(0),
@@ -107,6 +114,12 @@ impl Evaluation {
     /// The statement comes to another stage.
     pub fn enter(&self, stage: Stage) {
         self.0.stage.store(stage as u8, Ordering::Release);
+        if stage == Stage::Rows {
+            let mut constants = self.constants();
+            let kept = constants.bytes() / CONSTANT_COPIES * CONSTANT_COPIES_RUNNING;
+            let given_back = constants.bytes() - kept;
+            constants.shrink(given_back);
+        }
     }
 
     /// Whether something constant was too much for the planner and is left to be computed.
@@ -148,14 +161,22 @@ impl Evaluation {
             return Err(DataFusionError::Execution(format!("{function} is not computed while planning")));
         }
         let least = if stage == Stage::Constants as u8 { CONSTANT_BYTES_LEAST } else { CONSTANT_BYTES_LEAST_RUNNING };
-        if cost.bytes < least || spend(&self.0.constant_bytes, cost.bytes, CONSTANT_BYTES_MAX) {
+        if cost.bytes < least {
             return Ok(());
         }
-        let message = format!("the constants of the statement would have more than {CONSTANT_BYTES_MAX} bytes");
-        Err(refused(
-            SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
-                .with_hint("let the statement make fewer or shorter values"),
-        ))
+        if !spend(&self.0.constant_bytes, cost.bytes, CONSTANT_BYTES_MAX) {
+            let message = format!("the constants of the statement would have more than {CONSTANT_BYTES_MAX} bytes");
+            return Err(refused(
+                SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
+                    .with_hint("let the statement make fewer or shorter values"),
+            ));
+        }
+        let reserved = self.constants().grow(CONSTANT_COPIES.saturating_mul(cost.bytes));
+        reserved.map_err(|exhausted| out_of_memory(&exhausted))
+    }
+
+    fn constants(&self) -> MutexGuard<'_, MemoryReservation> {
+        self.0.constants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reserves what an array takes, until nobody holds it any more.
@@ -172,9 +193,7 @@ impl Evaluation {
                 continue;
             }
             let reserved = self.0.budget.reserve("queries", buffer.capacity() as u64);
-            let reservation = reserved.map_err(|exhausted| {
-                refused(SqlError::new(sqlstate::OUT_OF_MEMORY, exhausted.to_string()).with_hint(exhausted.hint()))
-            })?;
+            let reservation = reserved.map_err(|exhausted| out_of_memory(&exhausted))?;
             held.push(Held { buffer, _reservation: reservation });
         }
         Ok(())
@@ -189,6 +208,10 @@ fn spend(spent: &AtomicU64, amount: u64, most: u64) -> bool {
 
 fn refused(error: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
+}
+
+fn out_of_memory(exhausted: &MemoryExhausted) -> DataFusionError {
+    refused(SqlError::from(exhausted))
 }
 
 fn collect(data: &ArrayData, buffers: &mut Vec<Buffer>) {
@@ -228,3 +251,6 @@ impl ExtensionOptions for Evaluation {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::{
 
 use sql::SqlError;
 
-use super::{SETS_MAX, Threads};
+use super::{SETS_MAX, Threads, Urgency};
 
 /// Keeps a thread until the sender is dropped, as a long computation does.
 fn keep(threads: &Arc<Threads>) -> (mpsc::SyncSender<()>, super::Task<(), SqlError>) {
@@ -30,7 +30,7 @@ async fn answers(threads: &Arc<Threads>) -> bool {
 
 #[tokio::test]
 async fn work_begins_although_all_threads_are_kept() {
-    let threads = Arc::new(Threads::start("kept", 2).unwrap());
+    let threads = Arc::new(Threads::start("kept", 2, Urgency::Ordinary).unwrap());
     let mut kept = Vec::new();
     for _ in 0..2 * (SETS_MAX - 1) {
         let (release, mut task) = keep(&threads);
@@ -48,7 +48,7 @@ async fn work_begins_although_all_threads_are_kept() {
 
 #[tokio::test]
 async fn there_is_a_last_set_of_threads() {
-    let threads = Arc::new(Threads::start("bounded", 1).unwrap());
+    let threads = Arc::new(Threads::start("bounded", 1, Urgency::Ordinary).unwrap());
     let mut kept = Vec::new();
     for _ in 0..SETS_MAX {
         let (release, mut task) = keep(&threads);
@@ -65,9 +65,21 @@ async fn there_is_a_last_set_of_threads() {
 
 #[tokio::test]
 async fn a_panic_is_an_error() {
-    let threads = Arc::new(Threads::start("panics", 1).unwrap());
+    let threads = Arc::new(Threads::start("panics", 1, Urgency::Ordinary).unwrap());
     for (reason, code) in [("a reason", "XX000"), ("byte array offset overflow", "54000")] {
         let mut task = threads.spawn::<(), SqlError>(async move { panic!("{reason}") });
         assert_eq!(task.ended().await.unwrap_err().sqlstate, code, "{reason}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_may_be_long_yields_and_nothing_else_does() {
+    for (urgency, more) in [(Urgency::Ordinary, 0), (Urgency::Yielding, super::YIELDING_NICENESS)] {
+        let threads = Arc::new(Threads::start("nice", 1, urgency).unwrap());
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let mut task = threads.spawn(async move { Ok::<_, SqlError>(niceness()) });
+        let expected = if more == 0 { niceness() } else { more };
+        assert_eq!(task.ended().await.unwrap(), expected, "{urgency:?}");
     }
 }
