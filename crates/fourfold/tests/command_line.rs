@@ -387,6 +387,14 @@ fn wrong_usage_ends_with_2_and_prints_nothing() {
     run(&["--version"]).ends_with(0).prints(format!("fourfold {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_allocator_commits_memory_as_it_is_used() {
+    let ran = run_in(Path::new("."), &[("MIMALLOC_VERBOSE", "1".to_owned())], &["--version"], b"");
+    // Set where the C of the allocator is compiled, in .cargo/config.toml.
+    assert!(ran.said.contains("option 'arena_eager_commit': 0"), "{}", ran.said);
+}
+
 #[test]
 fn what_fails_is_said_once_and_as_json_where_that_is_wanted() {
     // Nobody listens on this port, and nobody may.

@@ -33,9 +33,11 @@ const STACK_BYTES: usize = 32 * 1024 * 1024;
 /// Work that has not begun after this time shows that all threads are kept.
 const BEGINNING_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The niceness of threads that yield: beside one of the others, such a thread gets a tenth of a processor.
+/// How much nicer threads are that yield: beside one of the others, such a thread gets a tenth of a processor.
 #[cfg(target_os = "linux")]
 const YIELDING_NICENESS: i32 = 10;
+#[cfg(target_os = "linux")]
+const NICENESS_MAX: i32 = 19;
 
 /// How many sets of threads there may be, the first one and those that took its place.
 const SETS_MAX: usize = 4;
@@ -153,8 +155,13 @@ impl Drop for Set {
 /// calls; elsewhere it is that of the whole process, so nothing is done there.
 fn yield_to_others() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, YIELDING_NICENESS) {
-        tracing::warn!(%error, "the threads of queries do not yield to others");
+    {
+        let nicer = |niceness: i32| (niceness + YIELDING_NICENESS).min(NICENESS_MAX);
+        let yields = rustix::process::getpriority_process(None)
+            .and_then(|niceness| rustix::process::setpriority_process(None, nicer(niceness)));
+        if let Err(error) = yields {
+            tracing::warn!(%error, "the threads of queries do not yield to others");
+        }
     }
 }
 
