@@ -32,6 +32,15 @@ async def main():
         raise AssertionError("an unknown column was not refused")
     except asyncpg.UndefinedColumnError:
         print("ok errors have their classes")
+    table = unique("devices")
+    await connection.execute(f"CREATE TABLE {table} (id TEXT PRIMARY KEY, n BIGINT)")
+    await connection.executemany(f"INSERT INTO {table} VALUES ($1, $2)", [("a", 1), ("b", None)])
+    changed = await connection.execute(f"UPDATE {table} SET n = $1 WHERE id = $2", 7, "b")
+    equal("a write says how many rows", changed, "UPDATE 1")
+    async with connection.transaction():
+        await connection.execute(f"DELETE FROM {table} WHERE id = $1", "a")
+    equal("what is written is there", [tuple(row) for row in await connection.fetch(f"SELECT id, n FROM {table}")], [("b", 7)])
+    await connection.execute(f"DROP TABLE {table}")
     await connection.close()
     # A pool resets what it takes back.
     async with asyncpg.create_pool(**OPTIONS, min_size=1, max_size=2) as pool:

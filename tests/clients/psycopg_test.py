@@ -1,6 +1,7 @@
 """psycopg 3 as it comes from PyPI: definitions, typed parameters, prepared statements, cursors, errors."""
 
 import datetime
+import decimal
 
 import psycopg
 from psycopg.rows import dict_row
@@ -76,7 +77,7 @@ with connect() as connection:
         ("SELECT nothing FROM " + view, "42703"),
         ("SELECT 1 FROM no_such_view", "42P01"),
         ("SELEC 1", "42601"),
-        (f"INSERT INTO {view} VALUES (1)", "25006"),
+        (f"INSERT INTO {view} VALUES (1)", "42809"),
     ]:
         try:
             connection.execute(text)
@@ -97,3 +98,31 @@ with connect() as connection:
     equal("the catalogue lists the view", names, [(view,)])
     connection.execute(f"DROP MATERIALIZED VIEW {view}")
     connection.execute(f"DROP SOURCE {source}")
+
+# Without autocommit, as psycopg is by default: a transaction is written as it ends.
+table = unique("devices")
+with connect() as connection:
+    connection.execute(f"CREATE TABLE {table} (id TEXT PRIMARY KEY, room TEXT, n INT, price NUMERIC(10, 2), at TIMESTAMPTZ)")
+with connect() as connection:
+    connection.autocommit = False
+    at = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, datetime.timezone.utc)
+    rows_given = [("a", "hall", 1, decimal.Decimal("1.50"), at), ("b", None, None, None, None)]
+    with connection.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {table} VALUES (%s, %s, %s, %s, %s)", rows_given)
+        equal("rows that are written are counted", cursor.rowcount, 2)
+    connection.commit()
+    found = connection.execute(f"SELECT * FROM {table} ORDER BY id").fetchall()
+    equal("what is written is read as it was", found, rows_given)
+    changed = connection.execute(f"UPDATE {table} SET n = coalesce(n, 0) + %s WHERE id = %s", (5, "b"))
+    equal("an update is counted", changed.rowcount, 1)
+    connection.rollback()
+    connection.execute(f"DELETE FROM {table} WHERE n = %s", (1,))
+    connection.commit()
+    try:
+        connection.execute(f"INSERT INTO {table} (id) VALUES (%s)", ("b",))
+        raise AssertionError("a key that is there was written")
+    except psycopg.errors.UniqueViolation:
+        connection.rollback()
+    equal("what was rolled back is not there", connection.execute(f"SELECT id, n FROM {table}").fetchall(), [("b", None)])
+with connect() as connection:
+    connection.execute(f"DROP TABLE {table}")

@@ -18,7 +18,7 @@ mod reader;
 use bytes::Bytes;
 use model::Offset;
 
-pub use builder::RecordBatchBuilder;
+pub use builder::{RecordBatchBuilder, batches_of};
 pub(crate) use check::check_records;
 pub use compression::{Compression, DECOMPRESSED_BYTES_MAX};
 pub use header::{BatchDefect, BatchHeader, HEADER_BYTES, split_batches};

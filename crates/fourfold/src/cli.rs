@@ -210,6 +210,9 @@ pub(crate) struct ProduceArguments {
     /// What separates key and value in a line, \t for a tab; without it lines have no key
     #[arg(short = 'K', long, value_name = "TEXT", allow_hyphen_values = true, value_parser = separator)]
     pub(crate) key_separator: Option<String>,
+    /// An empty value is none: it deletes the row of its key from a table
+    #[arg(short = 'Z', long)]
+    pub(crate) null_empty: bool,
 }
 
 // A shell passes the two characters on, so they are read here.

@@ -7,11 +7,11 @@ use arrow::{
     error::ArrowError,
 };
 use async_trait::async_trait;
-use model::{Access, Error, ErrorKind, Principal, Resource, Result, principal::authorise};
-use serving::sql::{Defined, Definitions};
+use model::{Access, Error, ErrorKind, Positions, Principal, Resource, Result, principal::authorise};
+use serving::sql::{Defined, Definitions, WriteClaim};
 use serving::views::Snapshot;
 use sql::{Show, SourceDefinition, SqlError, Statement, sql_error, sqlstate};
-use streaming::PlannedView;
+use streaming::{PlannedView, RowRecord};
 
 use crate::{deployment::Deployment, source_list};
 
@@ -54,6 +54,18 @@ impl Definitions for Deployment {
     async fn source_table(&self, name: &str) -> Result<Option<Snapshot>> {
         self.source_snapshot(name)
     }
+
+    async fn claim(&self, principal: &Principal, name: &str) -> Result<WriteClaim> {
+        self.claim_writing(principal, name).await
+    }
+
+    // In a task of its own: what is begun is written, whoever waits for it.
+    async fn write(&self, claim: &WriteClaim, records: Vec<RowRecord>) -> Result<Positions> {
+        let Some(deployment) = self.this() else { return Err(Error::unavailable("the server is stopping")) };
+        let target = claim.target.clone();
+        let writing = tokio::spawn(async move { deployment.write_records(&target, records).await });
+        writing.await.unwrap_or_else(|e| Err(Error::internal("writing rows ended abnormally").with_source(e)))
+    }
 }
 
 impl Deployment {
@@ -61,7 +73,10 @@ impl Deployment {
         if let Statement::CreateView(definition) = &statement {
             self.check(definition)?;
         }
-        let is_drop = matches!(statement, Statement::DropSource { .. } | Statement::DropView { .. });
+        let is_drop = matches!(
+            statement,
+            Statement::DropSource { .. } | Statement::DropTable { .. } | Statement::DropView { .. }
+        );
         self.carry_out_checked(principal, statement).await.map_err(|error| match sql_error(&error) {
             // What is in the way of a drop is always what depends on it.
             found if is_drop && error.kind() == ErrorKind::Conflict => {
@@ -79,6 +94,17 @@ impl Deployment {
                 may_alter(Resource::Topic(source.topic.as_str()))?;
                 self.create_source(source).await?;
                 "CREATE SOURCE"
+            }
+            Statement::CreateTable(table) => {
+                may_alter(Resource::Topic(table.topic.as_str()))?;
+                may_alter(Resource::View(&table.name))?;
+                notices.extend(self.create_table(table).await?);
+                "CREATE TABLE"
+            }
+            Statement::DropTable { name, if_exists, cascade } => {
+                may_alter(Resource::View(&name))?;
+                notices.extend(tolerate(self.drop_table(&name, cascade).await, if_exists)?);
+                "DROP TABLE"
             }
             Statement::CreateView(definition) => {
                 may_alter(Resource::View(&definition.name))?;

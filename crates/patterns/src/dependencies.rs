@@ -27,7 +27,9 @@ impl Dependencies {
         let reads = definitions.iter().map(|definition| {
             // What cannot be parsed any more reads nothing; its plan says why.
             let read = relations_read(&definition.query).unwrap_or_default();
-            let views = read.into_iter().filter(|name| names.contains(name.as_str()));
+            // A table reads its own records, and not what it shows.
+            let is_itself = |name: &String| definition.is_table && *name == definition.name;
+            let views = read.into_iter().filter(|name| names.contains(name.as_str()) && !is_itself(name));
             (definition.name.clone(), views.collect())
         });
         let dependencies = Self { reads: reads.collect() };

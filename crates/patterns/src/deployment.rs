@@ -14,17 +14,19 @@
 
 mod defining;
 mod starting;
+mod tables;
+mod writing;
 
 use std::{
     collections::BTreeMap,
     fmt,
     path::Path,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicU32},
 };
 
 use eventlog::{EventLog, Topic, TopicSpec};
 use model::{Epoch, Error, ErrorKind, Positions, Result};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serving::views::{Snapshot, Views};
 use sql::{SourceDefinition, ViewDefinition};
 use streaming::SourceTable;
@@ -50,6 +52,10 @@ pub struct Deployment {
     captures: Captures,
     // Definitions are carried out one after the other; reads of the maps above do not wait for them.
     defining: tokio::sync::Mutex<()>,
+    /// Of each table, who writes to it over SQL.
+    write_locks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Where the next rows without a key go.
+    next_partition: AtomicU32,
 }
 
 impl Deployment {
@@ -68,6 +74,8 @@ impl Deployment {
             sources: RwLock::default(),
             running: RwLock::default(),
             defining: tokio::sync::Mutex::default(),
+            write_locks: Mutex::default(),
+            next_partition: AtomicU32::default(),
         });
         for (name, text) in deployment.catalogue.sources()? {
             let source = stored_statement::source_definition(&name, &text)?;
@@ -78,7 +86,8 @@ impl Deployment {
             }
             deployment.sources.write().insert(name, source);
         }
-        let current = deployment.catalogue.views()?;
+        let mut current = deployment.catalogue.views()?;
+        current.extend(deployment.views_of_tables(&current));
         if let Err(error) = running_view::remove_all_but(&deployment.resources, &current).await {
             tracing::warn!(%error, "what old versions of views have left behind stays until the next start");
         }
@@ -117,6 +126,10 @@ impl Deployment {
     /// [`Conflict`](model::ErrorKind::Conflict) when the name is taken.
     pub async fn create_source(&self, source: SourceDefinition) -> Result<()> {
         let _one_at_a_time = self.defining.lock().await;
+        self.begin_source(source).await
+    }
+
+    async fn begin_source(&self, source: SourceDefinition) -> Result<()> {
         self.name_is_free(&source.name)?;
         let is_new = self.ensure_topic(&source).await?;
         if let Err(error) = self.catalogue.put_source(&source.name, &source.text) {
@@ -139,10 +152,15 @@ impl Deployment {
         if !self.sources.read().contains_key(name) {
             return Err(Error::not_found(format!("there is no source {name}")));
         }
+        self.is_no_table(name)?;
         let reader = self.running.read().values().find(|view| view.reads(name)).map(|v| v.stored.name.clone());
         if let Some(view) = reader {
             return Err(Error::conflict(format!("view {view} reads source {name}")).with_hint("drop the view first"));
         }
+        self.end_source(name).await
+    }
+
+    async fn end_source(&self, name: &str) -> Result<Option<String>> {
         self.catalogue.remove_source(name)?;
         self.sources.write().remove(name);
         self.captures.end(name).await

@@ -11,7 +11,7 @@ use crate::catalogue::StoredView;
 /// When `text` is no definition of a source.
 pub(crate) fn source_definition(name: &str, text: &str) -> Result<SourceDefinition> {
     match single(text)? {
-        Statement::CreateSource(source) => Ok(source),
+        Statement::CreateSource(source) | Statement::CreateTable(source) => Ok(source),
         _ => Err(Error::corrupt(format!("the catalogue's source {name} is not a CREATE SOURCE"))),
     }
 }
@@ -23,6 +23,7 @@ pub(crate) fn source_definition(name: &str, text: &str) -> Result<SourceDefiniti
 pub(crate) fn view_definition(stored: &StoredView) -> Result<ViewDefinition> {
     match single(&stored.text)? {
         Statement::CreateView(definition) => Ok(definition),
+        Statement::CreateTable(table) => Ok(ViewDefinition::of_table(&table)),
         _ => Err(Error::corrupt(format!("the catalogue's view {} is not a CREATE MATERIALIZED VIEW", stored.name))),
     }
 }

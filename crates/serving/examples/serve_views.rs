@@ -15,11 +15,11 @@ use async_trait::async_trait;
 use model::{Metrics, Offset, Positions, Principal, Result, TopicName, TopicPartition};
 use serving::{
     pg::{self, PgSettings},
-    sql::{Defined, Definitions, SqlService, SqlSettings},
+    sql::{Defined, Definitions, SqlService, SqlSettings, WriteClaim},
     views::{Snapshot, View, Views},
 };
 use sql::{Show, SourceDefinition, SqlError, Statement};
-use streaming::Change;
+use streaming::{Change, RowRecord};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -121,5 +121,13 @@ impl Definitions for Fixed {
 
     async fn source_table(&self, _: &str) -> Result<Option<Snapshot>> {
         Ok(None)
+    }
+
+    async fn claim(&self, _: &Principal, name: &str) -> Result<WriteClaim> {
+        Err(model::Error::invalid(format!("nothing is written to {name} here")))
+    }
+
+    async fn write(&self, _: &WriteClaim, _: Vec<RowRecord>) -> Result<Positions> {
+        Err(model::Error::internal("nothing is written here"))
     }
 }

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use model::{Metrics, Positions, Principal, Result, TopicName};
 use parking_lot::Mutex;
 use sql::{Show, SourceDefinition, SourceFormat, SqlError, Statement};
-use streaming::Change;
+use streaming::{Change, RowRecord};
 
 use crate::{
-    sql::{Defined, Definitions, SqlService, SqlSettings},
+    sql::{Defined, Definitions, SqlService, SqlSettings, WriteClaim},
     views::{Snapshot, View, Views},
 };
 
@@ -101,6 +101,7 @@ impl Definitions for Fixed {
         vec![SourceDefinition {
             name: "departures".to_owned(),
             columns: Arc::new(Schema::new(columns.to_vec())),
+            key: Vec::new(),
             topic: TopicName::new("flights").unwrap(),
             partitions: 1,
             format: SourceFormat::Json,
@@ -114,5 +115,13 @@ impl Definitions for Fixed {
         let Some(source) = self.sources().into_iter().find(|source| source.name == name) else { return Ok(None) };
         let positions: Positions = "flights/0:120".parse()?;
         Snapshot::from_batches(source.schema(), Vec::new(), positions).map(Some)
+    }
+
+    async fn claim(&self, _: &Principal, name: &str) -> Result<WriteClaim> {
+        Err(model::Error::invalid(format!("nothing is written to {name} here")))
+    }
+
+    async fn write(&self, _: &WriteClaim, _: Vec<RowRecord>) -> Result<Positions> {
+        Err(model::Error::internal("nothing is written here"))
     }
 }

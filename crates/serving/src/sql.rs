@@ -2,10 +2,10 @@
 //!
 //! What it is: [`SqlService`] (one a server) and [`Session`] (one a connection). A statement goes one of three ways:
 //! definitions to [`Definitions`], a read of one row by its key straight to the relation, everything else through
-//! DataFusion over snapshots that are pinned for the query.
+//! DataFusion over snapshots that are pinned for the query. `INSERT`, `UPDATE` and `DELETE` are queries for rows, which become
+//! records of a topic.
 //!
-//! What it is not: a place to write. `INSERT`, `UPDATE` and the like are refused with what to do instead: records enter
-//! through the log's doors.
+//! What it is not: a place where anything is stored.
 //!
 //! What must hold: every result carries the Positions it reflects; `fourfold.min_position` is honoured by every read;
 //! the statement timeout and a cancel reach planning and the whole of the result.
@@ -46,9 +46,10 @@ mod transaction;
 mod unread;
 mod variables;
 mod window_memory;
+mod writes;
 
 pub use copy::{CopyFormat, CopyOptions};
-pub use definitions::{Defined, Definitions};
+pub use definitions::{Defined, Definitions, WriteClaim};
 pub use outcome::{Effect, Outcome};
 pub use service::SqlService;
 pub use session::Session;

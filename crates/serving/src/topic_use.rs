@@ -17,22 +17,32 @@ pub struct TopicUse {
     topic: TopicName,
     verb: &'static str,
     sources: Vec<String>,
+    /// The statements that drop them.
+    drops: Vec<String>,
 }
 
 impl TopicUse {
     /// What `sources` need the topic for: they read it, or have their dead letters in it. `None` when none does.
     pub fn find(topic: &TopicName, sources: &[SourceDefinition]) -> Option<Self> {
-        let names = |uses: &dyn Fn(&TopicName) -> bool| -> Vec<String> {
-            sources.iter().filter(|source| uses(&source.topic)).map(|source| source.name.clone()).collect()
+        let users = |uses: &dyn Fn(&TopicName) -> bool| -> Vec<&SourceDefinition> {
+            sources.iter().filter(|source| uses(&source.topic)).collect()
         };
-        let readers = names(&|read| read == topic);
-        let rejecters = names(&|read| dead_letter_topic(read).is_ok_and(|letters| letters == *topic));
-        let (verb, sources) = match (readers.is_empty(), rejecters.is_empty()) {
+        let readers = users(&|read| read == topic);
+        let rejecters = users(&|read| dead_letter_topic(read).is_ok_and(|letters| letters == *topic));
+        let (verb, users) = match (readers.is_empty(), rejecters.is_empty()) {
             (false, _) => ("is read by", readers),
             (true, false) => ("has the dead letters of", rejecters),
             (true, true) => return None,
         };
-        Some(Self { topic: topic.clone(), verb, sources })
+        let drop = |source: &SourceDefinition| {
+            format!("DROP {} {}", if source.is_table() { "TABLE" } else { "SOURCE" }, source.name)
+        };
+        Some(Self {
+            topic: topic.clone(),
+            verb,
+            sources: users.iter().map(|source| source.name.clone()).collect(),
+            drops: users.into_iter().map(drop).collect(),
+        })
     }
 
     /// The sources that need it.
@@ -42,8 +52,7 @@ impl TopicUse {
 
     /// What to do before the topic is deleted.
     pub fn remedy(&self) -> String {
-        let dropped: Vec<String> = self.sources.iter().map(|source| format!("DROP SOURCE {source}")).collect();
-        format!("drop first what needs it ({})", dropped.join("; "))
+        format!("drop first what needs it ({})", self.drops.join("; "))
     }
 }
 

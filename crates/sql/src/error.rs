@@ -50,6 +50,12 @@ impl SqlError {
         self.position = self.position.map(|position| position + characters);
         self
     }
+
+    /// The same error where its place is one in a text that nobody wrote.
+    #[must_use]
+    pub fn without_position(self) -> Self {
+        Self { position: None, ..self }
+    }
 }
 
 impl fmt::Display for SqlError {

@@ -24,6 +24,7 @@ pub mod sqlstate;
 mod tree;
 mod types;
 mod view;
+mod write;
 
 pub use cursor::{PlacedToken, byte_of_location, character_at, folded, is_word, tokenize};
 pub use deep_stack::on_deep_stack;
@@ -31,10 +32,13 @@ pub use diagnosis::{Readable, datafusion_error, nearest, syntax_error};
 pub use error::{SqlError, sql_error};
 pub use reads::relations_read;
 pub use rewriting::rewrite;
-pub use source_definition::{ARRIVAL_TIME, KEY, OFFSET, PARTITION, SourceDefinition, SourceFormat, TimestampUnit};
+pub use source_definition::{
+    ARRIVAL_TIME, DELETED, KEY, OFFSET, PARTITION, SourceDefinition, SourceFormat, TimestampUnit,
+};
 pub use tree::{Tree, visit_expressions, visit_expressions_mut, visit_mut};
 pub use types::{timestamp_utc, type_name};
 pub use view::{Emit, ViewDefinition, ViewOptions, without_table_keyword};
+pub use write::{Conflict, Verb, Write, WriteStatement};
 
 use sqlparser::tokenizer::Token;
 
@@ -45,6 +49,8 @@ use cursor::Cursor;
 pub enum Statement {
     /// `CREATE SOURCE name (columns) WITH (options)`.
     CreateSource(SourceDefinition),
+    /// `CREATE TABLE name (columns, PRIMARY KEY (...)) [WITH (options)]`: a source of which the last record of each key counts.
+    CreateTable(SourceDefinition),
     /// `CREATE [OR REPLACE] MATERIALIZED VIEW name [WITH (options)] AS query`.
     CreateView(ViewDefinition),
     /// `DROP SOURCE [IF EXISTS] name`.
@@ -54,7 +60,16 @@ pub enum Statement {
         /// Whether a missing source is no error.
         if_exists: bool,
     },
-    /// `DROP MATERIALIZED VIEW [IF EXISTS] name`.
+    /// `DROP TABLE [IF EXISTS] name [RESTRICT | CASCADE]`.
+    DropTable {
+        /// The table's name.
+        name: String,
+        /// Whether a missing table is no error.
+        if_exists: bool,
+        /// Whether views that read it are dropped too.
+        cascade: bool,
+    },
+    /// `DROP MATERIALIZED VIEW [IF EXISTS] name [RESTRICT | CASCADE]`.
     DropView {
         /// The view's name.
         name: String,
@@ -126,12 +141,13 @@ fn parse_statement(text: &str, tokens: &[PlacedToken]) -> Result<Statement, SqlE
     }
     if cursor.eat(&["drop", "materialized", "view"]) {
         let (name, if_exists) = drop_target(&mut cursor, "the name of a view")?;
-        let cascade = cursor.eat(&["cascade"]);
-        if !cascade {
-            cursor.eat(&["restrict"]);
-        }
-        cursor.expect_end()?;
+        let cascade = drop_behaviour(&mut cursor)?;
         return Ok(Statement::DropView { name, if_exists, cascade });
+    }
+    if cursor.eat(&["drop", "table"]) {
+        let (name, if_exists) = drop_target(&mut cursor, "the name of a table")?;
+        let cascade = drop_behaviour(&mut cursor)?;
+        return Ok(Statement::DropTable { name, if_exists, cascade });
     }
     if cursor.eat(&["refresh", "materialized", "view"]) {
         let name = cursor.relation_name("the name of a view")?;
@@ -167,6 +183,13 @@ fn parse_create(text: &str, tokens: &[PlacedToken], mut cursor: Cursor<'_>) -> R
         }
         return Ok(Statement::CreateSource(source::parse(&mut cursor, text_of(text, tokens))?));
     }
+    if !or_replace && cursor.eat(&["table"]) {
+        // CREATE TABLE ... AS is somebody else's.
+        if let Some(table) = source::parse_table(&mut cursor, text_of(text, tokens))? {
+            return Ok(Statement::CreateTable(table));
+        }
+        return Ok(Statement::Query(text_of(text, tokens).to_owned()));
+    }
     if cursor.eat(&["materialized", "view"]) {
         return Ok(Statement::CreateView(view::parse(&mut cursor, text, tokens, or_replace)?));
     }
@@ -174,6 +197,16 @@ fn parse_create(text: &str, tokens: &[PlacedToken], mut cursor: Cursor<'_>) -> R
         return Err(SqlError::unsupported("CREATE SINK").at(position).with_hint("read the view with SQL or over HTTP"));
     }
     Ok(Statement::Query(text_of(text, tokens).to_owned()))
+}
+
+/// Whether what depends on it is dropped too; the statement ends there.
+fn drop_behaviour(cursor: &mut Cursor<'_>) -> Result<bool, SqlError> {
+    let cascade = cursor.eat(&["cascade"]);
+    if !cascade {
+        cursor.eat(&["restrict"]);
+    }
+    cursor.expect_end()?;
+    Ok(cascade)
 }
 
 fn drop_target(cursor: &mut Cursor<'_>, what: &str) -> Result<(String, bool), SqlError> {

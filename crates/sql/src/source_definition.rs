@@ -15,6 +15,8 @@ pub const OFFSET: &str = "_offset";
 pub const ARRIVAL_TIME: &str = "_arrival_time";
 /// The record's key.
 pub const KEY: &str = "_key";
+/// Whether a record of a table deletes the row of its key.
+pub const DELETED: &str = "_deleted";
 
 /// How the records of a topic are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub struct SourceDefinition {
     pub name: String,
     /// The declared columns, all of which can be NULL.
     pub columns: SchemaRef,
+    /// Of a table, the columns that identify a row: its last record counts, and one without a value deletes it. None otherwise.
+    pub key: Vec<usize>,
     /// The topic; by default of the source's own name.
     pub topic: TopicName,
     /// How many partitions the topic gets when it is created.
@@ -91,8 +95,8 @@ pub struct SourceDefinition {
 }
 
 impl SourceDefinition {
-    /// Declared columns, then `_partition INT, _offset BIGINT, _arrival_time TIMESTAMPTZ, _key TEXT`, and for events
-    /// also `stream_name TEXT, stream_version BIGINT, event_type TEXT, event_id TEXT, effective_time TIMESTAMPTZ`.
+    /// Declared columns, then `_partition INT, _offset BIGINT, _arrival_time TIMESTAMPTZ, _key TEXT`, for tables `_deleted BOOLEAN`,
+    /// and for events `stream_name TEXT, stream_version BIGINT, event_type TEXT, event_id TEXT, effective_time TIMESTAMPTZ`.
     pub fn schema(&self) -> SchemaRef {
         let declared = self.columns.fields().iter().map(Arc::clone);
         let metadata = self.metadata_fields().into_iter().map(Arc::new);
@@ -107,6 +111,9 @@ impl SourceDefinition {
             Field::new(ARRIVAL_TIME, timestamp_utc(), false),
             Field::new(KEY, DataType::Utf8, true),
         ];
+        if self.is_table() {
+            fields.push(Field::new(DELETED, DataType::Boolean, false));
+        }
         if self.format == SourceFormat::Event {
             fields.extend([
                 Field::new("stream_name", DataType::Utf8, false),
@@ -117,6 +124,11 @@ impl SourceDefinition {
             ]);
         }
         fields
+    }
+
+    /// Whether the last record of each key counts, and not every record.
+    pub fn is_table(&self) -> bool {
+        !self.key.is_empty()
     }
 
     /// A partition of the source's topic.

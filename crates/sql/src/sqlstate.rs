@@ -6,6 +6,10 @@
 pub const PROTOCOL_VIOLATION: &str = "08P01";
 /// Not built.
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+/// A row would be written twice by one statement.
+pub const CARDINALITY_VIOLATION: &str = "21000";
+/// A value that cannot be stored.
+pub const DATA_EXCEPTION: &str = "22000";
 /// A number does not fit its type.
 pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";
 /// A value is needed.
@@ -24,7 +28,11 @@ pub const INVALID_PARAMETER_VALUE: &str = "22023";
 pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
 /// Bytes are no value of the type.
 pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
-/// Nothing can be written here.
+/// A key column is NULL.
+pub const NOT_NULL_VIOLATION: &str = "23502";
+/// There is a row of this key.
+pub const UNIQUE_VIOLATION: &str = "23505";
+/// Nothing can be written in this transaction.
 pub const READ_ONLY: &str = "25006";
 /// There is no transaction.
 pub const NO_ACTIVE_SQL_TRANSACTION: &str = "25P01";
@@ -48,6 +56,8 @@ pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub const SYNTAX_ERROR: &str = "42601";
 /// A name that is not allowed.
 pub const INVALID_NAME: &str = "42602";
+/// A column that cannot be named here.
+pub const INVALID_COLUMN_REFERENCE: &str = "42P10";
 /// Two columns of one name.
 pub const DUPLICATE_COLUMN: &str = "42701";
 /// Two columns could be meant.
@@ -64,6 +74,8 @@ pub const GROUPING_ERROR: &str = "42803";
 pub const DATATYPE_MISMATCH: &str = "42804";
 /// No such function.
 pub const UNDEFINED_FUNCTION: &str = "42883";
+/// A thing of another kind is needed.
+pub const WRONG_OBJECT_TYPE: &str = "42809";
 /// No such view or source.
 pub const UNDEFINED_TABLE: &str = "42P01";
 /// The name is taken.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::{Emit, Show, Statement, parse};
-use crate::SourceFormat;
+use crate::{SourceFormat, ViewDefinition};
 
 fn one(text: &str) -> Statement {
     let mut statements = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
@@ -105,7 +105,7 @@ fn the_other_statements() {
         ("EXPLAIN SELECT 1", Statement::Explain(Box::new(query("SELECT 1")))),
         ("EXPLAIN DROP SOURCE s", Statement::Explain(Box::new(drop_source(false)))),
         ("EXPLAIN ANALYZE SELECT 1", query("EXPLAIN ANALYZE SELECT 1")),
-        ("CREATE TABLE t (a int)", query("CREATE TABLE t (a int)")),
+        ("CREATE TABLE t AS SELECT 1", query("CREATE TABLE t AS SELECT 1")),
         ("SELEC", query("SELEC")),
     ];
     for (text, expected) in cases {
@@ -281,4 +281,36 @@ fn what_with_names_counts_wherever_it_is_read() {
             assert_eq!(error.sqlstate, "54001", "{body}");
         }
     }
+}
+
+#[test]
+fn a_table_is_a_source_with_a_key() {
+    let Statement::CreateTable(table) =
+        one("CREATE TABLE devices (id TEXT PRIMARY KEY NOT NULL, room TEXT) WITH (partitions = 3)")
+    else {
+        panic!()
+    };
+    assert_eq!((table.name.as_str(), table.key.as_slice(), table.partitions), ("devices", &[0][..], 3));
+    assert!(table.schema().field_with_name("_deleted").is_ok());
+    let view = ViewDefinition::of_table(&table);
+    assert_eq!((view.query.as_str(), view.is_table), ("SELECT \"id\", \"room\" FROM \"devices\"", true));
+    let Statement::CreateTable(table) = one("CREATE TABLE t (a INT, b TEXT, c INT, PRIMARY KEY (c, a))") else {
+        panic!()
+    };
+    assert_eq!(table.key, [2, 0]);
+    for (text, expected) in [
+        ("CREATE TABLE t (a INT)", "without a PRIMARY KEY"),
+        ("CREATE TABLE t (a INT PRIMARY KEY, b INT PRIMARY KEY)", "one primary key"),
+        ("CREATE TABLE t (a INT PRIMARY KEY, PRIMARY KEY (a))", "one primary key"),
+        ("CREATE TABLE t (a INT, PRIMARY KEY (b))", "none of the table"),
+        ("CREATE TABLE t (a INT, PRIMARY KEY (a, a))", "there twice"),
+        ("CREATE TABLE t (_deleted INT PRIMARY KEY)", "every source"),
+        ("CREATE TABLE t (a INT PRIMARY KEY) WITH (event_time = 'a')", "event_time"),
+        ("CREATE SOURCE t (a INT PRIMARY KEY)", "constraint"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.message.contains(expected), "{text}: {error:?}");
+    }
+    let drop = Statement::DropTable { name: "t".to_owned(), if_exists: true, cascade: true };
+    assert_eq!(one("DROP TABLE IF EXISTS t CASCADE"), drop);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlparser::{dialect::PostgreSqlDialect, parser::Parser, tokenizer::Token};
 
-use crate::{SqlError, on_deep_stack, syntax_error};
+use crate::{SourceDefinition, SqlError, on_deep_stack, syntax_error};
 
 use super::{
     character_at,
@@ -27,8 +27,26 @@ pub struct ViewDefinition {
     pub options: ViewOptions,
     /// The query after `AS`.
     pub query: String,
+    /// Whether it is what a table shows: the query reads the table's own records.
+    pub is_table: bool,
     /// The whole statement.
     pub text: String,
+}
+
+impl ViewDefinition {
+    /// What a table shows: its last record of each key.
+    pub fn of_table(table: &SourceDefinition) -> Self {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let columns = table.columns.fields().iter().map(|field| quoted(field.name()));
+        Self {
+            name: table.name.clone(),
+            or_replace: false,
+            options: ViewOptions::default(),
+            query: format!("SELECT {} FROM {}", columns.collect::<Vec<_>>().join(", "), quoted(&table.name)),
+            is_table: true,
+            text: table.text.clone(),
+        }
+    }
 }
 
 /// The options of a view.
@@ -74,7 +92,8 @@ pub(super) fn parse(
     let before = query[0].start;
     let query = text_of(text, query);
     on_deep_stack(|| check_query(query)).map_err(|error| error.shifted(character_at(text, before) - 1))?;
-    Ok(ViewDefinition { name, or_replace, options, query: query.to_owned(), text: text_of(text, statement).to_owned() })
+    let (query, text) = (query.to_owned(), text_of(text, statement).to_owned());
+    Ok(ViewDefinition { name, or_replace, options, query, is_table: false, text })
 }
 
 fn view_options(options: Vec<SqlOption>) -> Result<ViewOptions, SqlError> {

@@ -68,7 +68,8 @@ pub use halves::FailedRow;
 pub use plan::{DataflowPlan, InputRows, PlannedOutput, PlannedView, ViewPlan};
 pub use source::{
     DeadLetters, Decoded, Evaluated, LetterCount, ReaderSettings, Reason, ReasonClass, RejectedBy, RejectedRecord,
-    SourceBatch, SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic, digits_after_point,
+    RowRecord, SourceBatch, SourceDecoder, SourceReader, SourceTable, UnreadRecords, dead_letter_topic,
+    digits_after_point, records_of_keys, records_of_rows,
 };
 pub use state_memory::StateMemory;
 pub use task::{ViewProgress, ViewTask, ViewTaskHandle, ViewTaskSettings};

@@ -19,7 +19,9 @@ mod metadata;
 mod number_text;
 mod reader;
 mod reason;
+mod row_records;
 mod table;
+mod table_records;
 mod timestamp_text;
 mod unmatched;
 mod unread_records;
@@ -29,6 +31,7 @@ pub use dead_letters::{DeadLetters, LetterCount};
 pub use decoder::{Decoded, SourceDecoder};
 pub use reader::{Evaluated, ReaderSettings, SourceBatch, SourceReader};
 pub use reason::{Reason, ReasonClass};
+pub use row_records::{RowRecord, records_of_keys, records_of_rows};
 pub use table::SourceTable;
 pub use unread_records::UnreadRecords;
 

@@ -1,6 +1,6 @@
 //! From records to a batch.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Compression, HEADER_BYTES, Header, Record, header};
 
@@ -130,6 +130,32 @@ impl RecordBatchBuilder {
         header::seal(&mut batch);
         batch.into()
     }
+}
+
+/// Records as a producer sends them: as few batches as `batch_bytes_max` permits, one after the other. A record that is larger
+/// alone has a batch of its own.
+pub fn batches_of(records: &[Record], batch_bytes_max: u32) -> Bytes {
+    // Lengths and varints of a record take less than this; headers likewise.
+    const OVERHEAD_BYTES: usize = 64;
+    let size = |record: &Record| {
+        let headers: usize = record
+            .headers
+            .iter()
+            .map(|header| OVERHEAD_BYTES + header.name.len() + header.value.as_ref().map_or(0, Bytes::len))
+            .sum();
+        OVERHEAD_BYTES + headers + [&record.key, &record.value].into_iter().flatten().map(Bytes::len).sum::<usize>()
+    };
+    let mut batches = BytesMut::new();
+    let mut builder = RecordBatchBuilder::new(Compression::None);
+    for record in records {
+        if !builder.is_empty() && builder.size_bytes() + size(record) > batch_bytes_max as usize {
+            batches.extend_from_slice(&builder.build());
+            builder = RecordBatchBuilder::new(Compression::None);
+        }
+        builder.push(record.clone());
+    }
+    batches.extend_from_slice(&builder.build());
+    batches.freeze()
 }
 
 fn optional_bytes(bytes: Option<&[u8]>) -> usize {

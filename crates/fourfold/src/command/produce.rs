@@ -47,9 +47,9 @@ pub(crate) async fn run(arguments: ProduceArguments, as_json: bool) -> Result<()
         tally: Tally::default(),
     };
     let mut stop = StopSignals::listen()?;
-    let separator = arguments.key_separator.as_deref();
+    let form = Form { key_separator: arguments.key_separator.as_deref(), null_empty: arguments.null_empty };
     let sent = tokio::select! {
-        sent = sending.send_all(&mut lines, separator) => sent,
+        sent = sending.send_all(&mut lines, &form) => sent,
         interrupted = stop.next() => Err(interrupted.into()),
     };
     let settled = tokio::select! {
@@ -92,12 +92,12 @@ struct Place {
 
 impl Sending {
     /// Sends line after line until they end, or nothing more can be sent.
-    async fn send_all(&mut self, lines: &mut Lines<BufReader<File>>, separator: Option<&str>) -> Result<()> {
+    async fn send_all(&mut self, lines: &mut Lines<BufReader<File>>, form: &Form<'_>) -> Result<()> {
         while let Some(Line { number, bytes, content }) = lines.next().await? {
             let place = Place { line: number, bytes };
             self.tally.lines += 1;
             match content {
-                Some(content) => self.send(place, record(&content, separator)).await?,
+                Some(content) => self.send(place, record(&content, form)).await?,
                 None => self.tally.fail(place, "is longer than any record may be"),
             }
             while self.unconfirmed.len() > UNCONFIRMED_MAX {
@@ -209,12 +209,21 @@ impl Tally {
     }
 }
 
-fn record(line: &[u8], key_separator: Option<&str>) -> Record {
-    let (key, value) = match key_separator.and_then(|separator| split_once(line, separator.as_bytes())) {
+/// What a line says.
+struct Form<'a> {
+    /// What is between key and value; without it lines have no key.
+    key_separator: Option<&'a str>,
+    /// Whether an empty value is none.
+    null_empty: bool,
+}
+
+fn record(line: &[u8], form: &Form<'_>) -> Record {
+    let (key, value) = match form.key_separator.and_then(|separator| split_once(line, separator.as_bytes())) {
         Some((key, value)) => (Some(key.to_vec().into()), value),
         None => (None, line),
     };
-    Record { key, value: Some(value.to_vec().into()), timestamp_ms: now_ms(), ..Record::default() }
+    let value = (!form.null_empty || !value.is_empty()).then(|| value.to_vec().into());
+    Record { key, value, timestamp_ms: now_ms(), ..Record::default() }
 }
 
 fn split_once<'a>(bytes: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {

@@ -34,6 +34,7 @@ impl Deployment {
     /// that reads it would not plan any more.
     pub async fn create_view(&self, definition: ViewDefinition) -> Result<Vec<String>> {
         let _one_at_a_time = self.defining.lock().await;
+        self.is_no_table(&definition.name)?;
         let old = self.running.read().get(&definition.name).cloned();
         match &old {
             None => self.name_is_free(&definition.name)?,
@@ -43,6 +44,12 @@ impl Deployment {
             }
             Some(_) => {}
         }
+        self.define_view(definition).await
+    }
+
+    /// Defines a view whose name is free, or its own.
+    pub(super) async fn define_view(&self, definition: ViewDefinition) -> Result<Vec<String>> {
+        let old = self.running.read().get(&definition.name).cloned();
         let groups = self.proposed(&definition)?;
         if let Some(old) = old.filter(|old| old.failure().is_none()) {
             let new = groups.iter().flatten().find(|member| member.definition.name == definition.name);
@@ -59,13 +66,21 @@ impl Deployment {
     /// [`NotFound`](model::ErrorKind::NotFound), and [`Conflict`](model::ErrorKind::Conflict) naming a view that reads it.
     pub async fn drop_view(&self, name: &str, cascade: bool) -> Result<Vec<String>> {
         let _one_at_a_time = self.defining.lock().await;
+        self.is_no_table(name)?;
+        self.end_view(name, cascade).await
+    }
+
+    /// Drops a view, or what a table shows.
+    pub(super) async fn end_view(&self, name: &str, cascade: bool) -> Result<Vec<String>> {
         self.view(name)?;
         let definitions = self.definitions();
         let before = Dependencies::of(definitions.values())?;
         let dependents = before.dependents_of(name);
         if let (Some(reader), false) = (dependents.first(), cascade) {
-            return Err(Error::conflict(format!("view {reader} reads view {name}"))
-                .with_hint(format!("drop that first, or DROP MATERIALIZED VIEW {name} CASCADE drops it too")));
+            let (what, statement) =
+                if self.is_table(name) { ("table", "DROP TABLE") } else { ("view", "DROP MATERIALIZED VIEW") };
+            return Err(Error::conflict(format!("view {reader} reads {what} {name}"))
+                .with_hint(format!("drop that first, or {statement} {name} CASCADE drops it too")));
         }
         let dropped: Vec<String> = std::iter::once(name.to_owned()).chain(dependents.iter().cloned()).collect();
         let left: BTreeMap<String, ViewDefinition> =

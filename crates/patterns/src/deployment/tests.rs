@@ -23,6 +23,7 @@ mod asked;
 mod damaged;
 mod groups;
 mod lost;
+mod tables;
 mod whole;
 
 const SOURCE: &str = "CREATE SOURCE s (k TEXT) WITH (topic = 's', partitions = 1)";

@@ -7,9 +7,10 @@ use std::{
 };
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use eventlog::{
-    Acks, Bounds, Compression, ReadResult, Record, RecordBatchBuilder, StoredBatch, Topic, record::partition_of_key,
+    Acks, Bounds, ReadResult, Record, StoredBatch, Topic,
+    record::{batches_of, partition_of_key},
 };
 use futures::future::join_all;
 use model::{Access, Error, Offset, Positions, Resource, TopicPartition, principal::authorise};
@@ -147,31 +148,6 @@ fn distribute(server: &Server, topic: &Topic, records: Vec<NewRecord>) -> Result
         parts.entry(partition).or_default().push(record);
     }
     Ok((assigned, parts))
-}
-
-/// As few batches as the topic's limit permits, one after the other.
-fn batches_of(records: &[Record], message_bytes_max: u32) -> Bytes {
-    // Lengths and varints of a record take less than this; headers likewise.
-    const OVERHEAD_BYTES: usize = 64;
-    let size = |record: &Record| {
-        let headers: usize = record
-            .headers
-            .iter()
-            .map(|header| OVERHEAD_BYTES + header.name.len() + header.value.as_ref().map_or(0, Bytes::len))
-            .sum();
-        OVERHEAD_BYTES + headers + [&record.key, &record.value].into_iter().flatten().map(Bytes::len).sum::<usize>()
-    };
-    let mut batches = BytesMut::new();
-    let mut builder = RecordBatchBuilder::new(Compression::None);
-    for record in records {
-        if !builder.is_empty() && builder.size_bytes() + size(record) > message_bytes_max as usize {
-            batches.extend_from_slice(&builder.build());
-            builder = RecordBatchBuilder::new(Compression::None);
-        }
-        builder.push(record.clone());
-    }
-    batches.extend_from_slice(&builder.build());
-    batches.freeze()
 }
 
 /// Where a read begins.

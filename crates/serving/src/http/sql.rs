@@ -50,6 +50,13 @@ struct ShownTable {
 }
 
 #[derive(Debug, Serialize)]
+struct ShownWrite {
+    tag: String,
+    rows: usize,
+    notices: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
 struct ShownOutcome {
     tag: String,
     notices: Vec<String>,
@@ -82,6 +89,9 @@ pub(super) async fn execute(
             table(&server, format, Rows { schema, stream, positions, limit: None, numbers, failed, unread }).await
         }
         Outcome::Copy { .. } => Err(not_here("COPY", "send the query itself, with the header accept: text/csv")),
+        Outcome::Written { tag, rows, positions, notices } => {
+            Ok(answer::json(StatusCode::OK, &ShownWrite { tag: format!("{tag} {rows}"), rows, notices }, &positions))
+        }
         Outcome::Done { tag, notices, .. } => {
             if !["CREATE", "DROP", "ALTER", "REFRESH"].iter().any(|word| tag.starts_with(word)) {
                 let hint = "use the PostgreSQL wire for statements that belong to a session; a request has min_position \

@@ -30,14 +30,14 @@ use eventstore::{Aggregates, AggregatesSettings, Context, Decider, EventStore, E
 use model::{Epoch, ManualClock, Metrics, Positions, Principal, TopicName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use streaming::{Change, SourceTable};
+use streaming::{Change, RowRecord, SourceTable};
 use tempfile::TempDir;
 
 use self::client::{Answer, ask};
 use super::{Backups, HttpServer, HttpSettings, Part, Readiness, Services, start};
 use crate::{
     fixture::{batch, publish},
-    sql::{Defined, Definitions, SqlService, SqlSettings},
+    sql::{Defined, Definitions, SqlService, SqlSettings, WriteClaim},
     views::{Relation, Snapshot, View, Views},
 };
 
@@ -243,6 +243,14 @@ impl Definitions for Sources {
         let range = Epoch::new(Positions::new(), end.clone())?;
         let table = SourceTable::new(Arc::clone(&self.log), source, range);
         Ok(Some(Snapshot::of_table(Arc::new(table), end)))
+    }
+
+    async fn claim(&self, _: &Principal, name: &str) -> model::Result<WriteClaim> {
+        Err(model::Error::invalid(format!("nothing is written to {name} here")))
+    }
+
+    async fn write(&self, _: &WriteClaim, _: Vec<RowRecord>) -> model::Result<Positions> {
+        Err(model::Error::internal("nothing is written here"))
     }
 }
 

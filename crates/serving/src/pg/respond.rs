@@ -53,6 +53,13 @@ pub(super) async fn respond(
             tell_unread(client, &unread).await?;
             client.feed_complete(Tag::new("COPY").with_rows(rows)).await
         }
+        Outcome::Written { tag, rows, notices, .. } => {
+            connection.tell_positions(client).await?;
+            for notice in notices {
+                client.feed_notice(notice).await?;
+            }
+            client.feed_complete(Tag::new(tag).with_rows(rows)).await
+        }
         Outcome::Done { tag, notices, effect } => {
             for notice in notices {
                 client.feed_notice(notice).await?;

@@ -226,7 +226,7 @@ async fn bad_messages_end_in_errors_and_the_connection_goes_on() {
         (two_columns, &["many"], &[], 0, "22P02"),
         ("SELECT nope FROM totals", &[], &[], 0, "42703"),
         ("SELECT 1; SELECT 2", &[], &[], 0, "42601"),
-        ("INSERT INTO totals VALUES (1)", &[], &[], 0, "25006"),
+        ("INSERT INTO totals VALUES (1)", &[], &[], 0, "42809"),
         ("SELECT 1 / total FROM totals", &[], &[1, 1], 0, "08P01"),
     ];
     for (sql, parameters, formats, rows_max, expected) in cases {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
-use sql::{Show, Statement};
+use sql::{Show, Statement, WriteStatement};
 
 use super::{
     assignment::Assignment,
     copy::CopyOptions,
     cursor::{Declaration, Fetch},
-    isolation::Isolation,
+    isolation::Modes,
 };
 
 /// What a statement asks for.
@@ -18,6 +18,8 @@ pub(super) enum Action {
     Define(Statement),
     ExplainDefinition(Statement),
     List(Show),
+    /// `INSERT`, `UPDATE` or `DELETE`.
+    Write(Box<WriteStatement>),
     /// A query, or `EXPLAIN` of one.
     Query(Arc<ast::Statement>),
     Copy {
@@ -28,11 +30,11 @@ pub(super) enum Action {
     ShowVariable(String),
     ShowAllVariables,
     ResetVariable(Option<String>),
-    SetIsolation {
-        isolation: Isolation,
+    SetModes {
+        modes: Modes,
         session: bool,
     },
-    Begin(Option<Isolation>),
+    Begin(Modes),
     Commit,
     Rollback,
     Savepoint(&'static str),

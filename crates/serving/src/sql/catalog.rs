@@ -54,13 +54,14 @@ impl Relations {
         names
     }
 
-    /// The columns of a name and whether it is a view.
+    /// The columns of a name and whether it is a view. What a table shows is served as a view is.
     pub(super) fn describe(&self, name: &str) -> Option<(SchemaRef, TableType)> {
+        let source = self.definitions.sources().into_iter().find(|source| source.name == name);
         if let Some(view) = self.views.get(name) {
-            return Some((view.schema(), TableType::View));
+            let is_table = source.is_some_and(|source| source.is_table());
+            return Some((view.schema(), if is_table { TableType::Base } else { TableType::View }));
         }
-        let source = self.definitions.sources().into_iter().find(|source| source.name == name)?;
-        Some((source.schema(), TableType::Base))
+        Some((source?.schema(), TableType::Base))
     }
 }
 

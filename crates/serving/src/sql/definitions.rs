@@ -1,11 +1,13 @@
-//! [`Definitions`]: who carries out what a statement defines, and knows the sources.
+//! [`Definitions`]: who carries out what a statement defines, knows the sources, and writes to them.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use model::{Principal, Result};
+use model::{Positions, Principal, Result};
 use sql::{Show, SourceDefinition, SqlError, Statement};
+use streaming::RowRecord;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::views::Snapshot;
 
@@ -16,6 +18,22 @@ pub struct Defined {
     pub tag: String,
     /// What the user should know besides, one sentence each.
     pub notices: Vec<String>,
+}
+
+/// The right to write to a source or table over SQL. Where rows are found before they are written, nobody else has it.
+pub struct WriteClaim {
+    /// What is written.
+    pub target: SourceDefinition,
+    /// Where its log ended when the claim was made: everything that was written over SQL before.
+    pub end: Positions,
+    /// Given up when it is dropped; `None` for what several may write at once.
+    pub held: Option<OwnedMutexGuard<()>>,
+}
+
+impl Debug for WriteClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteClaim").field("target", &self.target.name).field("end", &self.end).finish_non_exhaustive()
+    }
 }
 
 /// Carries out definitions and knows what is defined.
@@ -36,4 +54,14 @@ pub trait Definitions: Debug + Send + Sync {
 
     /// What a source's topic holds now: a pinned range of the log, and where it ends. `None` without such a source.
     async fn source_table(&self, name: &str) -> Result<Option<Snapshot>>;
+
+    /// Waits for the right to write to a source or table.
+    ///
+    /// # Errors
+    /// [`NotFound`](model::ErrorKind::NotFound), and when the principal may not.
+    async fn claim(&self, principal: &Principal, name: &str) -> Result<WriteClaim>;
+
+    /// Writes records; on disk when it returns. Answers where their partitions end with them. Those of one partition are written
+    /// together, others one after the other.
+    async fn write(&self, claim: &WriteClaim, records: Vec<RowRecord>) -> Result<Positions>;
 }

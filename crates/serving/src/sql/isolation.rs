@@ -1,6 +1,6 @@
-//! Levels of isolation.
+//! Levels of isolation, and what else is said of a transaction.
 
-use datafusion::sql::sqlparser::ast::{TransactionIsolationLevel, TransactionMode};
+use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 use sql::{SqlError, sqlstate};
 
 /// How long a snapshot is kept.
@@ -11,7 +11,7 @@ pub(super) enum Isolation {
     ReadCommitted,
     /// For the transaction.
     RepeatableRead,
-    /// The same, since nothing is written.
+    /// The same, since nothing is written in it.
     Serializable,
 }
 
@@ -40,20 +40,35 @@ impl Isolation {
     }
 }
 
-/// The isolation level among the modes of `BEGIN`.
-pub(super) fn isolation_of(modes: &[TransactionMode]) -> Result<Option<Isolation>, SqlError> {
-    let mut isolation = None;
-    for mode in modes {
-        if let TransactionMode::IsolationLevel(level) = mode {
-            isolation = Some(match level {
-                TransactionIsolationLevel::ReadUncommitted | TransactionIsolationLevel::ReadCommitted => {
-                    Isolation::ReadCommitted
+/// What `BEGIN` and `SET TRANSACTION` say of a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Modes {
+    pub(super) isolation: Option<Isolation>,
+    pub(super) read_only: Option<bool>,
+}
+
+impl Modes {
+    pub(super) fn of(modes: &[TransactionMode]) -> Result<Self, SqlError> {
+        let mut told = Self::default();
+        for mode in modes {
+            match mode {
+                TransactionMode::AccessMode(access) => {
+                    told.read_only = Some(*access == TransactionAccessMode::ReadOnly)
                 }
-                TransactionIsolationLevel::RepeatableRead => Isolation::RepeatableRead,
-                TransactionIsolationLevel::Serializable => Isolation::Serializable,
-                TransactionIsolationLevel::Snapshot => return Err(SqlError::unsupported("ISOLATION LEVEL SNAPSHOT")),
-            });
+                TransactionMode::IsolationLevel(level) => told.isolation = Some(level_of(*level)?),
+            }
         }
+        Ok(told)
     }
-    Ok(isolation)
+}
+
+fn level_of(level: TransactionIsolationLevel) -> Result<Isolation, SqlError> {
+    match level {
+        TransactionIsolationLevel::ReadUncommitted | TransactionIsolationLevel::ReadCommitted => {
+            Ok(Isolation::ReadCommitted)
+        }
+        TransactionIsolationLevel::RepeatableRead => Ok(Isolation::RepeatableRead),
+        TransactionIsolationLevel::Serializable => Ok(Isolation::Serializable),
+        TransactionIsolationLevel::Snapshot => Err(SqlError::unsupported("ISOLATION LEVEL SNAPSHOT")),
+    }
 }

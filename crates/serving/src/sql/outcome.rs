@@ -36,6 +36,17 @@ pub enum Outcome {
         /// What the rows leave out, as in [`Outcome::Rows`].
         unread: Unread,
     },
+    /// Rows were written.
+    Written {
+        /// The command tag without the count of rows, as in `INSERT 0`.
+        tag: &'static str,
+        /// How many.
+        rows: usize,
+        /// Where they are in the log; empty where they are written later, or nothing was.
+        positions: Positions,
+        /// What the user should know besides.
+        notices: Vec<String>,
+    },
     /// Something was done and there are no rows.
     Done {
         /// The command tag, as in `SET`.
@@ -91,6 +102,13 @@ impl fmt::Debug for Outcome {
                 .field("schema", schema)
                 .field("positions", positions)
                 .field("options", options)
+                .finish(),
+            Self::Written { tag, rows, positions, notices } => f
+                .debug_struct("Written")
+                .field("tag", tag)
+                .field("rows", rows)
+                .field("positions", positions)
+                .field("notices", notices)
                 .finish(),
             Self::Done { tag, notices, effect } => {
                 f.debug_struct("Done").field("tag", tag).field("notices", notices).field("effect", effect).finish()

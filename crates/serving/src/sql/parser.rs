@@ -34,7 +34,7 @@ pub(super) fn split(text: &str) -> Result<Vec<Piece>, SqlError> {
 fn text_of(statement: &Statement) -> &str {
     match statement {
         Statement::Query(text) => text,
-        Statement::CreateSource(source) => &source.text,
+        Statement::CreateSource(source) | Statement::CreateTable(source) => &source.text,
         Statement::CreateView(view) => &view.text,
         Statement::Explain(explained) => text_of(explained),
         _ => "",

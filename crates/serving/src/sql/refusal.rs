@@ -2,23 +2,21 @@
 
 use sql::{SqlError, sqlstate};
 
-const PRODUCE: &str = "records are produced to the topic of a source, with a Kafka client or POST /v1/topics/{topic}/records; \
-                       a view follows by itself";
-const DEFINE: &str = "CREATE SOURCE declares a topic, CREATE MATERIALIZED VIEW ... AS SELECT derives from it";
+const WRITE: &str = "INSERT ... ON CONFLICT DO UPDATE, UPDATE and DELETE write to a table; many records at once are produced to the topic \
+                     with a Kafka client or POST /v1/topics/{topic}/records";
+const DEFINE: &str = "CREATE SOURCE declares a topic, CREATE TABLE one of rows with a key, CREATE MATERIALIZED VIEW ... AS SELECT derives \
+                      from them";
 const DERIVED: &str = "what is served is derived from the log and kept up to date by itself";
 
 /// The refusal of a statement that begins with `words` (lower case), where it is one that PostgreSQL knows.
 pub(super) fn refusal(words: &[&str]) -> Option<SqlError> {
-    let read_only = |what: &str| {
-        Some((sqlstate::READ_ONLY, format!("cannot execute {what}: nothing is written over SQL"), PRODUCE))
-    };
     let unsupported = |what: &str, hint: &'static str| {
         Some((sqlstate::FEATURE_NOT_SUPPORTED, format!("{what} is not supported"), hint))
     };
     let first = *words.first()?;
     let upper = first.to_uppercase();
     let refused = match first {
-        "insert" | "update" | "delete" | "merge" | "truncate" => read_only(&upper),
+        "merge" | "truncate" => unsupported(&upper, WRITE),
         "create" | "alter" | "drop" => {
             // `MATERIALIZED VIEW` is one thing in two words.
             let named = if words.get(1) == Some(&"materialized") { 3 } else { 2 };
@@ -41,5 +39,5 @@ pub(super) fn refusal(words: &[&str]) -> Option<SqlError> {
 
 /// `COPY ... FROM`.
 pub(super) fn copy_from() -> SqlError {
-    SqlError::new(sqlstate::READ_ONLY, "cannot execute COPY FROM: nothing is written over SQL").with_hint(PRODUCE)
+    SqlError::unsupported("COPY FROM").with_hint(WRITE)
 }

@@ -7,6 +7,7 @@ mod cursors;
 mod execution;
 mod preparation;
 mod variables;
+mod writing;
 
 use std::{
     sync::{

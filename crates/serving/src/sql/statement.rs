@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::sql::sqlparser::ast;
-use sql::{SqlError, Statement, sqlstate};
+use sql::{SqlError, Statement, WriteStatement, sqlstate};
 
 use super::{
     action::Action,
@@ -12,7 +12,7 @@ use super::{
     cursor::{Declaration, Fetch},
     engine::Lane,
     explain,
-    isolation::isolation_of,
+    isolation::Modes,
     parser::{self, Piece, identifier},
     point_read::PointRead,
     refusal, variables,
@@ -91,6 +91,9 @@ fn read_text(text: &str) -> Result<Action, SqlError> {
         return Err(refused);
     }
     match words.as_slice() {
+        ["insert" | "update" | "delete", ..] => {
+            return WriteStatement::parse(text).map(|statement| Action::Write(Box::new(statement)));
+        }
         ["abort", ..] => return Ok(Action::Rollback),
         ["deallocate", rest @ ..] => {
             let name = rest.iter().find(|word| **word != "prepare").copied();
@@ -122,7 +125,8 @@ fn read_tree(statement: ast::Statement, text: &str) -> Result<Action, SqlError> 
     match statement {
         Tree::Query(query) => match &*query.body {
             ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) => {
-                Err(refusal::refusal(&["insert"]).unwrap_or_else(|| SqlError::unsupported("this statement")))
+                Err(SqlError::unsupported("WITH before INSERT, UPDATE or DELETE")
+                    .with_hint("write the query where its rows are used, as in INSERT INTO ... SELECT"))
             }
             _ if writes_into(&query) => Err(SqlError::unsupported("SELECT INTO")),
             _ if !query.locks.is_empty() => {
@@ -134,7 +138,7 @@ fn read_tree(statement: ast::Statement, text: &str) -> Result<Action, SqlError> 
         Tree::Explain { .. } => Ok(Action::Query(Arc::new(statement))),
         Tree::Set(set) => variables::read_set(set, text),
         Tree::ShowVariable { variable } => Ok(variables::read_show(&variable)),
-        Tree::StartTransaction { modes, .. } => Ok(Action::Begin(isolation_of(&modes)?)),
+        Tree::StartTransaction { modes, .. } => Ok(Action::Begin(Modes::of(&modes)?)),
         Tree::Commit { .. } => Ok(Action::Commit),
         Tree::Rollback { savepoint: Some(_), .. } => Ok(Action::RollbackToSavepoint),
         Tree::Rollback { .. } => Ok(Action::Rollback),

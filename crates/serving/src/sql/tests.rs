@@ -29,6 +29,7 @@ async fn rows(session: &Session, text: &str, parameters: &[ScalarValue]) -> Resu
                 stream.try_collect().await.map_err(|error: DataFusionError| session.error(&error))?;
             Ok((lines(&batches), positions.to_string()))
         }
+        Outcome::Written { tag, rows, .. } => Ok((vec![format!("{tag} {rows}")], String::new())),
         Outcome::Done { tag, .. } => Ok((vec![tag], String::new())),
     }
 }
@@ -147,10 +148,10 @@ async fn errors_have_a_code_a_place_and_a_hint() {
         ("SELECT lpad('a', 2147483647, 'b')", "54000", None, ""),
         ("SELECT max(repeat(carrier, 2000000000)) FROM totals", "54000", None, ""),
         ("SELECT carrier::int FROM totals WHERE carrier = 'AA' OR false", "22P02", None, ""),
-        ("INSERT INTO hours VALUES (1)", "25006", None, "topic"),
-        ("WITH x AS (SELECT 1) DELETE FROM hours", "25006", None, "topic"),
-        ("COPY hours FROM STDIN", "25006", None, "topic"),
-        ("CREATE TABLE t (a INT)", "0A000", None, "CREATE SOURCE"),
+        ("INSERT INTO hours VALUES (1)", "42809", None, "write to a table"),
+        ("WITH x AS (SELECT 1) DELETE FROM hours", "0A000", None, "INSERT INTO ... SELECT"),
+        ("COPY hours FROM STDIN", "0A000", None, "Kafka client"),
+        ("CREATE TABLE t (a INT)", "0A000", Some(14), "CREATE SOURCE"),
         ("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'", "0A000", None, "CREATE SOURCE"),
         ("COPY (SELECT 1) TO '/etc/passwd'", "0A000", None, "STDOUT"),
         ("SELECT * INTO t FROM hours", "0A000", None, ""),

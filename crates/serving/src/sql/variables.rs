@@ -11,7 +11,7 @@ use sql::{SqlError, nearest, sqlstate};
 use super::{
     action::Action,
     assignment::Assignment,
-    isolation::{Isolation, isolation_of},
+    isolation::{Isolation, Modes},
     settings::SqlSettings,
 };
 
@@ -31,6 +31,8 @@ pub(crate) const BYTEA_OUTPUT: &str = "bytea_output";
 pub(crate) const EXTRA_FLOAT_DIGITS: &str = "extra_float_digits";
 const DEFAULT_ISOLATION: &str = "default_transaction_isolation";
 const ISOLATION: &str = "transaction_isolation";
+pub(super) const DEFAULT_READ_ONLY: &str = "default_transaction_read_only";
+pub(super) const READ_ONLY: &str = "transaction_read_only";
 
 /// How the values of a variable are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,9 +100,9 @@ const DEFINITIONS: &[Definition] = &[
     reported("integer_datetimes", "on", Kind::ReadOnly),
     reported("in_hot_standby", "off", Kind::ReadOnly),
     reported("is_superuser", "off", Kind::ReadOnly),
-    reported("default_transaction_read_only", "on", Kind::OneOf(&["on", "off", "true", "false"])),
+    reported(DEFAULT_READ_ONLY, "off", BOOLEAN),
     variable("server_version_num", SERVER_VERSION_NUMBER, Kind::ReadOnly),
-    variable("transaction_read_only", "on", Kind::ReadOnly),
+    variable(READ_ONLY, "off", Kind::ReadOnly),
     variable("max_identifier_length", "63", Kind::ReadOnly),
     variable("max_index_keys", "32", Kind::ReadOnly),
     variable("search_path", "public", Kind::Text),
@@ -229,6 +231,12 @@ impl Variables {
 
     pub(super) fn default_isolation(&self) -> Isolation {
         self.0.get(DEFAULT_ISOLATION).and_then(|name| Isolation::parse(name).ok()).unwrap_or_default()
+    }
+
+    pub(super) fn default_read_only(&self) -> bool {
+        self.0
+            .get(DEFAULT_READ_ONLY)
+            .is_some_and(|value| ["on", "true", "1", "yes"].contains(&value.to_lowercase().as_str()))
     }
 
     fn duration(&self, name: &str) -> Option<Duration> {
@@ -373,11 +381,7 @@ pub(super) fn read_set(set: Set, text: &str) -> Result<Action, SqlError> {
         Set::SetNames { charset_name, .. } => one("client_encoding".to_owned(), Some(charset_name.value), false),
         Set::SetNamesDefault {} => one("client_encoding".to_owned(), None, false),
         Set::SetTransaction { modes, snapshot: None, session } => {
-            let isolation = isolation_of(&modes)?;
-            Ok(match isolation {
-                Some(isolation) => Action::SetIsolation { isolation, session },
-                None => Action::Set(Vec::new()),
-            })
+            Ok(Action::SetModes { modes: Modes::of(&modes)?, session })
         }
         Set::SetRole { .. } | Set::SetSessionAuthorization(_) => Err(SqlError::unsupported("SET ROLE")),
         _ => Err(SqlError::unsupported(format!("{text:?}"))),

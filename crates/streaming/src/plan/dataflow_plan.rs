@@ -18,6 +18,7 @@ use sql::{SourceDefinition, SqlError, ViewDefinition, on_deep_stack};
 
 use super::{
     compiler::Compiler,
+    describe,
     graph::{BuiltGraph, OperatorGraph, nullable},
     lower::{Lowering, Origin, Output, Readable},
     query::{self, Rules, Table},
@@ -92,7 +93,10 @@ impl DataflowPlan {
             .map(|(number, source)| Readable {
                 name: source.name.clone(),
                 schema: source.schema(),
-                origin: Origin::Source(number),
+                origin: match source.is_table() {
+                    true => Origin::Table(number, source.key.clone()),
+                    false => Origin::Source(number),
+                },
             })
             .collect();
         let schemas: Vec<SchemaRef> = readable.iter().map(|source| Arc::clone(&source.schema)).collect();
@@ -101,6 +105,8 @@ impl DataflowPlan {
             let output = lower(view, &readable, sources, &mut graph)
                 .map_err(|error| (view.name.clone(), error.shifted(start_of_query(view))))?;
             let origin = Origin::View { node: output.node, key: output.key.clone() };
+            // What a table shows is read by its name, and not its records.
+            readable.retain(|known| known.name != view.name);
             readable.push(Readable { name: view.name.clone(), schema: Arc::clone(&output.schema), origin });
             outputs.push((view.name.clone(), output));
         }
@@ -109,7 +115,9 @@ impl DataflowPlan {
         one_source_a_topic(&sources).map_err(|error| (last(), error))?;
         let nodes: Vec<usize> = outputs.iter().map(|(_, output)| output.node).collect();
         let mut parts = vec![SEMANTICS_VERSION.to_string(), graph.canonical(&nodes)];
-        parts.extend(outputs.iter().map(|(name, output)| format!("{name} {:?} {:?}", output.schema, output.key)));
+        parts.extend(
+            outputs.iter().map(|(name, output)| format!("{name} {} {:?}", describe(&output.schema), output.key)),
+        );
         parts.extend(sources.iter().flat_map(|source| [source.topic.to_string(), decoder_hash(source)]));
         let hash = hash(&parts.iter().map(String::as_str).collect::<Vec<_>>());
         let explained = outputs.iter().map(|(name, output)| {

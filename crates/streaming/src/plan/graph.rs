@@ -16,7 +16,8 @@ use arrow::{
     datatypes::{Field, Schema, SchemaRef},
 };
 use dataflow::{
-    AggregateSignature, Change, Graph, GroupBy, GroupColumns, InnerJoin, JoinKeys, Keep, NodeId, PresenceJoin,
+    AggregateSignature, Change, Graph, GroupBy, GroupColumns, InnerJoin, JoinKeys, Keep, NodeId, PresenceJoin, Upsert,
+    UpsertColumns,
 };
 
 use super::step::Step;
@@ -51,6 +52,18 @@ pub(crate) enum Operator {
     Join(Sides),
     /// Rows of the left whose key is, or is not, on the right.
     Presence(Keep, Sides),
+    /// The last record of each key.
+    Upsert(usize, UpsertPlan),
+}
+
+/// Which columns of records say what.
+#[derive(Clone, Debug)]
+pub(crate) struct UpsertPlan {
+    pub(crate) key: Vec<usize>,
+    /// Arrival time, partition and offset.
+    pub(crate) place: [usize; 3],
+    /// Whether a record deletes.
+    pub(crate) deletes: usize,
 }
 
 /// Two nodes that meet by key.
@@ -186,6 +199,12 @@ impl OperatorGraph {
         self.add(Operator::Presence(keep, sides), schema, is_retracting)
     }
 
+    /// The last record of each key of the records of a node.
+    pub(super) fn upsert(&mut self, node: usize, plan: UpsertPlan) -> usize {
+        let schema = Arc::clone(&self.nodes[node].schema);
+        self.add(Operator::Upsert(node, plan), schema, true)
+    }
+
     /// The operators with a state of their own; `outputs` are where rows come out.
     ///
     /// # Errors
@@ -226,6 +245,15 @@ impl OperatorGraph {
                 Operator::Join(sides) => {
                     let join = InnerJoin::new(keys(sides, 0), keys(sides, 1), sides.nulls_are_equal);
                     graph.operator(ids(sides), Box::new(join))
+                }
+                Operator::Upsert(input, plan) => {
+                    let upsert = Upsert::new(UpsertColumns {
+                        schema: Arc::clone(&node.schema),
+                        key: plan.key.clone(),
+                        place: plan.place,
+                        deletes: plan.deletes,
+                    });
+                    graph.operator(vec![built[*input]], Box::new(upsert))
                 }
                 Operator::Presence(keep, sides) => {
                     let join = PresenceJoin::new(*keep, sides.nulls_are_equal, keys(sides, 0), keys(sides, 1));

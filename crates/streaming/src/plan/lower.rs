@@ -21,11 +21,11 @@ use datafusion::{
     logical_expr::{Distinct, EmptyRelation, Expr, Filter, LogicalPlan, Projection, TableScan, Union, Values},
     physical_expr::expressions::{CastExpr, Column, Literal},
 };
-use sql::{ARRIVAL_TIME, OFFSET, PARTITION, SqlError, sqlstate};
+use sql::{ARRIVAL_TIME, DELETED, OFFSET, PARTITION, SqlError, sqlstate};
 
 use super::{
     compiler::{Compiler, plain_column},
-    graph::{OperatorGraph, nullable},
+    graph::{OperatorGraph, UpsertPlan, nullable},
     refusal::refuse,
     split::has_subqueries,
     step::{self, Expression, Step},
@@ -66,6 +66,8 @@ pub(super) struct Readable {
 pub(super) enum Origin {
     /// A source, by its number.
     Source(usize),
+    /// A table, by its number among the sources, and the columns that identify a row.
+    Table(usize, Vec<usize>),
     /// Another view of the graph.
     View {
         /// Where its rows come out.
@@ -169,27 +171,51 @@ impl Lowering<'_> {
             None => (0..schema.fields().len()).collect(),
         };
         let visible = columns.len();
-        let mut carried = |column: usize| {
-            columns.iter().position(|read| *read == column).unwrap_or_else(|| {
-                columns.push(column);
-                columns.len() - 1
-            })
-        };
         let named = |name: &str| schema.index_of(name).map_err(|error| internal(error.to_string()));
+        if let Origin::Table(source, key) = &readable.origin {
+            let (source, key) = (*source, key.clone());
+            return self.table(source, &schema, columns, &key);
+        }
         let (key, mut places) = match &readable.origin {
             _ if !need.key => (Vec::new(), None),
-            Origin::Source(_) => (vec![carried(named(PARTITION)?), carried(named(OFFSET)?)], None),
-            Origin::View { key, .. } => (key.iter().map(|column| carried(*column)).collect(), None),
+            Origin::Source(_) => {
+                (vec![carried(&mut columns, named(PARTITION)?), carried(&mut columns, named(OFFSET)?)], None)
+            }
+            Origin::Table(_, key) | Origin::View { key, .. } => {
+                (key.iter().map(|column| carried(&mut columns, *column)).collect(), None)
+            }
         };
         if need.places && matches!(readable.origin, Origin::Source(_)) {
             let place = [named(ARRIVAL_TIME)?, named(PARTITION)?, named(OFFSET)?];
-            places = Some(place.map(&mut carried));
+            places = Some(place.map(|column| carried(&mut columns, column)));
         }
         let (node, is_one_row_at_most) = match &readable.origin {
-            Origin::Source(source) => (self.graph.input(*source, &schema, columns), false),
+            Origin::Source(source) | Origin::Table(source, _) => (self.graph.input(*source, &schema, columns), false),
             Origin::View { node, key } => (self.graph.extend(*node, Step::Select(columns)), key.is_empty()),
         };
         Ok(Relation { node, visible, key, places, is_one_row_at_most })
+    }
+
+    /// The last record of each key of a table.
+    fn table(
+        &mut self,
+        source: usize,
+        schema: &SchemaRef,
+        mut columns: Vec<usize>,
+        key: &[usize],
+    ) -> Result<Relation, SqlError> {
+        let visible = columns.len();
+        let named = |name: &str| schema.index_of(name).map_err(|error| internal(error.to_string()));
+        let key: Vec<usize> = key.iter().map(|column| carried(&mut columns, *column)).collect();
+        let width = columns.len();
+        let place = [named(ARRIVAL_TIME)?, named(PARTITION)?, named(OFFSET)?];
+        let place = place.map(|column| carried(&mut columns, column));
+        let deletes = carried(&mut columns, named(DELETED)?);
+        let node = self.graph.input(source, schema, columns);
+        let node = self.graph.upsert(node, UpsertPlan { key: key.clone(), place, deletes });
+        // What the last record is told by is of no use afterwards.
+        let node = self.graph.extend(node, Step::Select((0..width).collect()));
+        Ok(Relation { node, visible, key, places: None, is_one_row_at_most: false })
     }
 
     fn projection(&mut self, projection: &Projection, need: Need) -> Result<Relation, SqlError> {
@@ -359,6 +385,14 @@ fn literal(value: ScalarValue) -> Expression {
 fn null_of(data_type: &DataType) -> Result<Expression, SqlError> {
     let null = ScalarValue::try_from(data_type);
     Ok(literal(null.map_err(|error| internal(error.strip_backtrace()))?))
+}
+
+/// Where a column is among those that are read, which it is from now on.
+fn carried(columns: &mut Vec<usize>, column: usize) -> usize {
+    columns.iter().position(|read| *read == column).unwrap_or_else(|| {
+        columns.push(column);
+        columns.len() - 1
+    })
 }
 
 fn cast(expression: Expression, data_type: &DataType) -> Expression {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::LogicalPlan;
 use sql::{SourceDefinition, SqlError, ViewDefinition, on_deep_stack};
 
 use super::{DataflowPlan, ViewPlan, query, split, start_of_query};
@@ -33,7 +34,9 @@ impl PlannedView {
     /// The view as a chain, where it is one.
     fn chain(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Option<ViewPlan>, SqlError> {
         let query = query::analyse(&view.query, &query::tables(sources), sources)?;
-        if !split::is_chain(&query.plan) {
+        let is_of_tables =
+            view.is_table || sources.iter().any(|source| source.is_table() && reads(&query.plan, &source.name));
+        if is_of_tables || !split::is_chain(&query.plan) {
             return Ok(None);
         }
         ViewPlan::of(view, sources, &query).map(Some)
@@ -90,5 +93,12 @@ impl PlannedView {
             Self::Chain(plan) => plan.explanation(),
             Self::Dataflow(plan, view) => plan.views()[*view].explanation(),
         }
+    }
+}
+
+fn reads(plan: &LogicalPlan, source: &str) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => scan.table_name.table() == source,
+        other => other.inputs().into_iter().any(|input| reads(input, source)),
     }
 }

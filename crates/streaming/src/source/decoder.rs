@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{RecordBatch, UInt64Array},
+    compute::take_record_batch,
+    datatypes::SchemaRef,
+};
 use eventlog::{Record, StoredBatch};
 use model::Offset;
 use sql::{SourceDefinition, SourceFormat, TimestampUnit};
@@ -12,6 +16,7 @@ use super::{
     json::{DecodedJson, JsonDecoder, accepted},
     metadata::{self, ArrivedRecord},
     reason::{Reason, ReasonClass},
+    table_records::TableRecords,
     unmatched::Unmatched,
 };
 use crate::{
@@ -39,6 +44,8 @@ const VALUES_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct SourceDecoder {
     schema: SchemaRef,
     format: SourceFormat,
+    /// Of a table.
+    table: Option<TableRecords>,
     json: JsonDecoder,
 }
 
@@ -49,7 +56,7 @@ impl SourceDecoder {
     /// [`Error::Arrow`] when Arrow cannot decode one of the declared types.
     pub fn new(source: &SourceDefinition) -> Result<Self> {
         let json = JsonDecoder::new(source)?;
-        Ok(Self { schema: source.schema(), format: source.format, json })
+        Ok(Self { schema: source.schema(), format: source.format, table: TableRecords::of(source), json })
     }
 
     /// Decodes the records of `batches` (of `partition`, in order) whose offsets are in `from..to`; of batches that are
@@ -94,17 +101,27 @@ impl SourceDecoder {
     /// Puts a record with the good ones, or with the rejected ones when that can be seen without decoding its value.
     fn sort_out(
         &self,
-        record: Record,
+        mut record: Record,
         arrival_time_ms: i64,
         records: &mut Vec<ArrivedRecord>,
         rejected: &mut Vec<RejectedRecord>,
     ) {
+        if let (None, Some(table)) = (&record.value, &self.table) {
+            match table.deleted(&record) {
+                Ok(object) => {
+                    record.value = Some(object);
+                    records.push(ArrivedRecord { record, arrival_time_ms, deletes: true, event: None });
+                }
+                Err(reason) => rejected.push(reject(&record, reason)),
+            }
+            return;
+        }
         let checked = match &record.value {
             None => Err(Reason::new(ReasonClass::NoValue, "the record has no value (a tombstone)")),
             Some(_) => metadata::event(self.format, &record).map_err(|why| Reason::new(ReasonClass::Attribute, why)),
         };
         match checked {
-            Ok(event) => records.push(ArrivedRecord { record, arrival_time_ms, event }),
+            Ok(event) => records.push(ArrivedRecord { record, arrival_time_ms, deletes: false, event }),
             Err(reason) => rejected.push(reject(&record, reason)),
         }
     }
@@ -117,12 +134,32 @@ impl SourceDecoder {
     ) -> Result<(RecordBatch, Unmatched)> {
         let values: Vec<&[u8]> = records.iter().map(|arrived| arrived.record.value.as_deref().unwrap_or(b"")).collect();
         let DecodedJson { rows: declared, rejected: bad, unmatched } = self.json.decode(&values)?;
-        let good: Vec<&ArrivedRecord> = accepted(records.len(), &bad).into_iter().map(|i| &records[i]).collect();
-        rejected.extend(bad.into_iter().map(|(i, reason)| reject(&records[i].record, reason)));
+        let mut good: Vec<&ArrivedRecord> = accepted(records.len(), &bad).into_iter().map(|i| &records[i]).collect();
+        rejected.extend(bad.into_iter().map(|(i, reason)| records[i].reject(reason)));
+        let mut declared = declared;
+        let without_key = self.table.as_ref().map(|table| table.without_key(&declared)).unwrap_or_default();
+        if !without_key.is_empty() {
+            let kept = accepted(good.len(), &without_key);
+            rejected.extend(without_key.into_iter().map(|(i, reason)| good[i].reject(reason)));
+            let numbers = UInt64Array::from_iter_values(kept.iter().map(|i| *i as u64));
+            declared = take_record_batch(&declared, &numbers).map_err(Error::arrow("leave out rows without a key"))?;
+            good = kept.into_iter().map(|i| good[i]).collect();
+        }
         let mut columns = declared.columns().to_vec();
-        columns.extend(metadata::columns(self.format, partition, &good));
+        columns.extend(metadata::columns(self.format, self.table.is_some(), partition, &good));
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns);
         Ok((rows.map_err(Error::arrow("build the rows of a source"))?, unmatched))
+    }
+}
+
+impl ArrivedRecord {
+    /// The record as it came.
+    fn reject(&self, reason: Reason) -> RejectedRecord {
+        let mut rejected = reject(&self.record, reason);
+        if self.deletes {
+            rejected.value = None;
+        }
+        rejected
     }
 }
 
@@ -144,5 +181,9 @@ pub(crate) fn decoder_hash(source: &SourceDefinition) -> String {
     let columns = source.columns.fields().iter().map(|field| format!("{}:{};", field.name(), field.data_type()));
     let (version, format) = (DECODER_VERSION.to_string(), format!("{:?}", source.format));
     let unit = source.timestamp_unit.map_or("", TimestampUnit::name);
-    hash(&[&version, &format, &columns.collect::<String>(), unit])
+    let columns: String = columns.collect();
+    match source.is_table() {
+        false => hash(&[&version, &format, &columns, unit]),
+        true => hash(&[&version, &format, &columns, unit, &format!("key {:?}", source.key)]),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use eventlog::Record;
 use model::Offset;
 use sql::SourceFormat;
@@ -20,6 +20,8 @@ const EVENT_VERSION: &str = "ff_version";
 pub(super) struct ArrivedRecord {
     pub(super) record: Record,
     pub(super) arrival_time_ms: i64,
+    /// Whether it deletes a row of a table; its value is then what its key says.
+    pub(super) deletes: bool,
     /// The attributes of an event; `None` for plain JSON.
     pub(super) event: Option<Event>,
 }
@@ -66,7 +68,12 @@ pub(super) fn event(format: SourceFormat, record: &Record) -> Result<Option<Even
 
 /// The metadata columns of some records, in the order of
 /// [`metadata_fields`](super::SourceDefinition::metadata_fields).
-pub(super) fn columns(format: SourceFormat, partition: i32, records: &[&ArrivedRecord]) -> Vec<ArrayRef> {
+pub(super) fn columns(
+    format: SourceFormat,
+    is_table: bool,
+    partition: i32,
+    records: &[&ArrivedRecord],
+) -> Vec<ArrayRef> {
     let times = |times: TimestampMicrosecondArray| -> ArrayRef { Arc::new(times.with_timezone("UTC")) };
     let offsets = records.iter().map(|arrived| -> Offset { arrived.record.offset });
     let keys = records.iter().map(|arrived| arrived.record.key.as_deref().map(key_text));
@@ -77,6 +84,10 @@ pub(super) fn columns(format: SourceFormat, partition: i32, records: &[&ArrivedR
         times(TimestampMicrosecondArray::from_iter_values(arrivals)),
         Arc::new(keys.collect::<StringArray>()),
     ];
+    if is_table {
+        let deletes = records.iter().map(|arrived| Some(arrived.deletes));
+        columns.push(Arc::new(deletes.collect::<BooleanArray>()));
+    }
     if format == SourceFormat::Event {
         let events = || records.iter().map(|arrived| arrived.event.as_ref());
         columns.extend([

@@ -3,7 +3,7 @@
 use tokio::io::BufReader;
 
 use super::lines::Lines;
-use super::record;
+use super::{Form, record};
 
 const LINE_BYTES_MAX: usize = 8;
 
@@ -44,7 +44,15 @@ fn a_separator_divides_key_and_value() {
         (b":v", Some(":"), Some(b""), b"v"),
         (b"", Some(":"), None, b""),
     ] {
-        let record = record(line, separator);
+        let record = record(line, &Form { key_separator: separator, null_empty: false });
         assert_eq!((record.key.as_deref(), record.value.as_deref()), (key, Some(value)), "{line:?}");
     }
+}
+
+#[test]
+fn an_empty_value_can_be_none() {
+    let form = |null_empty| Form { key_separator: Some(":"), null_empty };
+    assert_eq!(record(b"k:", &form(true)).value, None);
+    assert_eq!(record(b"k:", &form(false)).value.as_deref(), Some(&b""[..]));
+    assert_eq!(record(b"k:v", &form(true)).value.as_deref(), Some(&b"v"[..]));
 }

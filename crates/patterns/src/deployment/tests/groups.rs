@@ -32,20 +32,20 @@ const NOTHING: [&str; 2] = [
 ];
 
 /// A product that checkpoints after every batch.
-async fn product(directory: &Path) -> Product {
+pub(super) async fn product(directory: &Path) -> Product {
     let shipped = ViewTaskSettings::shipped();
     let view_task = ViewTaskSettings { checkpoint_interval: Duration::ZERO, ..shipped };
     Product::open_with(directory, eventlog::EventLogSettings::shipped(), view_task).await
 }
 
-fn service(product: &Product) -> Arc<SqlService> {
+pub(super) fn service(product: &Product) -> Arc<SqlService> {
     let definitions: Arc<dyn Definitions> = Arc::clone(&product.deployment) as _;
     let metrics = product.resources.metrics.clone();
     SqlService::new(Arc::clone(&product.views), definitions, SqlSettings::shipped(), metrics).unwrap()
 }
 
 /// The rows of a query, as text.
-async fn rows(service: &Arc<SqlService>, query: &str) -> Vec<String> {
+pub(super) async fn rows(service: &Arc<SqlService>, query: &str) -> Vec<String> {
     let session = service.session(Principal::anonymous());
     let outcome = session.query(query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
     let Outcome::Rows { stream, .. } = outcome else { panic!("{query}") };

@@ -21,6 +21,7 @@ impl Inner {
         prepared: &Prepared,
         parameters: &[ScalarValue],
     ) -> Result<Outcome, SqlError> {
+        self.refuse_unwritten(&declaration.query)?;
         if !declaration.hold && self.transaction.lock().is_none() {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             return Err(SqlError::new(sqlstate::NO_ACTIVE_SQL_TRANSACTION, message)

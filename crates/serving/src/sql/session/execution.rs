@@ -33,7 +33,9 @@ impl Inner {
     pub(super) async fn act(&self, prepared: &Prepared, parameters: &[ScalarValue]) -> Result<Outcome, SqlError> {
         match &*prepared.action {
             Action::Query(tree) => self.run_query(prepared, tree, parameters).await,
+            Action::Write(statement) => self.write(statement, prepared, parameters).await,
             Action::Copy { query, options } => {
+                self.refuse_unwritten(query)?;
                 let mut guard = self.guard();
                 let rows = guard.run(Box::pin(self.read(query, prepared, parameters))).await?;
                 let stream = guard.stream(rows.stream, Arc::clone(&rows.schema), self.service.metrics.clone());
@@ -53,11 +55,15 @@ impl Inner {
             Action::ShowAllVariables => rows_outcome(self.show_all()?, "SHOW"),
             Action::Set(assignments) => self.set(assignments),
             Action::ResetVariable(name) => self.reset(name.as_deref()),
-            Action::SetIsolation { isolation, session } => Ok(self.set_isolation(*isolation, *session)),
-            Action::Begin(isolation) => Ok(self.begin(*isolation)),
-            Action::Commit => Ok(self.end_transaction("COMMIT")),
+            Action::SetModes { modes, session } => Ok(self.set_modes(*modes, *session)),
+            Action::Begin(modes) => Ok(self.begin(*modes)),
+            Action::Commit => self.commit().await,
             Action::Rollback => Ok(self.end_transaction("ROLLBACK")),
             Action::Savepoint(tag) => self.in_transaction(tag),
+            Action::RollbackToSavepoint if self.has_writes() => {
+                Err(SqlError::unsupported("ROLLBACK TO SAVEPOINT in a transaction that has written")
+                    .with_hint("ROLLBACK takes back all of it"))
+            }
             Action::RollbackToSavepoint => self.in_transaction("ROLLBACK"),
             Action::Discard { all } => Ok(self.discard(*all)),
             Action::Deallocate(name) => {
@@ -84,6 +90,7 @@ impl Inner {
         tree: &Arc<ast::Statement>,
         parameters: &[ScalarValue],
     ) -> Result<Outcome, SqlError> {
+        self.refuse_unwritten(tree)?;
         let mut guard = self.guard();
         let tag = if matches!(&**tree, ast::Statement::Explain { .. }) { "EXPLAIN" } else { "SELECT" };
         if let Some(point_read) = &prepared.point_read
@@ -175,7 +182,7 @@ impl Inner {
 
     /// Plans on the threads that plan, computes what is constant and costly on those that compute, and begins to compute
     /// the rows.
-    async fn planned_and_computed(
+    pub(super) async fn planned_and_computed(
         &self,
         tree: &Arc<ast::Statement>,
         prepared: &Prepared,

@@ -4,13 +4,20 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{logical_expr::LogicalPlan, sql::sqlparser::ast};
-use sql::{SqlError, sqlstate, visit_expressions};
+use sql::{SqlError, WriteStatement, sqlstate, visit_expressions};
 use streaming::Evaluation;
 
 use super::{Inner, execution::columns_of, variables::text_rows};
 use crate::sql::{
-    Prepared, action::Action, column_names, engine::Lane, parameter_types, parser::Piece, planner,
-    point_read::PointRead, statement,
+    Prepared,
+    action::Action,
+    column_names,
+    engine::Lane,
+    parameter_types,
+    parser::{self, Piece},
+    planner,
+    point_read::PointRead,
+    statement,
 };
 
 /// A longer text is not read on the short lane: reading takes time too.
@@ -66,7 +73,7 @@ impl Inner {
     fn is_short(&self, action: &Action, given: &[Option<DataType>]) -> bool {
         match action {
             Action::Query(tree) => reads_nothing(tree) || self.point_read(tree, given).is_some(),
-            Action::Copy { .. } | Action::Declare(_) => false,
+            Action::Copy { .. } | Action::Declare(_) | Action::Write(_) => false,
             _ => true,
         }
     }
@@ -92,6 +99,10 @@ impl Inner {
                 self.describe_tree(&declaration.query, given, prepared).await?;
                 None
             }
+            Action::Write(statement) => {
+                self.describe_write(statement, given, prepared).await?;
+                None
+            }
             Action::List(show) => Some(self.list(*show).await?.schema()),
             Action::ExplainDefinition(_) => Some(text_rows("QUERY PLAN", &[])?.schema()),
             Action::ShowVariable(name) => Some(self.show_variable(name)?.schema()),
@@ -111,6 +122,33 @@ impl Inner {
         let point_read = PointRead::recognise(tree, &self.service.relations.views)?;
         let parameters = point_read.parameters(given)?;
         Some((point_read, parameters))
+    }
+
+    /// The parameters of a write are those of its query.
+    async fn describe_write(
+        &self,
+        statement: &WriteStatement,
+        given: &[Option<DataType>],
+        prepared: &mut Prepared,
+    ) -> Result<(), SqlError> {
+        let name = statement.target();
+        let target = self.service.definitions().sources().into_iter().find(|source| source.name == name);
+        let target = target.ok_or_else(|| self.cannot_be_written(name))?;
+        let query = statement.write(&target)?.query;
+        let described = self.describe_tree(&parser::tree(&query)?, given, prepared).await;
+        // Places are those of the query, which nobody wrote.
+        described.map(drop).map_err(SqlError::without_position)
+    }
+
+    fn cannot_be_written(&self, name: &str) -> SqlError {
+        match self.service.relations.views.get(name) {
+            Some(_) => {
+                SqlError::new(sqlstate::WRONG_OBJECT_TYPE, format!("cannot change materialized view \"{name}\""))
+                    .with_hint("it follows what it reads by itself: write to a table or source that it reads")
+            }
+            None => SqlError::new(sqlstate::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
+                .with_hint("CREATE TABLE or CREATE SOURCE declares what can be written"),
+        }
     }
 
     pub(super) async fn describe_tree(

@@ -12,9 +12,10 @@ use super::Inner;
 use crate::sql::{
     Effect, Outcome, Unread,
     assignment::Assignment,
-    isolation::Isolation,
+    isolation::{Isolation, Modes},
     transaction::{Transaction, assign},
-    variables::Variables,
+    variables::{DEFAULT_READ_ONLY, READ_ONLY, Variables},
+    writes::Writes,
 };
 
 impl Inner {
@@ -23,7 +24,9 @@ impl Inner {
             return text_rows("session_authorization", &[self.principal.name().to_owned()]);
         }
         let mut shown = self.variables.lock().show(name, &self.service.settings)?;
-        if let ("transaction_isolation", Some(transaction)) = (shown.0, &*self.transaction.lock()) {
+        if shown.0 == READ_ONLY {
+            shown.1 = (if self.is_read_only() { "on" } else { "off" }).to_owned();
+        } else if let ("transaction_isolation", Some(transaction)) = (shown.0, &*self.transaction.lock()) {
             shown.1 = transaction.isolation.name().to_owned();
         }
         text_rows(shown.0, &[shown.1])
@@ -75,28 +78,50 @@ impl Inner {
         Ok(Outcome::with_effect("RESET", effect))
     }
 
-    pub(super) fn set_isolation(&self, isolation: Isolation, session: bool) -> Outcome {
+    pub(super) fn set_modes(&self, modes: Modes, session: bool) -> Outcome {
         if session {
-            self.variables.lock().record("default_transaction_isolation", isolation.name().to_owned());
+            let mut variables = self.variables.lock();
+            if let Some(isolation) = modes.isolation {
+                variables.record("default_transaction_isolation", isolation.name().to_owned());
+            }
+            if let Some(read_only) = modes.read_only {
+                variables.record(DEFAULT_READ_ONLY, (if read_only { "on" } else { "off" }).to_owned());
+            }
             return Outcome::done("SET");
         }
         let mut notices = Vec::new();
         match &mut *self.transaction.lock() {
-            Some(transaction) => transaction.isolation = isolation,
+            Some(transaction) => {
+                transaction.isolation = modes.isolation.unwrap_or(transaction.isolation);
+                transaction.read_only = modes.read_only.unwrap_or(transaction.read_only);
+            }
             None => notices.push("SET TRANSACTION can only be used in transaction blocks".to_owned()),
         }
         Outcome::Done { tag: "SET".to_owned(), notices, effect: Effect::None }
     }
 
-    pub(super) fn begin(&self, isolation: Option<Isolation>) -> Outcome {
+    /// Whether nothing may be written now.
+    pub(super) fn is_read_only(&self) -> bool {
+        let in_transaction = self.transaction.lock().as_ref().map(|transaction| transaction.read_only);
+        in_transaction.unwrap_or_else(|| self.variables.lock().default_read_only())
+    }
+
+    pub(super) fn begin(&self, modes: Modes) -> Outcome {
         let mut transaction = self.transaction.lock();
         if transaction.is_some() {
             let notices = vec!["there is already a transaction in progress".to_owned()];
             return Outcome::Done { tag: "BEGIN".to_owned(), notices, effect: Effect::None };
         }
         let variables = self.variables.lock().clone();
-        let isolation = isolation.unwrap_or_else(|| variables.default_isolation());
-        *transaction = Some(Transaction { isolation, variables_before: variables, local: Vec::new() });
+        let isolation = modes.isolation.unwrap_or_else(|| variables.default_isolation());
+        let read_only = modes.read_only.unwrap_or_else(|| variables.default_read_only());
+        *transaction = Some(Transaction {
+            isolation,
+            read_only,
+            variables_before: variables,
+            local: Vec::new(),
+            writes: Writes::default(),
+        });
         self.public.release();
         Outcome::with_effect("BEGIN", Effect::TransactionStarted)
     }

@@ -62,6 +62,7 @@ impl OperatorGraph {
             Operator::GroupBy(..) => "; keeps groups",
             Operator::Join(_) => "; keeps both sides",
             Operator::Presence(..) => "; keeps the rows of one side, and the keys of the other",
+            Operator::Upsert(..) => "; keeps the last record of each key",
             _ => "",
         };
         let _ = writeln!(text, "{}{number} {what} ({class}{state})", "  ".repeat(depth));
@@ -107,6 +108,8 @@ impl OperatorGraph {
                 let places = taken.places.map(|places| format!(" places {places:?}")).filter(|_| !is_for_people);
                 format!("group by {}: {calls}{}", columns(*input, &taken.keys), places.unwrap_or_default())
             }
+            Operator::Upsert(input, plan) if is_for_people => format!("last record of {}", columns(*input, &plan.key)),
+            Operator::Upsert(_, plan) => format!("upsert {:?} {:?} {}", plan.key, plan.place, plan.deletes),
             Operator::Join(joined) => format!("join {}", sides(joined)),
             Operator::Presence(Keep::Present, joined) => format!("rows that are found {}", sides(joined)),
             Operator::Presence(Keep::Absent, joined) => format!("rows that are not found {}", sides(joined)),
@@ -119,7 +122,7 @@ impl Operator {
     fn inputs(&self) -> Vec<usize> {
         match self {
             Self::Input(_) | Self::Constant(_) => Vec::new(),
-            Self::Map(input, _) | Self::GroupBy(input, _, _) => vec![*input],
+            Self::Map(input, _) | Self::GroupBy(input, _, _) | Self::Upsert(input, _) => vec![*input],
             Self::Union(inputs) => inputs.clone(),
             Self::Join(sides) | Self::Presence(_, sides) => sides.nodes.to_vec(),
         }
