@@ -1,31 +1,45 @@
 //! A view of several operators has, at every moment, the rows that plain DataFusion computes over all that came in: however
-//! the sources are interleaved and cut, and however often all is lost that was not written down.
+//! the sources are interleaved and cut, and however often all is lost that was not written down. Over tables these are the last
+//! rows of each key.
 //!
 //! `PROPTEST_CASES=300` makes it thorough.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array},
-    compute::concat_batches,
-    datatypes::{DataType, SchemaRef},
+    array::{
+        ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array,
+        new_null_array,
+    },
+    compute::{concat_batches, take_record_batch},
+    datatypes::{DataType, Int64Type, SchemaRef},
 };
 use datafusion::{
     datasource::MemTable,
     prelude::{SessionConfig, SessionContext},
 };
 use proptest::prelude::*;
-use sql::{SourceDefinition, Statement};
+use sql::{SourceDefinition, Statement, ViewDefinition};
 use streaming::{DataflowPlan, DataflowState, PlannedView, ViewState};
 use support::{
     block_on, cases,
     rows::{Kept, check_rows, comparable},
 };
 
-/// What the views are over: three sources of the same columns.
+/// What a view is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Sources,
+    Tables,
+}
+
+/// How many keys a table has at most.
+const KEYS: i64 = 7;
+
+/// What the views are over: three sources, or tables, of the same columns.
 const SOURCES: [&str; 3] = ["a", "b", "c"];
 const COLUMNS: &str = "id BIGINT, k INT, v BIGINT, d DOUBLE PRECISION, t TEXT, f BOOLEAN";
 
@@ -110,6 +124,8 @@ struct Row {
     d: Option<f64>,
     t: Option<&'static str>,
     f: Option<bool>,
+    /// Whether it deletes the row of its key, if it is one of a table.
+    deletes: bool,
 }
 
 fn row() -> impl Strategy<Value = Row> {
@@ -120,13 +136,15 @@ fn row() -> impl Strategy<Value = Row> {
         (prop::sample::select(vec![0.0, -0.0, 0.5, f64::NAN]), maybe(0.9)),
         (prop::sample::select(vec!["x", "y", ""]), maybe(0.9)),
         (any::<bool>(), maybe(0.9)),
+        maybe(0.25),
     )
-        .prop_map(|(k, v, d, t, f)| Row {
+        .prop_map(|(k, v, d, t, f, deletes)| Row {
             k: k.1.then_some(k.0),
             v: v.1.then_some(v.0),
             d: d.1.then_some(d.0),
             t: t.1.then_some(t.0),
             f: f.1.then_some(f.0),
+            deletes,
         })
 }
 
@@ -142,33 +160,47 @@ fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
     prop::collection::vec(arrival.prop_map(|(source, rows)| Arrival { source, rows }), 0..14)
 }
 
-fn sources() -> Vec<SourceDefinition> {
-    let text: String = SOURCES.iter().map(|name| format!("CREATE SOURCE {name} ({COLUMNS});")).collect();
+fn sources(over: Over) -> Vec<SourceDefinition> {
+    let definition = |name: &&str| match over {
+        Over::Sources => format!("CREATE SOURCE {name} ({COLUMNS});"),
+        Over::Tables => format!("CREATE TABLE {name} ({COLUMNS}, PRIMARY KEY (id));"),
+    };
+    let text: String = SOURCES.iter().map(definition).collect();
     let statements = sql::parse(&text).unwrap();
     statements
         .into_iter()
         .map(|statement| match statement {
-            Statement::CreateSource(source) => source,
+            Statement::CreateSource(source) | Statement::CreateTable(source) => source,
             other => panic!("{other:?}"),
         })
         .collect()
 }
 
-fn plan(query: &str) -> Arc<DataflowPlan> {
+/// The plan of a view, behind those of what tables show.
+fn plan(query: &str, over: Over) -> Arc<DataflowPlan> {
     let text = format!("CREATE MATERIALIZED VIEW v AS {query}");
     let Some(Statement::CreateView(view)) = sql::parse(&text).unwrap().pop() else { panic!("{text}") };
-    match PlannedView::new(&view, &sources()).unwrap_or_else(|error| panic!("{query}: {error:?}")) {
+    let sources = sources(over);
+    if over == Over::Tables {
+        let mut views: Vec<ViewDefinition> = sources.iter().map(ViewDefinition::of_table).collect();
+        views.push(view);
+        return Arc::new(DataflowPlan::new(&views, &sources).unwrap_or_else(|error| panic!("{query}: {error:?}")));
+    }
+    match PlannedView::new(&view, &sources).unwrap_or_else(|error| panic!("{query}: {error:?}")) {
         PlannedView::Dataflow(plan, _) => plan,
         PlannedView::Chain(_) => panic!("{query} is a chain"),
     }
 }
 
-/// Rows as records of a source, whose ids go on from `first`.
-fn batch(schema: &SchemaRef, rows: &[Row], first: i64) -> RecordBatch {
-    let ids = || (first..).take(rows.len());
+/// Rows as records of a source, whose offsets go on from `first`; so do the ids, which of a table are few.
+fn batch(schema: &SchemaRef, rows: &[Row], first: i64, over: Over) -> RecordBatch {
+    let offsets = || (first..).take(rows.len());
+    let id = |offset: i64| if over == Over::Tables { offset * offset % KEYS } else { offset };
     let columns = schema.fields().iter().map(|field| -> ArrayRef {
         match field.name().as_str() {
-            "id" | "_offset" => Arc::new(Int64Array::from_iter_values(ids())),
+            "id" => Arc::new(Int64Array::from_iter_values(offsets().map(id))),
+            "_offset" => Arc::new(Int64Array::from_iter_values(offsets())),
+            "_deleted" => Arc::new(rows.iter().map(|row| Some(row.deletes)).collect::<BooleanArray>()),
             "k" => Arc::new(rows.iter().map(|row| row.k).collect::<Int32Array>()),
             "v" => Arc::new(rows.iter().map(|row| row.v).collect::<Int64Array>()),
             "d" => Arc::new(rows.iter().map(|row| row.d).collect::<Float64Array>()),
@@ -176,7 +208,7 @@ fn batch(schema: &SchemaRef, rows: &[Row], first: i64) -> RecordBatch {
             "f" => Arc::new(rows.iter().map(|row| row.f).collect::<BooleanArray>()),
             "_partition" => Arc::new(Int32Array::from(vec![0; rows.len()])),
             "_arrival_time" => {
-                let times = Int64Array::from_iter_values(ids());
+                let times = Int64Array::from_iter_values(offsets());
                 arrow::compute::cast(&times, field.data_type()).unwrap()
             }
             _ if *field.data_type() == DataType::Null || field.is_nullable() => {
@@ -188,10 +220,21 @@ fn batch(schema: &SchemaRef, rows: &[Row], first: i64) -> RecordBatch {
     RecordBatch::try_new(Arc::clone(schema), columns.collect()).unwrap()
 }
 
+/// What a table shows after these records: the last one of each key, if it does not delete.
+fn shown(records: &RecordBatch, columns: usize) -> RecordBatch {
+    let ids = records.column_by_name("id").unwrap().as_primitive::<Int64Type>();
+    let deletes = records.column_by_name("_deleted").unwrap().as_boolean();
+    let mut seen = HashSet::new();
+    let last = (0..records.num_rows()).rev().filter(|row| seen.insert(ids.value(*row)) && !deletes.value(*row));
+    let last = UInt64Array::from_iter_values(last.map(|row| row as u64));
+    take_record_batch(&records.project(&(0..columns).collect::<Vec<_>>()).unwrap(), &last).unwrap()
+}
+
 /// What DataFusion says over all rows at once.
-async fn expected(query: &str, tables: &[RecordBatch]) -> RecordBatch {
+async fn expected(query: &str, over: Over, tables: &[RecordBatch]) -> RecordBatch {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     for (name, rows) in SOURCES.iter().zip(tables) {
+        let rows = if over == Over::Tables { shown(rows, COLUMNS.split(',').count()) } else { rows.clone() };
         let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).unwrap();
         context.register_table(*name, Arc::new(table)).unwrap();
     }
@@ -221,7 +264,7 @@ impl Life {
     fn apply(&mut self, source: usize, rows: &RecordBatch) {
         let (changes, failed) = self.state.apply(source, rows).unwrap();
         assert!(failed.is_empty(), "{failed:?}");
-        self.kept.take(&changes[0]);
+        self.kept.take(changes.last().unwrap());
     }
 
     fn checkpoint(&mut self) {
@@ -238,25 +281,25 @@ impl Life {
         if !self.written.is_empty() {
             self.state.restore(&self.written).unwrap();
         }
-        self.kept.take(&self.state.drain_changes().unwrap()[0]);
+        self.kept.take(self.state.drain_changes().unwrap().last().unwrap());
         for (source, rows) in self.since.clone() {
             self.apply(source, &rows);
         }
     }
 }
 
-async fn fold(query: &str, arrivals: &[Arrival]) {
-    let plan = plan(query);
-    let definitions = sources();
+async fn fold(query: &str, over: Over, arrivals: &[Arrival]) {
+    let plan = plan(query, over);
+    let definitions = sources(over);
     let schemas: Vec<SchemaRef> = definitions.iter().map(SourceDefinition::schema).collect();
     let mut tables: Vec<RecordBatch> =
         schemas.iter().map(|schema| RecordBatch::new_empty(Arc::clone(schema))).collect();
     let mut life = Life::new(&plan);
     // A view over nothing has its rows too.
-    life.kept.take(&life.state.drain_changes().unwrap()[0]);
+    life.kept.take(life.state.drain_changes().unwrap().last().unwrap());
     for (number, Arrival { source, rows }) in arrivals.iter().enumerate() {
         let first = i64::try_from(tables[*source].num_rows()).unwrap();
-        let rows = batch(&schemas[*source], rows, first);
+        let rows = batch(&schemas[*source], rows, first, over);
         tables[*source] = concat_batches(&schemas[*source], [&tables[*source], &rows]).unwrap();
         if let Some(read) = plan.sources().iter().position(|read| read.name == SOURCES[*source]) {
             life.apply(read, &rows);
@@ -269,19 +312,19 @@ async fn fold(query: &str, arrivals: &[Arrival]) {
             life.die(&plan);
         }
         if number % 6 == 5 {
-            compare(query, &plan, &life.kept, &tables).await;
+            compare(query, over, &plan, &life.kept, &tables).await;
         }
     }
-    compare(query, &plan, &life.kept, &tables).await;
+    compare(query, over, &plan, &life.kept, &tables).await;
     life.checkpoint();
     life.die(&plan);
-    compare(query, &plan, &life.kept, &tables).await;
+    compare(query, over, &plan, &life.kept, &tables).await;
 }
 
-async fn compare(query: &str, plan: &DataflowPlan, kept: &Kept, tables: &[RecordBatch]) {
-    let expected = expected(query, tables).await;
+async fn compare(query: &str, over: Over, plan: &DataflowPlan, kept: &Kept, tables: &[RecordBatch]) {
+    let expected = expected(query, over, tables).await;
     let width = expected.num_columns();
-    let found = kept.batch(plan.views()[0].output_schema());
+    let found = kept.batch(plan.views().last().unwrap().output_schema());
     let found = normal(&found, width);
     check_rows(&comparable(&found, width), &comparable(&normal(&expected, width), width), query);
 }
@@ -311,7 +354,16 @@ proptest! {
     fn a_view_of_operators_gives_the_answer_of_datafusion(arrivals in arrivals()) {
         block_on(async {
             for query in QUERIES {
-                fold(query, &arrivals).await;
+                fold(query, Over::Sources, &arrivals).await;
+            }
+        });
+    }
+
+    #[test]
+    fn a_view_over_tables_gives_the_answer_over_the_last_rows(arrivals in arrivals()) {
+        block_on(async {
+            for query in QUERIES {
+                fold(query, Over::Tables, &arrivals).await;
             }
         });
     }

@@ -53,7 +53,7 @@ impl Modes {
         for mode in modes {
             match mode {
                 TransactionMode::AccessMode(access) => {
-                    told.read_only = Some(*access == TransactionAccessMode::ReadOnly)
+                    told.read_only = Some(*access == TransactionAccessMode::ReadOnly);
                 }
                 TransactionMode::IsolationLevel(level) => told.isolation = Some(level_of(*level)?),
             }

@@ -87,7 +87,15 @@ impl Lowering<'_> {
         let signatures: Vec<AggregateSignature> = calls.into_iter().map(|call| call.signature).collect();
         let schema = aggregate.schema.inner();
         match sets {
-            None => Ok(self.group(node, columns, signatures, schema)),
+            None => {
+                let mut groups = self.group(node, columns, signatures, schema);
+                // What is the same for all rows tells none apart; the decorrelation of subqueries groups by such a thing.
+                let telling = |column: &usize| !is_constant(&expressions[*column]);
+                if groups.key.iter().any(telling) {
+                    groups.key.retain(telling);
+                }
+                Ok(groups)
+            }
             Some(sets) => self.group_by_sets(node, &sets, &columns, &signatures, schema, &expressions),
         }
     }
@@ -199,6 +207,13 @@ fn where_true(argument: &Expression, filter: &Expression) -> Result<Expression, 
     let case = CaseExpr::try_new(None, branches, None).and_then(|case| with_arrays(Arc::new(case)));
     let physical = case.map_err(|error| internal(error.strip_backtrace()))?;
     Ok(Expression { physical, text: format!("{} where {}", argument.text, filter.text) })
+}
+
+fn is_constant(expression: &Expr) -> bool {
+    match expression {
+        Expr::Alias(alias) => is_constant(&alias.expr),
+        other => matches!(other, Expr::Literal(..)),
+    }
 }
 
 /// The sets of keys, where there are several.
