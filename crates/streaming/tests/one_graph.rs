@@ -7,15 +7,12 @@
 
 mod support;
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
-    array::{
-        ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array,
-        new_null_array,
-    },
-    compute::{concat_batches, take_record_batch},
-    datatypes::{DataType, Int64Type, SchemaRef},
+    array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array},
+    compute::concat_batches,
+    datatypes::{DataType, SchemaRef},
 };
 use datafusion::{
     datasource::MemTable,
@@ -23,10 +20,11 @@ use datafusion::{
 };
 use proptest::prelude::*;
 use sql::{SourceDefinition, Statement, ViewDefinition};
-use streaming::{DataflowPlan, DataflowState, PlannedView, ViewState};
+use streaming::{DataflowPlan, PlannedView};
 use support::{
     block_on, cases,
-    rows::{Kept, check_rows, comparable},
+    life::{Life, last_rows},
+    rows::{check_rows, comparable},
 };
 
 /// What a view is over.
@@ -220,21 +218,11 @@ fn batch(schema: &SchemaRef, rows: &[Row], first: i64, over: Over) -> RecordBatc
     RecordBatch::try_new(Arc::clone(schema), columns.collect()).unwrap()
 }
 
-/// What a table shows after these records: the last one of each key, if it does not delete.
-fn shown(records: &RecordBatch, columns: usize) -> RecordBatch {
-    let ids = records.column_by_name("id").unwrap().as_primitive::<Int64Type>();
-    let deletes = records.column_by_name("_deleted").unwrap().as_boolean();
-    let mut seen = HashSet::new();
-    let last = (0..records.num_rows()).rev().filter(|row| seen.insert(ids.value(*row)) && !deletes.value(*row));
-    let last = UInt64Array::from_iter_values(last.map(|row| row as u64));
-    take_record_batch(&records.project(&(0..columns).collect::<Vec<_>>()).unwrap(), &last).unwrap()
-}
-
 /// What DataFusion says over all rows at once.
 async fn expected(query: &str, over: Over, tables: &[RecordBatch]) -> RecordBatch {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     for (name, rows) in SOURCES.iter().zip(tables) {
-        let rows = if over == Over::Tables { shown(rows, COLUMNS.split(',').count()) } else { rows.clone() };
+        let rows = if over == Over::Tables { last_rows(rows, &[0], COLUMNS.split(',').count()) } else { rows.clone() };
         let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).unwrap();
         context.register_table(*name, Arc::new(table)).unwrap();
     }
@@ -245,49 +233,6 @@ async fn expected(query: &str, over: Over, tables: &[RecordBatch]) -> RecordBatc
     concat_batches(&schema, &batches).unwrap()
 }
 
-/// A view in memory, and what is safe of it.
-struct Life {
-    state: DataflowState,
-    kept: Kept,
-    /// What was written down, in order.
-    written: Vec<(String, RecordBatch)>,
-    /// What came since.
-    since: Vec<(usize, RecordBatch)>,
-}
-
-impl Life {
-    fn new(plan: &Arc<DataflowPlan>) -> Self {
-        let state = DataflowState::new(plan).unwrap();
-        Self { state, kept: Kept::default(), written: Vec::new(), since: Vec::new() }
-    }
-
-    fn apply(&mut self, source: usize, rows: &RecordBatch) {
-        let (changes, failed) = self.state.apply(source, rows).unwrap();
-        assert!(failed.is_empty(), "{failed:?}");
-        self.kept.take(changes.last().unwrap());
-    }
-
-    fn checkpoint(&mut self) {
-        let parts = self.state.dirty_parts().unwrap();
-        self.written.extend(parts.into_iter().map(|part| (part.name, part.rows)));
-        self.state.forget_dirty();
-        self.since.clear();
-    }
-
-    /// Everything that was not written down is gone, and comes again.
-    fn die(&mut self, plan: &Arc<DataflowPlan>) {
-        let (written, since) = (std::mem::take(&mut self.written), std::mem::take(&mut self.since));
-        *self = Self { written, since, ..Self::new(plan) };
-        if !self.written.is_empty() {
-            self.state.restore(&self.written).unwrap();
-        }
-        self.kept.take(self.state.drain_changes().unwrap().last().unwrap());
-        for (source, rows) in self.since.clone() {
-            self.apply(source, &rows);
-        }
-    }
-}
-
 async fn fold(query: &str, over: Over, arrivals: &[Arrival]) {
     let plan = plan(query, over);
     let definitions = sources(over);
@@ -295,36 +240,33 @@ async fn fold(query: &str, over: Over, arrivals: &[Arrival]) {
     let mut tables: Vec<RecordBatch> =
         schemas.iter().map(|schema| RecordBatch::new_empty(Arc::clone(schema))).collect();
     let mut life = Life::new(&plan);
-    // A view over nothing has its rows too.
-    life.kept.take(life.state.drain_changes().unwrap().last().unwrap());
     for (number, Arrival { source, rows }) in arrivals.iter().enumerate() {
         let first = i64::try_from(tables[*source].num_rows()).unwrap();
         let rows = batch(&schemas[*source], rows, first, over);
         tables[*source] = concat_batches(&schemas[*source], [&tables[*source], &rows]).unwrap();
         if let Some(read) = plan.sources().iter().position(|read| read.name == SOURCES[*source]) {
             life.apply(read, &rows);
-            life.since.push((read, rows));
         }
         if number % 3 == 2 {
             life.checkpoint();
         }
         if number % 4 == 3 {
-            life.die(&plan);
+            life.die();
         }
         if number % 6 == 5 {
-            compare(query, over, &plan, &life.kept, &tables).await;
+            compare(query, over, &plan, &life, &tables).await;
         }
     }
-    compare(query, over, &plan, &life.kept, &tables).await;
+    compare(query, over, &plan, &life, &tables).await;
     life.checkpoint();
-    life.die(&plan);
-    compare(query, over, &plan, &life.kept, &tables).await;
+    life.die();
+    compare(query, over, &plan, &life, &tables).await;
 }
 
-async fn compare(query: &str, over: Over, plan: &DataflowPlan, kept: &Kept, tables: &[RecordBatch]) {
+async fn compare(query: &str, over: Over, plan: &DataflowPlan, life: &Life, tables: &[RecordBatch]) {
     let expected = expected(query, over, tables).await;
     let width = expected.num_columns();
-    let found = kept.batch(plan.views().last().unwrap().output_schema());
+    let found = life.rows(plan.views().len() - 1);
     let found = normal(&found, width);
     check_rows(&comparable(&found, width), &comparable(&normal(&expected, width), width), query);
 }

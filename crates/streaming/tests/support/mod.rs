@@ -8,6 +8,7 @@
 
 pub(crate) mod exact;
 pub(crate) mod input;
+pub(crate) mod life;
 pub(crate) mod log;
 pub(crate) mod oracle;
 pub(crate) mod question;
