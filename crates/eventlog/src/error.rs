@@ -241,7 +241,7 @@ impl From<Error> for model::Error {
             }
             Error::TopicSettings { .. } => (Kind::Invalid, Some("ask for less, or raise log.append_bytes_max")),
             Error::DamagedBatch { .. } | Error::InvalidBatch { .. } => (Kind::Invalid, None),
-            Error::BatchTooLarge { .. } => (Kind::Invalid, None),
+            Error::BatchTooLarge { .. } => (Kind::Invalid, Some("write fewer records, or rows, at a time")),
             Error::UnreadableBatch { .. } => (Kind::Corrupt, Some("its producer sent what no consumer can read")),
             Error::Stopped(_) => (Kind::Unavailable, Some("see the server's log; restart it to recover")),
             Error::DiskFull { .. } => (Kind::Unavailable, Some(DISK_FULL_HINT)),
