@@ -41,6 +41,8 @@ use crate::{
 const BATCHES: &str = "batch";
 // A batch run waits for the lake this long before it gives up until the next one.
 const CAPTURE_TIMEOUT: Duration = Duration::from_secs(120);
+/// And how long when it fails all the time, as on a full disk.
+const FAILING_CAPTURE_TIMEOUT: Duration = Duration::from_secs(5);
 // With so much folded the memory is measured before the epoch ends.
 const MEMORY_MEASURE_BYTES: usize = 16 * 1024 * 1024;
 
@@ -413,9 +415,14 @@ impl Layered {
 
     async fn captured(&self, h: &Positions) -> Result<()> {
         let mut progress = self.captured.progress.clone();
-        let reached = timeout(CAPTURE_TIMEOUT, progress.wait_for(|progress| progress.positions.covers(h))).await;
-        if matches!(reached, Ok(Ok(_))) {
-            return Ok(());
+        for patience in [FAILING_CAPTURE_TIMEOUT, CAPTURE_TIMEOUT - FAILING_CAPTURE_TIMEOUT] {
+            let reached = timeout(patience, progress.wait_for(|progress| progress.positions.covers(h)));
+            if matches!(reached.await, Ok(Ok(_))) {
+                return Ok(());
+            }
+            if progress.borrow().failure.is_some() {
+                break;
+            }
         }
         let CaptureProgress { positions, failure, .. } = self.captured.progress.borrow().clone();
         let why = failure.map_or_else(String::new, |failure| format!("; its last failure: {failure}"));
