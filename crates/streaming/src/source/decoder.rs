@@ -133,10 +133,9 @@ impl SourceDecoder {
         rejected: &mut Vec<RejectedRecord>,
     ) -> Result<(RecordBatch, Unmatched)> {
         let values: Vec<&[u8]> = records.iter().map(|arrived| arrived.record.value.as_deref().unwrap_or(b"")).collect();
-        let DecodedJson { rows: declared, rejected: bad, unmatched } = self.json.decode(&values)?;
+        let DecodedJson { rows: mut declared, rejected: bad, unmatched } = self.json.decode(&values)?;
         let mut good: Vec<&ArrivedRecord> = accepted(records.len(), &bad).into_iter().map(|i| &records[i]).collect();
         rejected.extend(bad.into_iter().map(|(i, reason)| records[i].reject(reason)));
-        let mut declared = declared;
         let without_key = self.table.as_ref().map(|table| table.without_key(&declared)).unwrap_or_default();
         if !without_key.is_empty() {
             let kept = accepted(good.len(), &without_key);

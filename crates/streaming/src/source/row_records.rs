@@ -7,11 +7,12 @@
 use std::fmt::Display;
 
 use arrow::{
-    array::{Array, RecordBatch},
-    datatypes::{DataType, Field},
+    array::{Array, ArrayRef, RecordBatch},
+    datatypes::{DataType, FieldRef},
     util::display::{ArrayFormatter, FormatOptions},
 };
 use bytes::Bytes;
+use dataflow::normal_key;
 use sql::{SourceDefinition, SqlError, sqlstate};
 
 use super::json::JsonDecoder;
@@ -30,15 +31,15 @@ pub struct RowRecord {
 /// # Errors
 /// 23502 for a row of a table without its key, 22000 for a value that no record can say.
 pub fn records_of_rows(source: &SourceDefinition, rows: &RecordBatch) -> Result<Vec<RowRecord>, SqlError> {
-    let all: Vec<usize> = (0..source.columns.fields().len()).collect();
-    let values = objects(source, &all, rows)?;
+    let fields: Vec<&FieldRef> = source.columns.fields().iter().collect();
+    let values = objects(&fields, &rows.columns()[..fields.len()], rows.num_rows())?;
     let texts: Vec<&[u8]> = values.iter().map(AsRef::as_ref).collect();
     // What cannot be read is not written.
     let decoded = JsonDecoder::new(source).and_then(|mut decoder| decoder.decode(&texts)).map_err(internal)?;
     if let Some((_, reason)) = decoded.rejected.first() {
         return Err(SqlError::new(sqlstate::DATA_EXCEPTION, format!("a row cannot be written: {reason}")));
     }
-    let keys = keys(source, &source.key, rows)?;
+    let keys = keys(source, source.key.iter().map(|column| rows.column(*column)), rows.num_rows())?;
     Ok(keys.into_iter().zip(values).map(|(key, value)| RowRecord { key, value: Some(value) }).collect())
 }
 
@@ -47,55 +48,41 @@ pub fn records_of_rows(source: &SourceDefinition, rows: &RecordBatch) -> Result<
 /// # Errors
 /// 23502 for a key that is NULL.
 pub fn records_of_keys(table: &SourceDefinition, keys_of_rows: &RecordBatch) -> Result<Vec<RowRecord>, SqlError> {
-    let places: Vec<usize> = (0..table.key.len()).collect();
-    let keys = keys(table, &places, keys_of_rows)?;
+    let keys = keys(table, keys_of_rows.columns().iter(), keys_of_rows.num_rows())?;
     Ok(keys.into_iter().map(|key| RowRecord { key, value: None }).collect())
 }
 
-/// What identifies each row, `None` where nothing does. One column is its text, several are a JSON object of them.
-fn keys(source: &SourceDefinition, places: &[usize], rows: &RecordBatch) -> Result<Vec<Option<Bytes>>, SqlError> {
-    for (place, column) in places.iter().zip(&source.key) {
-        if rows.column(*place).null_count() > 0 {
-            let (name, table) = (source.columns.field(*column).name(), &source.name);
-            let message =
-                format!("null value in column \"{name}\" of relation \"{table}\" violates not-null constraint");
-            return Err(SqlError::new(sqlstate::NOT_NULL_VIOLATION, message));
-        }
-    }
-    match places {
-        [] => Ok(vec![None; rows.num_rows()]),
-        [place] => {
-            let column = ColumnText::new(rows.column(*place).as_ref())?;
-            let key = |row: usize| {
-                let text = column.text(row)?;
-                // Neither zero is another key.
-                Ok(Some(if text == "-0.0" && column.is_float() { "0.0".into() } else { text.into() }))
-            };
-            (0..rows.num_rows()).map(key).collect()
-        }
-        _ => {
-            let objects = objects_of(source, source.key.iter().copied().zip(places.iter().copied()), rows)?;
-            Ok(objects.into_iter().map(Some).collect())
-        }
-    }
-}
-
-fn objects(source: &SourceDefinition, columns: &[usize], rows: &RecordBatch) -> Result<Vec<Bytes>, SqlError> {
-    objects_of(source, columns.iter().map(|column| (*column, *column)), rows)
-}
-
-/// A JSON object a row, of columns of the source and where each of them is in `rows`; NULLs are left out.
-fn objects_of(
+/// What identifies each row, of the key columns in order; `None` where nothing does. One column is its text, several are a
+/// JSON object of them.
+fn keys<'a>(
     source: &SourceDefinition,
-    columns: impl Iterator<Item = (usize, usize)>,
-    rows: &RecordBatch,
-) -> Result<Vec<Bytes>, SqlError> {
-    let column = |(column, place): (usize, usize)| {
-        let field: &Field = source.columns.field(column);
+    columns: impl Iterator<Item = &'a ArrayRef>,
+    row_count: usize,
+) -> Result<Vec<Option<Bytes>>, SqlError> {
+    let fields: Vec<&FieldRef> = source.key.iter().map(|column| &source.columns.fields()[*column]).collect();
+    let columns: Vec<ArrayRef> = columns.map(normal_key).collect();
+    if let Some((field, _)) = fields.iter().zip(&columns).find(|(_, column)| column.null_count() > 0) {
+        let (name, table) = (field.name(), &source.name);
+        let message = format!("null value in column \"{name}\" of relation \"{table}\" violates not-null constraint");
+        return Err(SqlError::new(sqlstate::NOT_NULL_VIOLATION, message));
+    }
+    match columns.as_slice() {
+        [] => Ok(vec![None; row_count]),
+        [column] => {
+            let column = ColumnText::new(column)?;
+            (0..row_count).map(|row| Ok(Some(column.text(row)?.into()))).collect()
+        }
+        columns => Ok(objects(&fields, columns, row_count)?.into_iter().map(Some).collect()),
+    }
+}
+
+/// A JSON object a row; NULLs are left out.
+fn objects(fields: &[&FieldRef], columns: &[ArrayRef], row_count: usize) -> Result<Vec<Bytes>, SqlError> {
+    let column = |(field, column): (&&FieldRef, _)| {
         let name = serde_json::to_string(field.name()).map_err(internal)?;
-        Ok::<_, SqlError>((name, ColumnText::new(rows.column(place).as_ref())?))
+        Ok::<_, SqlError>((name, ColumnText::new(column)?))
     };
-    let columns = columns.map(column).collect::<Result<Vec<_>, _>>()?;
+    let columns = fields.iter().zip(columns).map(column).collect::<Result<Vec<_>, _>>()?;
     let object = |row: usize| {
         let mut text = String::from("{");
         for (name, column) in columns.iter().filter(|(_, column)| !column.array.is_null(row)) {
@@ -109,17 +96,17 @@ fn objects_of(
         text.push('}');
         Ok(text.into())
     };
-    (0..rows.num_rows()).map(object).collect()
+    (0..row_count).map(object).collect()
 }
 
 /// The values of a column as texts.
 struct ColumnText<'a> {
-    array: &'a dyn Array,
+    array: &'a ArrayRef,
     formatter: ArrayFormatter<'a>,
 }
 
 impl<'a> ColumnText<'a> {
-    fn new(array: &'a dyn Array) -> Result<Self, SqlError> {
+    fn new(array: &'a ArrayRef) -> Result<Self, SqlError> {
         const OPTIONS: &FormatOptions<'_> = &FormatOptions::new();
         Ok(Self { array, formatter: ArrayFormatter::try_new(array, OPTIONS).map_err(internal)? })
     }
