@@ -23,6 +23,7 @@ use model::{ErrorKind, Positions};
 use serde::Deserialize;
 
 use crate::checked_files::{CheckedRoot, TableChecksums};
+use crate::commit_attempts::CommitAttempts;
 use crate::error::{LakeError, REFRESH_HINT, Result, is_commit_conflict};
 use crate::stored_schema::{NaiveTimestamps, StoredSchema};
 use crate::table::{POSITIONS_KEY, quiet_commit};
@@ -31,7 +32,6 @@ use crate::{LakeLocation, maintenance, staged_files};
 const PLAN_HASH_KEY: &str = "fourfold.planHash";
 const ROWS_KEY: &str = "fourfold.rows";
 const COLUMNS_KEY: &str = "fourfold.columns";
-const COMMIT_ATTEMPTS_MAX: u32 = 10;
 // Other commits than ours are those of a vacuum, two at a time.
 const FOREIGN_COMMITS_MAX: u64 = 1_000;
 const MAINTENANCE_INTERVAL_COMMITS: u64 = 10;
@@ -138,7 +138,8 @@ impl BatchTable {
         let view = &self.view;
         let schema = stored_schema(view, &header.columns)?;
         let mut table = self.location.table().await?;
-        for _ in 0..COMMIT_ATTEMPTS_MAX {
+        let mut attempts = CommitAttempts::new(format!("batch view {view}"));
+        loop {
             match newest(&mut table, view).await? {
                 Some(current) if current.plan_hash == header.plan_hash => {
                     if current.positions == header.positions {
@@ -158,11 +159,12 @@ impl BatchTable {
                     maintain_when_due(&table, view, version).await;
                     return Ok(version);
                 }
-                Err(LakeError::Delta { source, .. }) if is_commit_conflict(&source) => {}
+                Err(LakeError::Delta { source, .. }) if is_commit_conflict(&source) => {
+                    attempts.conflicted(table.version().unwrap_or_default())?;
+                }
                 Err(error) => return Err(error),
             }
         }
-        Err(LakeError::Contended { table: format!("batch view {view}"), attempts: COMMIT_ATTEMPTS_MAX })
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum LakeError {
     NotCaptured { table: String, captured: Positions, wanted: Positions },
     #[error("{table} was changed by others during each of {attempts} attempts to commit")]
     Contended { table: String, attempts: u32 },
+    #[error("version {version} of the Delta log of {table} cannot be written: what stands in its place is no commit")]
+    Obstructed { table: String, version: u64 },
     #[error("batch view {view} already has a version at {committed}, which {given} does not cover")]
     StaleBatch { view: String, committed: Positions, given: Positions },
     #[error("{table} is damaged: {reason}")]
@@ -130,6 +132,9 @@ impl From<LakeError> for model::Error {
             LakeError::Column { .. } => (ErrorKind::Unsupported, Some("choose another type or name for the column")),
             LakeError::NotCaptured { .. } => (ErrorKind::Unavailable, Some("wait until the capture has caught up")),
             LakeError::Contended { .. } => (ErrorKind::Unavailable, Some("retry with a pause")),
+            LakeError::Obstructed { .. } => {
+                (ErrorKind::Unavailable, Some("move away what has the name of that version in the table's _delta_log"))
+            }
             LakeError::StaleBatch { .. } => (ErrorKind::Conflict, Some("drop this run, a newer one is in place")),
             LakeError::Damaged { .. } => (ErrorKind::Corrupt, Some("keep a copy of the table before anything else")),
             LakeError::DamagedFile(damage) if damage.is_of_log() => (ErrorKind::Corrupt, Some(LOG_HINT)),

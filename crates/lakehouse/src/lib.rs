@@ -23,6 +23,7 @@ mod checked_log;
 mod checked_read;
 mod checksum;
 mod columns;
+mod commit_attempts;
 mod durable_file_system;
 mod epoch;
 mod error;

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::checked_files::TableChecksums;
 use crate::columns::STATISTICS;
+use crate::commit_attempts::CommitAttempts;
 use crate::epoch::{Decision, decide};
 use crate::error::{LakeError, Result, is_commit_conflict};
 use crate::maintenance::{self, Maintenance, MaintenanceSettings};
@@ -37,8 +38,6 @@ pub(crate) const POSITIONS_KEY: &str = "fourfold.positions";
 const TOPIC_ID_KEY: &str = "fourfold.topicId";
 // How many log entries a reader of the table replays at most.
 const CHECKPOINT_INTERVAL_COMMITS: u64 = 25;
-// Each attempt begins with a fresh look at the table, so that attempts only end when others commit all the time.
-const COMMIT_ATTEMPTS_MAX: u32 = 50;
 
 /// What a table holds: the rows of which source.
 #[derive(Clone, Debug)]
@@ -244,7 +243,8 @@ impl LakeTable {
         self.check_epoch(given, epoch)?;
         let _writing = self.writing.lock().await;
         let mut staged: Option<(Positions, u64, Vec<Add>)> = None;
-        for _ in 0..COMMIT_ATTEMPTS_MAX {
+        let mut attempts = CommitAttempts::new(self.definition.name.as_str());
+        loop {
             let current = self.reload(&epoch.to).await?;
             let (floor, to) = match decide(&current.positions, epoch) {
                 Decision::Commit { floor, to } => (floor, to),
@@ -271,11 +271,13 @@ impl LakeTable {
                     let Current { version, positions, .. } = current;
                     return Ok(CommitOutcome { version, positions, rows: row_count, skipped: false });
                 }
-                Err(error) if is_commit_conflict(&error) => staged = Some((floor, row_count, files)),
+                Err(error) if is_commit_conflict(&error) => {
+                    attempts.conflicted(current.version)?;
+                    staged = Some((floor, row_count, files));
+                }
                 Err(error) => return Err(LakeError::delta(format!("commit to {}", self.definition.name))(error)),
             }
         }
-        Err(LakeError::Contended { table: self.definition.name.clone(), attempts: COMMIT_ATTEMPTS_MAX })
     }
 
     // A checkpoint only makes opening the table quicker, so that its failure does not make a commit fail that happened.
@@ -300,8 +302,9 @@ impl LakeTable {
     async fn bind_topic(&self, topic_id: &str) -> Result<()> {
         let _writing = self.writing.lock().await;
         let failed = || LakeError::delta(format!("bind {} to its topic", self.definition.name));
-        for _ in 0..COMMIT_ATTEMPTS_MAX {
-            let Current { mut table, positions, .. } = self.reload(&Positions::new()).await?;
+        let mut attempts = CommitAttempts::new(self.definition.name.as_str());
+        loop {
+            let Current { mut table, positions, version } = self.reload(&Positions::new()).await?;
             let state = table.snapshot().map_err(failed())?;
             match state.metadata().configuration().get(TOPIC_ID_KEY) {
                 Some(bound) if bound == topic_id => return Ok(()),
@@ -323,11 +326,10 @@ impl LakeTable {
                     self.current.send_replace(Current { table, version: committed.version(), positions });
                     return Ok(());
                 }
-                Err(error) if is_commit_conflict(&error) => {}
+                Err(error) if is_commit_conflict(&error) => attempts.conflicted(version)?,
                 Err(error) => return Err(failed()(error)),
             }
         }
-        Err(LakeError::Contended { table: self.definition.name.clone(), attempts: COMMIT_ATTEMPTS_MAX })
     }
 
     async fn commit_files(&self, current: &Current, files: &[Add], to: &Positions) -> Result<Current, DeltaTableError> {

@@ -145,6 +145,22 @@ async fn an_epoch_is_committed_once_however_often_it_is_handed_over() {
     check(&*open(&store).await, &all).await;
 }
 
+/// A folder has no place in a listing of the log, but it is in the way of a commit.
+#[tokio::test]
+async fn what_stands_in_the_place_of_a_commit_is_named_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = LakeTable::open_or_create(&LakeLocation::directory(folder.path()), definition()).await.unwrap();
+    let epoch = epoch("", "readings/0:5");
+    let next = folder.path().join(format!("_delta_log/{:020}.json", table.version() + 1));
+    std::fs::create_dir(&next).unwrap();
+    let error = table.commit(rows_of(&epoch), &epoch).await.unwrap_err();
+    let message = format!("version {} of the Delta log of readings cannot be written", table.version() + 1);
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains(&message), "{error}");
+    std::fs::remove_dir(&next).unwrap();
+    table.commit(rows_of(&epoch), &epoch).await.unwrap();
+    check(&table, &at("readings/0:5")).await;
+}
+
 #[tokio::test]
 async fn an_epoch_without_rows_moves_the_positions() {
     let store = memory();
