@@ -46,7 +46,7 @@ pub(crate) struct AbuseSettings {
 
 impl Default for AbuseSettings {
     fn default() -> Self {
-        let (only, profile) = (String::new(), "dev".to_owned());
+        let (only, profile) = (String::new(), "release".to_owned());
         Self { sample: false, self_check: false, only, latency_ms: 100, profile, binary: None }
     }
 }

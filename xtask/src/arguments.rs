@@ -26,7 +26,7 @@ usage: cargo xtask COMMAND
       --self-check         in place of attacks, what is planted for the harness to find
       --only TEXT          only the attacks whose name contains TEXT
       --latency-ms N       what 99 of 100 answers to users beside may take (default 100)
-      --profile release    take the release build (default: dev)
+      --profile dev        take the dev build, whose users wait for longer (default: release)
       --binary FILE        take this program
   help                     this text";
 

@@ -35,7 +35,8 @@ pub(crate) fn test(report: &mut Report) -> Result<()> {
     report.step("real clients", |report| real_clients::run(report, &paths, &[]));
     report.step("scenarios", |report| documents::run(report, &paths, &[]));
     // Times are for a command of their own, on a machine that does nothing else.
-    let sample = AbuseSettings { sample: true, latency_ms: 2_000, ..AbuseSettings::default() };
+    let (sample, latency_ms, profile) = (true, 2_000, "dev".to_owned());
+    let sample = AbuseSettings { sample, latency_ms, profile, ..AbuseSettings::default() };
     report.step("abuse, the sample", |report| abuse_harness::run(report, &paths, &sample));
     report.step("the README's demo", |report| demo(report, &paths));
     Ok(())

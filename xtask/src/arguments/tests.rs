@@ -51,9 +51,9 @@ fn abuse_options_are_read() {
         }),
     );
     check(
-        "abuse --profile release --binary x",
+        "abuse --profile dev --binary x",
         &settings(|settings| {
-            (settings.profile, settings.binary) = ("release".to_owned(), Some("x".into()));
+            (settings.profile, settings.binary) = ("dev".to_owned(), Some("x".into()));
         }),
     );
     check("abuse --latency-ms soon", &None);

@@ -33,9 +33,9 @@ const STACK_BYTES: usize = 32 * 1024 * 1024;
 /// Work that has not begun after this time shows that all threads are kept.
 const BEGINNING_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// How much nicer threads are that yield: beside one of the others, such a thread gets a tenth of a processor.
+/// How much nicer threads are that yield: beside one of the others, such a thread gets a thirtieth of a processor.
 #[cfg(target_os = "linux")]
-const YIELDING_NICENESS: i32 = 10;
+const YIELDING_NICENESS: i32 = 15;
 #[cfg(target_os = "linux")]
 const NICENESS_MAX: i32 = 19;
 
