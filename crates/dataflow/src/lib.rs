@@ -27,6 +27,7 @@ mod operator;
 #[cfg(test)]
 mod pairs;
 mod presence;
+mod quotient;
 #[cfg(test)]
 mod random;
 mod rows;
@@ -47,5 +48,6 @@ pub use join::{InnerJoin, JoinKeys};
 pub use normal::{normal_key, plain, plain_text};
 pub use operator::{Operator, PartKind, StatePart, written_rows};
 pub use presence::{Keep, PresenceJoin};
+pub use quotient::rounded_quotient;
 pub use run::{Layout, Run, net};
 pub use upsert::{Upsert, UpsertColumns};

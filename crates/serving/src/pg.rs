@@ -15,6 +15,7 @@ mod cancel;
 mod connection;
 mod conversation;
 mod copy_text;
+mod encodable;
 mod error;
 mod extended;
 mod fields;

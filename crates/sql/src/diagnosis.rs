@@ -139,6 +139,20 @@ fn not_implemented(message: &str) -> SqlError {
     // The rest of the message is the syntax tree as its programmers see it.
     let node = message.split_once("nsupported ast node in sqltorel: ").map(|(_, node)| node);
     let name = node.and_then(|node| node.split(|c: char| !c.is_alphanumeric()).next());
+    // A subquery that no rule has made a join of.
+    let left_over =
+        message.split_once("hysical plan does not support logical expression ").map(|(_, left_over)| left_over);
+    match left_over.and_then(|left_over| left_over.split('(').next()) {
+        Some("OuterReferenceColumn") => {
+            return SqlError::unsupported("a subquery, or LATERAL, that reads the row around it in this way")
+                .with_hint("let it read the row in equalities of its WHERE alone, or write it as a join");
+        }
+        Some("Exists" | "InSubquery" | "ScalarSubquery" | "SetComparison") => {
+            return SqlError::unsupported("a subquery in this place")
+                .with_hint("let it be a condition of WHERE, or compute it in a subquery of FROM");
+        }
+        _ => {}
+    }
     match name {
         Some(name) => SqlError::unsupported(name.to_uppercase()),
         None => SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, sentence(message)),
@@ -210,7 +224,7 @@ fn undefined_table(name: &str, readable: Readable<'_>) -> SqlError {
 
 fn arrow_error(error: &ArrowError) -> SqlError {
     let code = match error {
-        ArrowError::DivideByZero => sqlstate::DIVISION_BY_ZERO,
+        ArrowError::DivideByZero => return SqlError::new(sqlstate::DIVISION_BY_ZERO, "division by zero"),
         ArrowError::CastError(_) | ArrowError::ParseError(_) => sqlstate::INVALID_TEXT_REPRESENTATION,
         ArrowError::ArithmeticOverflow(_) => sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
         ArrowError::ComputeError(message) | ArrowError::InvalidArgumentError(message) => execution_code(message),

@@ -14,6 +14,7 @@ mod deep_stack;
 mod diagnosis;
 mod error;
 mod expansion;
+mod float_text;
 mod options;
 mod precedence;
 mod reads;
@@ -30,6 +31,7 @@ pub use cursor::{PlacedToken, byte_of_location, character_at, folded, is_word, t
 pub use deep_stack::on_deep_stack;
 pub use diagnosis::{Readable, datafusion_error, nearest, syntax_error};
 pub use error::{SqlError, sql_error};
+pub use float_text::{double_text, real_text};
 pub use reads::relations_read;
 pub use rewriting::rewrite;
 pub use source_definition::{

@@ -61,8 +61,8 @@ pub use dataflow_state::DataflowState;
 pub use error::{Error, Result};
 pub use fold::{EvaluatedRows, Fold};
 pub use functions::{
-    CertainSubqueries, Evaluation, ExactArithmetic, ExactComparison, FloatEquality, Stage, bound_aggregates,
-    bound_functions, register_aggregates, register_times, reserved,
+    CertainSubqueries, Evaluation, ExactArithmetic, ExactComparison, ExistsValue, FloatEquality, Stage,
+    bound_aggregates, bound_functions, register_aggregates, register_times, reserved, with_settled_numbers,
 };
 pub use halves::FailedRow;
 pub use plan::{DataflowPlan, InputRows, PlannedOutput, PlannedView, ViewPlan};

@@ -37,6 +37,7 @@ pub use unread_records::UnreadRecords;
 
 pub(crate) use decoder::decoder_hash;
 pub use number_text::digits_after_point;
+pub(crate) use timestamp_text::with_seconds;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,12 @@
 //! Averages of exact totals: rounded once.
 
-use arrow::datatypes::{DataType, i256};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, i256};
 
 use super::shape;
-use crate::error::Result;
+use crate::{error::Result, quotient::rounded_quotient};
+
+/// How many digits after the point PostgreSQL gives an average below 10,000 (`select_div_scale` of its `numeric.c`).
+const AVERAGE_SCALE: i8 = 16;
 
 /// The float nearest to `total / count`; the count is not 0.
 pub(super) fn of_integers(total: i128, count: i64) -> f64 {
@@ -18,8 +21,13 @@ pub(super) fn of_integers(total: i128, count: i64) -> f64 {
     if (total < 0) == (count < 0) { magnitude } else { -magnitude }
 }
 
-/// An average of decimals, with up to four more digits after the point, cut off as DataFusion does; `None` when it is
-/// larger than any decimal.
+/// The type of an average of decimals: as many digits after the point as PostgreSQL gives below 10,000, or those of the
+/// values where they have more.
+pub fn average_type(scale: i8) -> DataType {
+    DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale.max(AVERAGE_SCALE))
+}
+
+/// An average of decimals, rounded half away from zero; `None` when it is larger than any decimal.
 pub(super) fn of_decimals(
     scale: i8,
     output: &DataType,
@@ -30,8 +38,8 @@ pub(super) fn of_decimals(
     let digits = u32::try_from(i32::from(*output_scale) - i32::from(scale)).unwrap_or(0);
     let factor = i256::from_i128(10_i128.pow(digits));
     Ok(move |total: &i256, count: i64| {
-        let average = total.checked_mul(factor)?.checked_div(i256::from_i128(i128::from(count)))?;
-        average.to_i128()
+        let rounded = rounded_quotient(total.checked_mul(factor)?, i256::from_i128(i128::from(count)))?;
+        rounded.to_i128()
     })
 }
 
@@ -39,7 +47,31 @@ pub(super) fn of_decimals(
 mod tests {
     //! Averages that floats alone would get wrong.
 
-    use super::of_integers;
+    use arrow::datatypes::{DataType, i256};
+
+    use super::{average_type, of_decimals, of_integers};
+
+    #[test]
+    fn an_average_of_decimals_has_the_digits_of_postgresql_and_is_rounded_half_away_from_zero() {
+        // The columns: scale of the values, scale of their average; total, count, average.
+        for (scale, average_scale, cases) in [
+            (2, 16, &[(282_712, 7, "4038742857142857143"), (-282_712, 7, "-4038742857142857143")][..]),
+            (0, 16, &[(1, 3, "3333333333333333"), (2, 3, "6666666666666667"), (6, 3, "20000000000000000")]),
+            (15, 16, &[(1, 20, "1"), (-1, 20, "-1"), (1, 21, "0"), (0, 3, "0")]),
+            (20, 20, &[(1, 2, "1"), (1, 3, "0"), (-3, 2, "-2")]),
+            (38, 38, &[(5, 10, "1")]),
+        ] {
+            let output = average_type(scale);
+            assert_eq!(output, DataType::Decimal128(38, average_scale));
+            let average = of_decimals(scale, &output).unwrap();
+            for (total, count, expected) in cases {
+                let value = average(&i256::from_i128(*total), *count).unwrap();
+                assert_eq!(value.to_string(), *expected, "{total} / {count} of scale {scale}");
+            }
+        }
+        let average = of_decimals(0, &average_type(0)).unwrap();
+        assert_eq!(average(&i256::MAX, 1), None);
+    }
 
     #[test]
     fn an_average_of_integers_is_the_nearest_float() {

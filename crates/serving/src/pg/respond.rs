@@ -21,7 +21,7 @@ use pgwire::{
 };
 use sql::{SqlError, sqlstate};
 
-use super::{backend::Backend, connection::Connection, copy_text, error::wire_error, wide_numbers::encodable};
+use super::{backend::Backend, connection::Connection, copy_text, encodable::encodable, error::wire_error};
 use crate::sql::{CopyFormat, CopyOptions, Effect, Outcome, Unread};
 
 /// Bytes of `COPY` text that are sent as one message.

@@ -5,12 +5,11 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, RecordBatchOptions},
+    array::{Array, ArrayRef, AsArray, BinaryArray},
     compute::cast,
-    datatypes::{DataType, Decimal128Type, Field, Schema},
+    datatypes::{DataType, Decimal128Type},
     error::ArrowError,
 };
-use pgwire::api::results::{FieldFormat, FieldInfo};
 
 /// What fits the encoder.
 const BITS_MAX: u32 = 96;
@@ -21,24 +20,9 @@ const BASE: u128 = 10_000;
 const BASE_DIGITS: u32 = 4;
 const NEGATIVE: u16 = 0x4000;
 
-/// The batch with each column that has a wide number as text, or as `numeric` in binary where `fields` says so.
-pub(super) fn encodable(batch: RecordBatch, fields: &[FieldInfo]) -> Result<RecordBatch, ArrowError> {
-    if !batch.columns().iter().any(is_wide) {
-        return Ok(batch);
-    }
-    let (mut columns, mut changed): (Vec<ArrayRef>, Vec<Arc<Field>>) = (Vec::new(), Vec::new());
-    for (number, (column, field)) in batch.columns().iter().zip(batch.schema().fields()).enumerate() {
-        let is_binary = fields.get(number).is_some_and(|field| field.format() == FieldFormat::Binary);
-        let column = match is_wide(column) {
-            false => ArrayRef::clone(column),
-            true if is_binary => binary(column),
-            true => cast(column, &DataType::Utf8)?,
-        };
-        changed.push(Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())));
-        columns.push(column);
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(changed)), columns, &options)
+/// A column with a wide number as text, or as `numeric` in binary; `None` where it has none.
+pub(super) fn encoded(column: &ArrayRef, is_binary: bool) -> Option<Result<ArrayRef, ArrowError>> {
+    is_wide(column).then(|| if is_binary { Ok(binary(column)) } else { cast(column, &DataType::Utf8) })
 }
 
 fn is_wide(column: &ArrayRef) -> bool {

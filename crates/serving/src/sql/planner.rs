@@ -16,6 +16,7 @@ use datafusion::{
     sql::{parser::Statement, sqlparser::ast},
 };
 use sql::visit_expressions;
+use streaming::with_settled_numbers;
 
 use super::{column_names, placeholder::placeholder, point_read::lossless};
 
@@ -154,13 +155,14 @@ async fn plan_typed(
 async fn plan_tree(state: &SessionState, tree: ast::Statement) -> Result<LogicalPlan, DataFusionError> {
     let told_apart = column_names::told_apart(&tree);
     let planned = state.statement_to_plan(Statement::Statement(Box::new(tree))).await;
-    match (planned, told_apart) {
+    let planned = match (planned, told_apart) {
         // Only where it fails otherwise, since ORDER BY and others refer to columns as they are written.
         (Err(error), Some(tree)) => {
             state.statement_to_plan(Statement::Statement(Box::new(tree))).await.map_err(|_| error)
         }
         (planned, _) => planned,
-    }
+    };
+    planned.and_then(with_settled_numbers)
 }
 
 /// The highest `$n` of a statement.

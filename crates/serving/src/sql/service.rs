@@ -179,6 +179,7 @@ fn describing_context(
     streaming::bound_aggregates(&mut context, memory)?;
     context.register_function_rewrite(Arc::new(BooleanComparison))?;
     context.add_analyzer_rule(Arc::new(streaming::CertainSubqueries));
+    context.add_analyzer_rule(Arc::new(streaming::ExistsValue));
     context.add_analyzer_rule(Arc::new(streaming::ExactComparison));
     context.add_analyzer_rule(Arc::new(streaming::ExactArithmetic));
     context.add_analyzer_rule(Arc::new(streaming::FloatEquality));

@@ -22,7 +22,7 @@ fn what_datafusion_says_has_a_code_one_line_and_a_hint() {
     let inner = SqlError::new("22023", "no").with_hint("yes");
     check(&DataFusionError::External(Box::new(inner)), "22023", "no", "yes");
     let arrow = |error| DataFusionError::ArrowError(Box::new(error), None);
-    check(&arrow(ArrowError::DivideByZero), "22012", "divide by zero error", "");
+    check(&arrow(ArrowError::DivideByZero), "22012", "division by zero", "");
     check(
         &DataFusionError::Execution("Overflow happened on: 1 + 1".to_owned()),
         "22003",

@@ -19,7 +19,11 @@ const QUESTIONS: &[(&str, &str)] = &[
         "SELECT carrier, count(*) AS n, count(delay), sum(flight), sum(delay), avg(delay) FROM flights GROUP BY carrier",
         "",
     ),
-    ("SELECT count(*), sum(fare), avg(fare), min(fare), max(fare), avg(flight), sum(miles) FROM flights", ""),
+    (
+        "SELECT count(*), sum(fare), avg(fare), min(fare), max(fare), avg(flight), sum(miles) FROM flights",
+        "SELECT count(*), sum(fare), round(CAST(sum(fare) AS DECIMAL(38, 18)) / count(fare), 16), min(fare), max(fare),
+         avg(flight), sum(miles) FROM flights",
+    ),
     (
         "SELECT carrier, window_start, window_end, count(*) AS n, max(delay) AS worst
          FROM TUMBLE(flights, departed, INTERVAL '1 hour') GROUP BY carrier, window_start, window_end",

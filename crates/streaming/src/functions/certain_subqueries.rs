@@ -2,6 +2,7 @@
 //!
 //! - `IN` inside of an expression: as a part of one it becomes a mark that is true or false, where it may have to be NULL. As a
 //!   condition of its own, or under nothing but AND and OR, where NULL is as good as false, it is right.
+//! - A comparison with `ANY` or `ALL` of a subquery as a value, of which DataFusion makes a condition.
 //! - `EXISTS` and `IN` over an aggregate without GROUP BY that reads the row around it: such an aggregate always has a row, and as a
 //!   join it has none where nothing meets.
 
@@ -62,6 +63,10 @@ fn check(node: &LogicalPlan) -> Result<()> {
     } else {
         node.apply_expressions(|expression| {
             refuse_if(distinguishes_null(expression, false))?;
+            if expression.exists(|part| Ok(matches!(part, Expr::SetComparison(_))))? {
+                let error = SqlError::unsupported("a comparison with ANY or ALL of a subquery as a value");
+                return Err(refused(error.with_hint("let it be a condition of WHERE")));
+            }
             Ok(TreeNodeRecursion::Continue)
         })?;
     }

@@ -6,12 +6,12 @@
 //! DataFusion.
 //!
 //! The types are PostgreSQL's: a sum of `SMALLINT`s and `INT`s is a `BIGINT`, one of `BIGINT`s a `NUMERIC`. An average
-//! of integers is the nearest `DOUBLE PRECISION`.
+//! of integers is the nearest `DOUBLE PRECISION`, one of `NUMERIC`s has 16 digits after the point or more.
 
 use std::{hash::Hash, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use dataflow::AggregateKind;
+use dataflow::{AggregateKind, kernel::average_type};
 use datafusion::{
     error::{DataFusionError, Result},
     execution::FunctionRegistry,
@@ -45,6 +45,10 @@ pub(super) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         let Ok(inner) = registry.udaf(name) else { continue };
         let signature = Signature::user_defined(Volatility::Immutable);
         registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(ExactAggregate { inner, kind, signature })))?;
+    }
+    // The name that the standard has for it.
+    if let Ok(all) = registry.udaf("bool_and") {
+        registry.register_udaf(Arc::new(AggregateUDF::clone(&all).with_aliases(["every"])))?;
     }
     Ok(())
 }
@@ -128,6 +132,7 @@ impl AggregateUDFImpl for ExactAggregate {
         match (self.kind, types) {
             (AggregateKind::Sum, [DataType::Int32]) => Ok(DataType::Int64),
             (AggregateKind::Sum, [DataType::Int64]) => Ok(NUMERIC),
+            (AggregateKind::Avg, [DataType::Decimal128(_, scale)]) => Ok(average_type(*scale)),
             (AggregateKind::Variance { .. }, _) => Ok(DataType::Float64),
             _ => self.inner.return_type(types),
         }

@@ -3,11 +3,12 @@
 //!
 //! DataFusion's integers wrap around, its casts cut off, and a text that is too large for a float is infinite. So `+`, `-`, `*`
 //! and casts between these types become functions. That is done before anything is simplified, so that constants are computed
-//! by the same functions.
+//! by the same functions. [`Decimals`] come earlier, with the [types of numbers](super::with_settled_numbers).
 //!
 //! What it is not: a coercion of types. It comes after that, and a result has the type that it had.
 
 mod conversion;
+mod decimals;
 mod integers;
 
 use datafusion::{
@@ -24,6 +25,7 @@ use sql::{SqlError, sqlstate};
 
 use super::input_schema::schema_of_inputs;
 use conversion::Conversion;
+pub(super) use decimals::Decimals;
 use integers::{Integers, Operation};
 
 /// The rule.
@@ -90,7 +92,7 @@ fn are_integers(left: &Expr, right: &Expr, schema: &DFSchema) -> Result<bool> {
 pub(crate) fn is_failing_constant(expression: &Expr) -> bool {
     let Expr::ScalarFunction(call) = expression else { return false };
     let function = call.func.inner();
-    (function.is::<Integers>() || function.is::<Conversion>())
+    (function.is::<Integers>() || function.is::<Decimals>() || function.is::<Conversion>())
         && call.args.iter().all(|argument| matches!(argument, Expr::Literal(..)))
 }
 
@@ -101,6 +103,8 @@ pub(crate) fn as_written(expression: &Expr) -> Expr {
         let function = call.func.inner();
         Ok(if let Some(integers) = function.downcast_ref::<Integers>() {
             Transformed::yes(integers.as_written(&call.args))
+        } else if let Some(decimals) = function.downcast_ref::<Decimals>() {
+            Transformed::yes(decimals.as_written(&call.args))
         } else if let Some(conversion) = function.downcast_ref::<Conversion>() {
             Transformed::yes(conversion.as_written(&call.args))
         } else {

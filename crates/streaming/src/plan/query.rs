@@ -69,7 +69,7 @@ pub(super) fn analyse(
     // Nothing here waits: every table is in memory.
     let plan = state.statement_to_plan(statement).now_or_never();
     let plan = plan.unwrap_or_else(|| Err(DataFusionError::Internal("planning a view waited".to_owned())));
-    let plan = plan.map_err(diagnosed)?;
+    let plan = plan.and_then(functions::with_settled_numbers).map_err(diagnosed)?;
     check_deterministic(&plan)?;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(diagnosed)?;
     Ok(AnalysedQuery { plan, state })
@@ -156,6 +156,7 @@ fn session(tables: &[Table<'_>]) -> Result<SessionState, DataFusionError> {
     functions::bound_functions(&mut context)?;
     functions::register_aggregates(&mut context)?;
     context.add_analyzer_rule(Arc::new(functions::CertainSubqueries));
+    context.add_analyzer_rule(Arc::new(functions::ExistsValue));
     context.add_analyzer_rule(Arc::new(functions::ExactComparison));
     for table in tables {
         context.register_table(table.name, Arc::new(EmptyTable::new(Arc::clone(&table.schema))))?;

@@ -3,6 +3,8 @@
 //! What must hold: a time is had exactly, in microseconds, or not at all; and it lies in the years that every door can
 //! show.
 
+use std::borrow::Cow;
+
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use chrono::{Timelike, Utc};
 use sql::TimestampUnit;
@@ -16,11 +18,14 @@ const SHOWN_US: std::ops::Range<i128> = -62_135_596_800 * SECOND_US..253_402_300
 const PLAUSIBLE_US: std::ops::Range<i128> = -2_208_988_800 * SECOND_US..7_289_654_400 * SECOND_US;
 /// The years 2000 to 2100 in seconds, which are a few weeks of 1970 in milliseconds.
 const SECONDS_PLAUSIBLE: std::ops::Range<i128> = 946_684_800..4_102_444_800;
+/// How long `2024-01-31T12:00` is.
+const MINUTE_END: usize = 16;
 /// The time just after a leap second.
 const LEAP_SECOND_NS: u32 = 1_000_000_000;
 
 /// An ISO 8601 text in microseconds since 1970; the error says what is wrong with it.
 pub(super) fn text_us(text: &str) -> Result<i64, String> {
+    let text = &*with_seconds(text);
     let time = string_to_datetime(&Utc, text).map_err(|_| match text.parse::<f64>() {
         Ok(_) => "it is a number in quotes, write it without them".to_owned(),
         Err(_) => "it is not an ISO 8601 timestamp".to_owned(),
@@ -33,6 +38,17 @@ pub(super) fn text_us(text: &str) -> Result<i64, String> {
         return Err("it is a leap second".to_owned());
     }
     shown(i128::from(time.timestamp_micros()))
+}
+
+/// A time of day without a second gets one: ISO 8601 and PostgreSQL leave it out where it is 0.
+pub(crate) fn with_seconds(text: &str) -> Cow<'_, str> {
+    let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    let is_minute = text.as_bytes().get(13) == Some(&b':') && [11, 12, 14, 15].into_iter().all(digit);
+    let ends = !matches!(text.as_bytes().get(MINUTE_END), Some(b':' | b'0'..=b'9'));
+    match text.split_at_checked(MINUTE_END) {
+        Some((minute, zone)) if is_minute && ends => Cow::Owned(format!("{minute}:00{zone}")),
+        _ => Cow::Borrowed(text),
+    }
 }
 
 /// A number of units since 1970 in microseconds; the error says what is wrong with it.

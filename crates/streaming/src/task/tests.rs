@@ -31,7 +31,8 @@ use crate::{
 const QUERY: &str =
     "SELECT carrier, count(*) AS n, sum(delay) AS s, avg(fare) AS a, max(departed) AS m, last_value(flight) AS l
     FROM flights WHERE miles > 100 GROUP BY carrier HAVING count(*) > 2";
-const ORACLE: &str = "SELECT carrier, count(*), sum(delay), avg(fare), max(departed),
+const ORACLE: &str = "SELECT carrier, count(*), sum(delay),
+    round(CAST(sum(fare) AS DECIMAL(38, 18)) / count(fare), 16), max(departed),
     last_value(flight ORDER BY _arrival_time, _partition, _offset)
     FROM flights WHERE miles > 100 GROUP BY carrier HAVING count(*) > 2";
 const ROWS: &str = "SELECT carrier, delay, fare FROM flights WHERE delay > 100";

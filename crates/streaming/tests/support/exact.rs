@@ -109,6 +109,33 @@ pub(crate) fn average(values: &[i64]) -> f64 {
     text.parse().unwrap()
 }
 
+/// The average of some decimals with 3 digits after the point, as one with 16, by long division: the digit behind the last
+/// one decides.
+pub(crate) fn decimal_average(values: &[i128]) -> i128 {
+    let total: i128 = values.iter().sum();
+    let (dividend, divisor) = (total.unsigned_abs(), values.len() as u128);
+    let (mut quotient, mut rest) = (dividend / divisor, dividend % divisor);
+    for _ in 0..13 {
+        rest *= 10;
+        quotient = quotient * 10 + rest / divisor;
+        rest %= divisor;
+    }
+    let magnitude = (quotient + u128::from(rest * 10 / divisor >= 5)) as i128;
+    if total < 0 { -magnitude } else { magnitude }
+}
+
+#[test]
+fn averages_of_decimals_are_rounded_half_away_from_zero() {
+    for (values, expected) in [
+        (&[1000, 2000][..], 15_000_000_000_000_000),
+        (&[-1, 0, 0], -3_333_333_333_333),
+        (&[2, 0, 0], 6_666_666_666_667),
+        (&[0], 0),
+    ] {
+        assert_eq!(decimal_average(values), expected, "{values:?}");
+    }
+}
+
 #[test]
 fn averages_are_rounded_once() {
     let most = i64::MAX;

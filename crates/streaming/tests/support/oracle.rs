@@ -1,7 +1,7 @@
 //! The answer that plain DataFusion gives over all rows at once.
 //!
 //! Where it is not DataFusion's: sums of integers are those of decimals, for DataFusion's wrap around; averages of
-//! integers are rounded once; sums and averages of floats are exact, rounded once, for DataFusion's depend on the
+//! integers and of decimals are rounded once; sums and averages of floats are exact, rounded once, for DataFusion's depend on the
 //! order of the rows; least and greatest floats are found by their total order, for DataFusion's `min` of a group that
 //! has only infinities is the largest finite number; the window of a row is computed here, by integer division.
 
@@ -11,7 +11,7 @@ use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, TimestampMicrosecondArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{ScalarValue, utils::SingleRowListArrayBuilder};
 use datafusion::datasource::MemTable;
@@ -33,15 +33,19 @@ pub(crate) async fn answer_over(table: Arc<dyn TableProvider>, sql: &str) -> Res
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     context.register_table("s", table).unwrap();
     let doubles: [(&str, Finish<Float64Type>); 4] = [
-        ("exact_sum", exact::sum),
-        ("exact_avg", |values| exact::sum(values) / values.len() as f64),
-        ("exact_min", |values| values.iter().copied().min_by(f64::total_cmp).unwrap()),
-        ("exact_max", |values| values.iter().copied().max_by(f64::total_cmp).unwrap()),
+        ("exact_sum", |values| exact::sum(values).into()),
+        ("exact_avg", |values| (exact::sum(values) / values.len() as f64).into()),
+        ("exact_min", |values| values.iter().copied().min_by(f64::total_cmp).into()),
+        ("exact_max", |values| values.iter().copied().max_by(f64::total_cmp).into()),
     ];
     for (name, finish) in doubles {
-        context.register_udaf(function::<Float64Type>(name, finish));
+        context.register_udaf(function::<Float64Type>(name, DataType::Float64, DataType::Float64, finish));
     }
-    context.register_udaf(function::<Int64Type>("exact_integer_avg", exact::average));
+    let integers = |values: &[i64]| exact::average(values).into();
+    context.register_udaf(function::<Int64Type>("exact_integer_avg", DataType::Int64, DataType::Float64, integers));
+    let decimals = |values: &[i128]| ScalarValue::Decimal128(Some(exact::decimal_average(values)), 38, 16);
+    let (argument, output) = (DataType::Decimal128(38, 3), DataType::Decimal128(38, 16));
+    context.register_udaf(function::<Decimal128Type>("exact_decimal_avg", argument, output, decimals));
     let frame = context.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     let schema = Arc::clone(frame.schema().inner());
     Ok(concat_batches(&schema, &frame.collect().await?)?)
@@ -60,25 +64,30 @@ fn with_windows(rows: &RecordBatch, size_us: i64) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
-/// What becomes of the values of a group.
-type Finish<T> = fn(&[<T as ArrowPrimitiveType>::Native]) -> f64;
+/// What becomes of the values of a group, of which there is one at least.
+type Finish<T> = fn(&[<T as ArrowPrimitiveType>::Native]) -> ScalarValue;
 
-fn function<T: ArrowPrimitiveType + fmt::Debug>(name: &str, finish: Finish<T>) -> AggregateUDF {
-    let state = DataType::new_list(T::DATA_TYPE, true);
-    let accumulator =
-        move |_: AccumulatorArgs<'_>| Ok(Box::new(Exact::<T> { values: Vec::new(), finish }) as Box<dyn Accumulator>);
-    create_udaf(
-        name,
-        vec![T::DATA_TYPE],
-        Arc::new(DataType::Float64),
-        Volatility::Immutable,
-        Arc::new(accumulator),
-        Arc::new(vec![state]),
-    )
+/// An aggregate over an Arrow type of the family `T`.
+fn function<T: ArrowPrimitiveType + fmt::Debug>(
+    name: &str,
+    argument: DataType,
+    output: DataType,
+    finish: Finish<T>,
+) -> AggregateUDF {
+    let state = DataType::new_list(argument.clone(), true);
+    let (taken, made) = (argument.clone(), output.clone());
+    let accumulator = move |_: AccumulatorArgs<'_>| {
+        let (argument, output) = (taken.clone(), made.clone());
+        Ok(Box::new(Exact::<T> { argument, output, values: Vec::new(), finish }) as Box<dyn Accumulator>)
+    };
+    let (output, accumulator) = (Arc::new(output), Arc::new(accumulator));
+    create_udaf(name, vec![argument], output, Volatility::Immutable, accumulator, Arc::new(vec![state]))
 }
 
 #[derive(Debug)]
 struct Exact<T: ArrowPrimitiveType + fmt::Debug> {
+    argument: DataType,
+    output: DataType,
     values: Vec<T::Native>,
     finish: Finish<T>,
 }
@@ -90,7 +99,7 @@ impl<T: ArrowPrimitiveType + fmt::Debug> Accumulator for Exact<T> {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Float64((!self.values.is_empty()).then(|| (self.finish)(&self.values))))
+        if self.values.is_empty() { ScalarValue::try_from(&self.output) } else { Ok((self.finish)(&self.values)) }
     }
 
     fn size(&self) -> usize {
@@ -99,6 +108,7 @@ impl<T: ArrowPrimitiveType + fmt::Debug> Accumulator for Exact<T> {
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let values = PrimitiveArray::<T>::from_iter_values(self.values.iter().copied());
+        let values = values.with_data_type(self.argument.clone());
         Ok(vec![ScalarValue::List(Arc::new(SingleRowListArrayBuilder::new(Arc::new(values)).build_list_array()))])
     }
 

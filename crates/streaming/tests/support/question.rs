@@ -68,7 +68,7 @@ const DOUBLES: [&str; 8] = [
     "CASE WHEN b THEN d ELSE e END",
     "CAST(i AS DOUBLE PRECISION) + 0.25",
 ];
-const DECIMALS: [&str; 4] = ["n", "n * 2", "coalesce(n, 1.5)", "CASE WHEN b THEN n END"];
+const DECIMALS: [&str; 4] = ["n", "n * 2", "coalesce(n, CAST(1.5 AS DECIMAL(2, 1)))", "CASE WHEN b THEN n END"];
 const LARGE_DECIMALS: [&str; 2] = ["m", "coalesce(m, 0)"];
 const TEXTS: [&str; 6] = ["t", "u", "upper(t)", "t || u", "coalesce(t, '')", "CASE WHEN b THEN t ELSE u END"];
 const OTHERS: [&str; 6] = ["b", "at", "day", "i > 0", "d = d", "t IS NULL"];
@@ -201,9 +201,10 @@ impl Aggregate {
             }
             Function::Sum => (format!("sum({argument})"), None),
             Function::Average if !for_view && is_integer(argument) => (format!("exact_integer_avg({argument})"), None),
-            Function::Average if !for_view && !DECIMALS.contains(&argument.as_str()) => {
-                (format!("exact_avg({argument})"), None)
+            Function::Average if !for_view && DECIMALS.contains(&argument.as_str()) => {
+                (format!("exact_decimal_avg(CAST({argument} AS DECIMAL(38, 3)))"), None)
             }
+            Function::Average if !for_view => (format!("exact_avg({argument})"), None),
             Function::Average => (format!("avg({argument})"), None),
             Function::Least if self.is_double && !for_view => (format!("exact_min({argument})"), None),
             Function::Greatest if self.is_double && !for_view => (format!("exact_max({argument})"), None),

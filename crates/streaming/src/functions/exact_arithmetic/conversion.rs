@@ -1,4 +1,4 @@
-//! Casts to numbers.
+//! Casts to numbers, of floats to texts, and of texts to times.
 //!
 //! What must hold: a float becomes the nearest whole number, and of two the even one; what is written with a point, and a
 //! NUMERIC, becomes the nearest, and of two the one that is further from zero.
@@ -6,20 +6,23 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, UInt64Array},
+    array::{Array, ArrayRef, AsArray, Int64Array, LargeStringArray, StringArray, UInt64Array},
     compute::{CastOptions, cast, cast_with_options},
     datatypes::{DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type, Float64Type},
 };
 use datafusion::{
     common::ScalarValue,
-    error::Result,
+    error::{DataFusionError, Result},
     logical_expr::{
         Cast, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
         Volatility, expr::ScalarFunction,
     },
 };
 
+use sql::{SqlError, double_text, real_text, sqlstate};
+
 use super::{as_written, name_of, out_of_range};
+use crate::source::with_seconds;
 
 /// A cast to a type of numbers.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -33,13 +36,15 @@ pub(super) struct Conversion {
 impl Conversion {
     /// Whether DataFusion's cast could give another number.
     pub(super) fn is_needed(from: &DataType, to: &DataType) -> bool {
-        let is_text = matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        let is_text = is_text_type(from);
         match to {
             to if to.is_integer() => {
                 is_text || from.is_floating() || is_decimal(from) || (from.is_integer() && !fits(from, to))
             }
             DataType::Float64 => is_text,
             DataType::Float32 => is_text || *from == DataType::Float64,
+            to if is_text_type(to) => from.is_floating(),
+            DataType::Timestamp(..) => is_text,
             _ => false,
         }
     }
@@ -62,11 +67,12 @@ impl Conversion {
 
     fn converted(&self, values: &ArrayRef) -> Result<ArrayRef> {
         let target = self.target.data_type();
-        if !target.is_integer() {
-            return match values.data_type() {
-                DataType::Float64 => narrowed(values),
-                _ => float_of_text(values, target),
-            };
+        match target {
+            DataType::Timestamp(..) => return time_of_text(values, target),
+            text if is_text_type(text) => return text_of_float(values, target),
+            DataType::Float32 if *values.data_type() == DataType::Float64 => return narrowed(values),
+            DataType::Float32 | DataType::Float64 => return float_of_text(values, target),
+            _ => {}
         }
         match values.data_type() {
             DataType::Float16 | DataType::Float32 | DataType::Float64 => {
@@ -132,6 +138,10 @@ impl ScalarUDFImpl for Conversion {
             }
         })
     }
+}
+
+fn is_text_type(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn is_decimal(data_type: &DataType) -> bool {
@@ -222,6 +232,37 @@ fn float_of_text(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
         }
     }
     Ok(read)
+}
+
+fn text_of_float(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+    let texts: StringArray = match values.data_type() {
+        DataType::Float64 => values.as_primitive::<Float64Type>().iter().map(|value| value.map(double_text)).collect(),
+        _ => cast(values, &DataType::Float32)?
+            .as_primitive::<Float32Type>()
+            .iter()
+            .map(|value| value.map(real_text))
+            .collect(),
+    };
+    Ok(cast(&texts, target)?)
+}
+
+/// What a text says of a time, also where it says no second.
+fn time_of_text(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+    let texts = cast(values, &DataType::LargeUtf8)?;
+    let texts = texts.as_string::<i64>();
+    let complete: LargeStringArray = texts.iter().map(|text| text.map(with_seconds)).collect();
+    cast_with_options(&complete, target, &STRICT).map_err(|failed| {
+        let read = cast(&complete, target).ok();
+        let is_wrong = |row: &usize| texts.is_valid(*row) && read.as_ref().is_some_and(|read| read.is_null(*row));
+        match (0..texts.len()).find(is_wrong) {
+            Some(row) => {
+                let message = format!("invalid input syntax for type timestamp: \"{}\"", texts.value(row));
+                let error = SqlError::new(sqlstate::INVALID_DATETIME_FORMAT, message);
+                DataFusionError::External(Box::new(error.with_hint("write it as 2024-01-31 12:00:00")))
+            }
+            None => failed.into(),
+        }
+    })
 }
 
 fn too_large(text: &str, target: &DataType) -> String {

@@ -17,7 +17,7 @@ use datafusion::{
     logical_expr::{Expr, Join, JoinType, LogicalPlan, type_coercion::binary::comparison_coercion},
     physical_expr::{
         PhysicalExpr,
-        expressions::{Column, IsNotNullExpr, IsNullExpr},
+        expressions::{CastExpr, Column, IsNotNullExpr, IsNullExpr},
     },
 };
 use sql::SqlError;
@@ -38,6 +38,8 @@ const RIGHT: usize = 1;
 struct Prepared {
     sides: [Relation; 2],
     columns: [Vec<usize>; 2],
+    /// The columns of each side of which two rows with the same key have the same values.
+    determined: [Vec<usize>; 2],
     nulls_are_equal: bool,
     residual: Option<Expression>,
 }
@@ -81,6 +83,7 @@ impl Lowering<'_> {
         let plans: [&LogicalPlan; 2] = [&join.left, &join.right];
         let mut sides = [self.lower(plans[LEFT], needs[LEFT])?, self.lower(plans[RIGHT], needs[RIGHT])?];
         let mut columns: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
+        let mut determined: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
         for (left, right) in &join.on {
             let compiled = [
                 self.compiler.compile(left, plans[LEFT].schema())?,
@@ -92,6 +95,7 @@ impl Lowering<'_> {
                 .ok_or_else(|| SqlError::unsupported(format!("a join of {} and {}", types[LEFT], types[RIGHT])))?;
             for (side, compiled) in compiled.into_iter().enumerate() {
                 let key = if types[side] == common { compiled } else { cast(compiled, &common) };
+                determined[side].extend(determined_column(key.physical.as_ref(), &self.schema(&sides[side])));
                 columns[side].push(self.with_column(&mut sides[side], "key", &common, key));
             }
         }
@@ -121,7 +125,7 @@ impl Lowering<'_> {
             }
         };
         let nulls_are_equal = join.null_equality == NullEquality::NullEqualsNull;
-        Ok(Prepared { sides, columns, nulls_are_equal, residual })
+        Ok(Prepared { sides, columns, determined, nulls_are_equal, residual })
     }
 
     /// Pairs, and the rows of the `outer` sides that are in none.
@@ -273,7 +277,7 @@ impl Lowering<'_> {
         let mut columns = self.visible(prepared);
         let (visible, mut key) = (columns.len(), Vec::new());
         let is_given = |side: usize| {
-            let keys = &prepared.columns[side];
+            let keys = &prepared.determined[side];
             !outer.contains(&side) && prepared.sides[side].key.iter().all(|column| keys.contains(column))
         };
         let telling: &[usize] = match (needs_key, is_given(RIGHT), is_given(LEFT)) {
@@ -352,6 +356,20 @@ impl Lowering<'_> {
         let data_type = expression.physical.data_type(&self.schema(relation));
         data_type.map_err(|error| internal(error.strip_backtrace()))
     }
+}
+
+/// The column that an expression has the value of, or of which it is an integer of a wider type.
+fn determined_column(expression: &dyn PhysicalExpr, schema: &Schema) -> Option<usize> {
+    let expression: &dyn Any = expression;
+    if let Some(column) = expression.downcast_ref::<Column>() {
+        return Some(column.index());
+    }
+    let wider = expression.downcast_ref::<CastExpr>()?;
+    let inner: &dyn Any = wider.expr().as_ref();
+    let column = inner.downcast_ref::<Column>()?.index();
+    let (from, to) = (schema.field(column).data_type(), wider.cast_type());
+    let is_wider = from.is_signed_integer() && to.is_signed_integer() && from.primitive_width() <= to.primitive_width();
+    is_wider.then_some(column)
 }
 
 /// Whether rows of both sides come out, and not those of one.
