@@ -18,6 +18,7 @@ mod catalog;
 mod column_names;
 mod compatibility;
 mod copy;
+mod counted_rows;
 mod cursor;
 mod definitions;
 mod engine;

@@ -25,6 +25,7 @@ use super::{
         CATALOG, DescribedSchema, DescriptionUse, INFORMATION_SCHEMA, PG_CATALOG, PinnedSchema, Relations, SCHEMA,
         catalog_list,
     },
+    counted_rows::CountedRows,
     engine::Engine,
     functions,
     information_schema::InformationSchema,
@@ -171,6 +172,7 @@ fn describing_context(
         .with_catalog_list(Arc::clone(&catalogs))
         .with_default_features()
         .with_physical_optimizer_rule(Arc::new(WindowMemory(memory.clone())))
+        .with_physical_optimizer_rule(Arc::new(CountedRows))
         .build();
     let mut context = SessionContext::new_with_state(state);
     streaming::register_times(&mut context)?;

@@ -43,6 +43,24 @@ async fn what_costs_too_much_is_refused_and_keeps_nobody_waiting() {
     }
 }
 
+/// A join over nothing but rows holds how many there are, and not a batch for some of them each.
+#[tokio::test]
+async fn rows_of_no_columns_are_held_as_their_count() {
+    let fixture = Fixture::new();
+    let session = fixture.sql.session(Principal::anonymous());
+    for (joined, expected) in [
+        ("hours AS a, hours AS b", "100000000"),
+        ("hours AS a, hours AS b, (SELECT 1 WHERE false) AS c", "0"),
+        ("(SELECT 1 FROM hours LIMIT 30) AS a CROSS JOIN hours AS b CROSS JOIN (VALUES (1), (2)) AS c", "600000"),
+        ("(SELECT 1 FROM hours LIMIT 30) AS a LEFT JOIN (SELECT 1 WHERE false) AS b ON true", "30"),
+    ] {
+        let query = format!("SELECT count(*) FROM {joined}");
+        check(&session, &query, &[expected]).await;
+        let plan = rows(&session, &format!("EXPLAIN {query}")).await.join("\n");
+        assert!(plan.contains("Counted"), "{plan}");
+    }
+}
+
 #[tokio::test]
 async fn constants_are_what_they_are_however_they_are_computed() {
     let fixture = Fixture::new();
