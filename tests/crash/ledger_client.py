@@ -1,6 +1,6 @@
 """A writer: an unmodified idempotent librdkafka producer that keeps a ledger of what was acknowledged.
 
-Usage: ledger_client.py NAME. Writes until the file `stop` is there, then waits for the last answers. Ends with 1 when the
+Usage: ledger_client.py NAME [BURSTS_PER_SECOND]. Writes until the file `stop` is there, then waits for the last answers. Ends with 1 when the
 producer gives up on a record: an idempotent producer only does when the server has lost or doubled something.
 """
 
@@ -13,10 +13,11 @@ from workload import GIVE_UP_S, KAFKA, STOP, TOPIC, Ledger, digest, key, value
 
 # Bounded: so many records wait for an answer at most.
 WAITING_MAX = 2000
-PAUSE_S = 0.002
+BURSTS_PER_SECOND = 500
 BURST = 5
 
 client = sys.argv[1]
+pause_s = 1 / (int(sys.argv[2]) if len(sys.argv) > 2 else BURSTS_PER_SECOND)
 ledger = Ledger(client)
 failures, acknowledged = [], []
 
@@ -68,7 +69,9 @@ while not STOP.exists():
             content = value(client, sequence)
             producer.produce(TOPIC, key=key(client, sequence), value=content, on_delivery=delivered(sequence, digest(content)))
             sequence += 1
-    producer.poll(PAUSE_S)
+    next_burst = time.monotonic() + pause_s
+    while (left := next_burst - time.monotonic()) > 0:
+        producer.poll(left)
     settle()
 
 deadline = time.monotonic() + GIVE_UP_S

@@ -165,12 +165,17 @@ def compare_aggregates():
     return sum(len(answered) for answered in commands.values())
 
 
-started = time.monotonic()
-log, ends = read_log(TOPIC, PARTITIONS)
-check("the log has no gap", [p for p, end in ends.items() for o in range(end) if (p, o) not in log][:SHOWN], sum(ends.values()))
-for client in ("a", "b"):
-    compare_log(client, log)
-compare_views([json.loads(v) for _, v in log.values()], ends)
-compare_lake(log)
-accepted = compare_aggregates()
-print(f"{len(log)} records and {accepted} accepted commands were compared in {time.monotonic() - started:.1f} s")
+def main():
+    started = time.monotonic()
+    log, ends = read_log(TOPIC, PARTITIONS)
+    check("the log has no gap", [p for p, end in ends.items() for o in range(end) if (p, o) not in log][:SHOWN], sum(ends.values()))
+    for client in ("a", "b"):
+        compare_log(client, log)
+    compare_views([json.loads(v) for _, v in log.values()], ends)
+    compare_lake(log)
+    accepted = compare_aggregates()
+    print(f"{len(log)} records and {accepted} accepted commands were compared in {time.monotonic() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

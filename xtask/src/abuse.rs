@@ -8,24 +8,19 @@
 //!
 //! What must hold: a run is bounded in time, and ends what it started.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
-use crate::clients;
 use crate::paths::Paths;
 use crate::process::Running;
 use crate::report::Report;
-use crate::setup;
+use crate::{clients, script, setup};
 
 const SAMPLE_LIMIT: Duration = Duration::from_secs(900);
 const LIMIT: Duration = Duration::from_secs(7200);
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Which attacks, and on which program.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,17 +48,13 @@ impl Default for AbuseSettings {
 
 /// Runs the attacks and reports each.
 pub(crate) fn run(report: &mut Report, paths: &Paths, settings: &AbuseSettings) -> Result<()> {
-    let binary = match &settings.binary {
-        Some(binary) => std::path::absolute(binary).context("cannot tell where the program is")?,
-        None => clients::build(paths, &settings.profile)?,
-    };
+    let binary = clients::binary(paths, settings.binary.as_deref(), &settings.profile)?;
     let folder = clients::fresh(paths, "abuse")?;
     let mut python = Command::new(setup::tools(paths)?.python);
     python.arg(paths.root.join("tests/abuse/run.py")).args(arguments(settings)).current_dir(&folder);
     python.env("PYTHONDONTWRITEBYTECODE", "1").env("FOURFOLD_BINARY", binary);
-    let log = folder.join("abuse.log");
-    let running = Running::start("tests/abuse/run.py", &mut python, &log)?;
-    follow(report, running, &log, if settings.sample { SAMPLE_LIMIT } else { LIMIT })
+    let running = Running::start("tests/abuse/run.py", &mut python, &folder.join("abuse.log"))?;
+    script::follow(report, running, if settings.sample { SAMPLE_LIMIT } else { LIMIT })
 }
 
 fn arguments(settings: &AbuseSettings) -> Vec<String> {
@@ -71,28 +62,4 @@ fn arguments(settings: &AbuseSettings) -> Vec<String> {
     arguments.extend(settings.sample.then(|| "--sample".to_owned()));
     arguments.extend(settings.self_check.then(|| "--self-check".to_owned()));
     arguments
-}
-
-// Reports each line as it comes; a run that takes half an hour should not be silent until its end.
-fn follow(report: &mut Report, mut running: Running, log: &Path, limit: Duration) -> Result<()> {
-    let (deadline, mut told) = (Instant::now() + limit, 0);
-    let mut file = File::open(log).with_context(|| format!("cannot read {}", log.display()))?;
-    let mut text = String::new();
-    loop {
-        // Asked before reading: what a program wrote before its end is read after it.
-        let ended = running.ended()?;
-        file.read_to_string(&mut text).with_context(|| format!("cannot read {}", log.display()))?;
-        while let Some(end) = text.find('\n') {
-            told += usize::from(report.told(&text[..end], ""));
-            text.drain(..=end);
-        }
-        match ended {
-            Some(status) if status.success() && told > 0 => return Ok(()),
-            Some(status) => bail!("tests/abuse/run.py told {told} outcomes and ended with {status}"),
-            None if Instant::now() >= deadline => {
-                bail!("tests/abuse/run.py took more than {} s", limit.as_secs());
-            }
-            None => thread::sleep(POLL_INTERVAL),
-        }
-    }
 }

@@ -41,6 +41,14 @@ pub(crate) fn build(paths: &Paths, profile: &str) -> Result<PathBuf> {
     Ok(paths.target.join(if profile == "dev" { "debug" } else { profile }).join("fourfold"))
 }
 
+/// The program at `given`, or one that is built.
+pub(crate) fn binary(paths: &Paths, given: Option<&Path>, profile: &str) -> Result<PathBuf> {
+    match given {
+        Some(binary) => std::path::absolute(binary).context("cannot tell where the program is"),
+        None => build(paths, profile),
+    }
+}
+
 /// An empty folder of that name.
 pub(crate) fn fresh(paths: &Paths, name: &str) -> Result<PathBuf> {
     let folder = paths.own(name)?;

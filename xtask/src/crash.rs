@@ -3,14 +3,15 @@
 //! Two producers and one sender of commands run as processes of their own (`tests/crash/`). Each writes to its own
 //! ledger, fsynced, only after the server's answer. The server is killed with SIGKILL again and again, sometimes
 //! while it is still recovering, and started on the same folder and ports. At the end, and again after one more kill,
-//! `verify.py` reads everything back: log, views, lake table, streams.
+//! `verify.py` reads everything back: log, views, lake table, streams. With `views` the clients are others: two slower
+//! producers, one that changes a table, one that replaces a view again and again, and a reader whose every answer
+//! `verify_views.py` compares with plain DataFusion over the log up to its Positions.
 //!
 //! What it is not: a test of the disk. The page cache outlives a killed process, so a missing fsync is not seen here.
 //!
 //! What must hold: a run is bounded in time and repeatable in its kill times by its seed, and ends what it started.
 
 mod kill_times;
-mod planted;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,14 +20,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::clients;
 use crate::paths::Paths;
 use crate::process::Running;
 use crate::report::Report;
 use crate::server::Server;
 use crate::setup::{self, Tools};
+use crate::{clients, planted};
 use kill_times::KillTimes;
 
+/// Its folder below `tests`.
+const HARNESS: &str = "crash";
 const PREPARE_LIMIT: Duration = Duration::from_secs(60);
 const CLIENT_END_LIMIT: Duration = Duration::from_secs(180);
 const VERIFY_LIMIT: Duration = Duration::from_secs(300);
@@ -42,23 +45,54 @@ pub(crate) struct CrashSettings {
     pub(crate) profile: String,
     /// A bug to plant first, or `all` of them; the run must then find it.
     pub(crate) planted: Option<String>,
+    /// Chained views, joins and a view that is replaced, in place of everything that is stored.
+    pub(crate) views: bool,
+    /// A program that is there already, taken in place of a build.
+    pub(crate) binary: Option<PathBuf>,
 }
+
+/// Who works while the server is killed, and who compares.
+struct Workload {
+    prepare: &'static str,
+    clients: &'static [&'static [&'static str]],
+    verify: &'static str,
+}
+
+const EVERYTHING: Workload = Workload {
+    prepare: "prepare",
+    clients: &[&["ledger_client", "a"], &["ledger_client", "b"], &["command_client", "c"]],
+    verify: "verify",
+};
+
+const VIEWS: Workload = Workload {
+    prepare: "prepare_views",
+    clients: &[
+        &["ledger_client", "a", "20"],
+        &["ledger_client", "b", "20"],
+        &["table_client"],
+        &["definer_client"],
+        &["reader_client"],
+    ],
+    verify: "verify_views",
+};
 
 impl Default for CrashSettings {
     fn default() -> Self {
-        Self { kills: 50, seed: kill_times::random_seed(), profile: "release".to_owned(), planted: None }
+        let (seed, profile) = (kill_times::random_seed(), "release".to_owned());
+        Self { kills: 50, seed, profile, planted: None, views: false, binary: None }
     }
 }
 
 /// Runs the harness: on the product, or on the product with each of the bugs that are to be planted.
 pub(crate) fn run(report: &mut Report, paths: &Paths, settings: &CrashSettings) -> Result<()> {
     let Some(planted) = &settings.planted else {
-        return compare(report, paths, clients::build(paths, &settings.profile)?, settings);
+        let binary = clients::binary(paths, settings.binary.as_deref(), &settings.profile)?;
+        return compare(report, paths, binary, settings);
     };
-    for name in planted::names(paths, planted)? {
+    for name in planted::names(paths, HARNESS, planted)? {
         println!("\n-- planting {name}");
         // A bug that does not build was not found, so building comes before.
-        let binary = planted::build(paths, &name, &settings.profile)?;
+        let binary = planted::build(paths, HARNESS, &name, &settings.profile)?;
         let mut found = Report::new();
         if let Err(error) = compare(&mut found, paths, binary, settings) {
             found.fail("the run did not come to its end", &format!("{error:#}"));
@@ -81,12 +115,13 @@ fn compare(report: &mut Report, paths: &Paths, binary: PathBuf, settings: &Crash
         folder: clients::fresh(paths, "crash")?,
         scripts: paths.root.join("tests/crash"),
         tools: setup::tools(paths)?,
+        workload: if settings.views { VIEWS } else { EVERYTHING },
     };
     let server = Server::start(&harness.binary, &harness.folder, None)?;
-    harness.script("prepare", &server, &[])?.wait(PREPARE_LIMIT)?;
+    harness.script(harness.workload.prepare, &server, &[])?.wait(PREPARE_LIMIT)?;
     let mut writers = Vec::new();
-    for (script, name) in [("ledger_client", "a"), ("ledger_client", "b"), ("command_client", "c")] {
-        writers.push(harness.script(script, &server, &[name])?);
+    for client in harness.workload.clients {
+        writers.push(harness.script(client[0], &server, &client[1..])?);
     }
     let server = harness.kill_again_and_again(server, &mut writers, settings)?;
     std::fs::write(harness.folder.join("stop"), "").context("cannot tell the clients to stop")?;
@@ -106,6 +141,7 @@ struct Harness {
     folder: PathBuf,
     scripts: PathBuf,
     tools: Tools,
+    workload: Workload,
 }
 
 impl Harness {
@@ -169,14 +205,15 @@ impl Harness {
     }
 
     fn verify(&self, report: &mut Report, server: &Server, when: &str) -> Result<()> {
-        let log = self.folder.join("verify.log");
+        let verify = self.workload.verify;
+        let log = self.folder.join(verify).with_extension("log");
         remove(&log)?;
-        let outcome = self.script("verify", server, &[])?.wait(VERIFY_LIMIT);
+        let outcome = self.script(verify, server, &[])?.wait(VERIFY_LIMIT);
         let said = std::fs::read_to_string(&log).unwrap_or_default();
         let when = format!(", {when}");
         let compared = said.lines().filter(|line| report.told(line, &when)).count();
         outcome?;
-        anyhow::ensure!(compared > 0, "verify.py compared nothing");
+        anyhow::ensure!(compared > 0, "{verify}.py compared nothing");
         print_memory(server);
         Ok(())
     }

@@ -11,9 +11,10 @@ use crate::crash::CrashSettings;
 use crate::paths::Paths;
 use crate::process::{self, Running};
 use crate::report::Report;
+use crate::same_answer::SameAnswerSettings;
 use crate::{
-    abuse as abuse_harness, cargo_tests, clients as real_clients, crash as crash_harness, scenarios as documents,
-    settings_page as settings, setup, tidy as rules,
+    abuse as abuse_harness, cargo_tests, clients as real_clients, crash as crash_harness,
+    same_answer as same_answer_harness, scenarios as documents, settings_page as settings, setup, tidy as rules,
 };
 
 /// The crates that build without DataFusion: the quick inner loop.
@@ -105,11 +106,20 @@ pub(crate) fn abuse(report: &mut Report, settings: &AbuseSettings) -> Result<()>
     Ok(())
 }
 
+/// One SQL text, one answer.
+pub(crate) fn same_answer(report: &mut Report, settings: &SameAnswerSettings) -> Result<()> {
+    let paths = Paths::find()?;
+    set_up(report, &paths, &["Debian packages", "PostgreSQL", "Python packages"]);
+    report.step("same answer", |report| same_answer_harness::run(report, &paths, settings));
+    Ok(())
+}
+
 fn set_up(report: &mut Report, paths: &Paths, wanted: &[&str]) {
     report.step("set-up", |report| {
         for name in wanted {
             let outcome = match *name {
                 "Debian packages" => setup::debian(),
+                "PostgreSQL" => setup::postgresql(),
                 "Python packages" => setup::python(paths),
                 _ => setup::node(paths),
             };

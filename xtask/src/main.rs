@@ -13,9 +13,12 @@ mod clients;
 mod crash;
 mod lanes;
 mod paths;
+mod planted;
 mod process;
 mod report;
+mod same_answer;
 mod scenarios;
+mod script;
 mod server;
 mod settings_page;
 mod setup;
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Scenarios(names) => lanes::scenarios(&mut report, &names),
         Command::Crash(settings) => lanes::crash(&mut report, &settings),
         Command::Abuse(settings) => lanes::abuse(&mut report, &settings),
+        Command::SameAnswer(settings) => lanes::same_answer(&mut report, &settings),
     };
     if let Err(error) = outcome {
         report.fail("xtask", &format!("{error:#}"));

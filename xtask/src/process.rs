@@ -67,6 +67,16 @@ impl Running {
         Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where what it says goes.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// The program's process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

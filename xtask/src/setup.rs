@@ -38,11 +38,20 @@ pub(crate) fn tools(paths: &Paths) -> Result<Tools> {
 
 /// Installs what is missing of Debian's packages, when allowed to.
 pub(crate) fn debian() -> Result<()> {
-    let missing: Vec<_> = DEBIAN.iter().filter(|(program, _)| !process::exists(program)).collect();
-    if missing.is_empty() {
+    let missing = DEBIAN.iter().filter(|(program, _)| !process::exists(program));
+    install(&missing.flat_map(|(_, packages)| packages.iter().copied()).collect::<Vec<_>>())
+}
+
+/// Installs PostgreSQL's server where there is none, when allowed to.
+pub(crate) fn postgresql() -> Result<()> {
+    let is_there = process::exists("initdb") || Path::new("/usr/lib/postgresql").is_dir();
+    if is_there { Ok(()) } else { install(&["postgresql"]) }
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
         return Ok(());
     }
-    let packages: Vec<&str> = missing.iter().flat_map(|(_, packages)| packages.iter().copied()).collect();
     let wanted = packages.join(" ");
     if !rustix::process::geteuid().is_root() || !process::exists("apt-get") {
         bail!("missing programs; install them first: {wanted} (on Debian: sudo apt-get install {wanted})");

@@ -24,15 +24,33 @@ fn crash_options_are_read() {
             seed,
             profile: profile.to_owned(),
             planted: planted.map(str::to_owned),
+            ..CrashSettings::default()
         }))
     };
     check("crash --seed 7", &settings(50, 7, "release", None));
     check("crash --kills 3 --seed 7 --profile dev --planted x", &settings(3, 7, "dev", Some("x")));
     check("crash --planted x --seed 7", &settings(10, 7, "release", Some("x")));
+    let views = CrashSettings { kills: 200, seed: 7, views: true, ..CrashSettings::default() };
+    check("crash --views --seed 7", &Some(Command::Crash(views)));
+    let binary = CrashSettings { seed: 7, binary: Some("x".into()), ..CrashSettings::default() };
+    check("crash --seed 7 --binary x", &Some(Command::Crash(binary)));
     check("crash --kills", &None);
     check("crash --kills many", &None);
     check("crash --profile fast", &None);
     check("crash --speed 3", &None);
+}
+
+#[test]
+fn same_answer_options_are_read() {
+    check("test same-answer", &Some(Command::SameAnswer(SameAnswerSettings::default())));
+    let (binary, seed) = (Some("x".into()), Some(7));
+    let settings = SameAnswerSettings { cases: 3, rounds: 4, seed, binary, planted: Some("all".to_owned()) };
+    check(
+        "test same-answer --cases 3 --rounds 4 --seed 7 --planted all --binary x",
+        &Some(Command::SameAnswer(settings)),
+    );
+    check("test same-answer --cases", &None);
+    check("test same-answer --kills 3", &None);
 }
 
 #[test]

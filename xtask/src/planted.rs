@@ -1,6 +1,6 @@
 //! Bugs planted on purpose: a harness that has never seen a failure has shown nothing.
 //!
-//! A bug is a patch, `tests/crash/planted/NAME.patch`, applied to a copy of the sources below the target folder. No
+//! A bug is a patch, `planted/NAME.patch` beside the harness, applied to a copy of the sources below the target folder. No
 //! switch for it is in the product.
 
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use crate::clients;
 use crate::paths::{Paths, cargo};
 use crate::process;
 
-/// The bugs that `wanted` names: one, or `all` that there are.
-pub(crate) fn names(paths: &Paths, wanted: &str) -> Result<Vec<String>> {
+/// The bugs of the harness in the folder `tests/HARNESS` that `wanted` names: one, or `all` that there are.
+pub(crate) fn names(paths: &Paths, harness: &str, wanted: &str) -> Result<Vec<String>> {
     if wanted != "all" {
         return Ok(vec![wanted.to_owned()]);
     }
-    let folder = paths.root.join("tests/crash/planted");
+    let folder = patches(paths, harness);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let name = entry.context("cannot list the planted bugs")?.file_name();
@@ -27,22 +27,36 @@ pub(crate) fn names(paths: &Paths, wanted: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds the product with the bug `name` and says where the binary is.
-pub(crate) fn build(paths: &Paths, name: &str, profile: &str) -> Result<PathBuf> {
-    let patch = paths.root.join("tests/crash/planted").join(name).with_extension("patch");
+/// A copy of the sources with the bug `name`.
+pub(crate) fn tree(paths: &Paths, harness: &str, name: &str) -> Result<PathBuf> {
+    let patch = patches(paths, harness).join(name).with_extension("patch");
     anyhow::ensure!(patch.is_file(), "there is no {}", patch.display());
     let tree = clients::fresh(paths, &format!("planted-{name}"))?;
     copy_sources(&paths.root, &tree)?;
     apply(&patch, &tree)?;
     name_the_version(&tree, name)?;
-    // The same target folder, so that only our own crates are compiled again.
-    let mut build = cargo();
-    build.current_dir(&tree).args(["build", "--package", "fourfold", "--profile", profile]);
-    process::run(build.env("CARGO_TARGET_DIR", &paths.target))?;
+    Ok(tree)
+}
+
+/// Cargo in such a copy, with the same target folder, so that only our own crates are compiled again.
+pub(crate) fn cargo_in(tree: &Path, paths: &Paths) -> Command {
+    let mut cargo = cargo();
+    cargo.current_dir(tree).env("CARGO_TARGET_DIR", &paths.target);
+    cargo
+}
+
+/// Builds the product with the bug `name` and says where the binary is.
+pub(crate) fn build(paths: &Paths, harness: &str, name: &str, profile: &str) -> Result<PathBuf> {
+    let tree = tree(paths, harness, name)?;
+    process::run(cargo_in(&tree, paths).args(["build", "--package", "fourfold", "--profile", profile]))?;
     let built = paths.target.join(if profile == "dev" { "debug" } else { profile }).join("fourfold");
     let kept = tree.join("fourfold-planted");
     std::fs::copy(&built, &kept).with_context(|| format!("cannot copy {}", built.display()))?;
     Ok(kept)
+}
+
+fn patches(paths: &Paths, harness: &str) -> PathBuf {
+    paths.root.join("tests").join(harness).join("planted")
 }
 
 fn copy_sources(root: &Path, tree: &Path) -> Result<()> {
