@@ -344,6 +344,8 @@ impl Run {
     }
 
     async fn finish(mut self) -> model::Result<Positions> {
+        // Whoever stops waits: however long it has failed before, it is tried again soon.
+        self.failures = 0;
         let mut attempt = 1;
         while self.waiting.to != self.waiting.from {
             match self.commit().await {
