@@ -11,7 +11,7 @@ use super::{cursor::Cursor, options, types};
 use crate::{SourceDefinition, SourceFormat, SqlError, TimestampUnit, sqlstate};
 
 const OPTIONS: &[&str] = &["topic", "partitions", "format", "event_time", "timestamp_unit"];
-const TABLE_OPTIONS: &[&str] = &["topic", "partitions", "timestamp_unit"];
+const TABLE_OPTIONS: &[&str] = &["topic", "partitions", "format", "timestamp_unit"];
 const PLANNED: &[(&str, &str)] = &[
     ("late", "late rows are folded like any other"),
     ("out_of_order", "rows are folded in the order of arrival, and every row counts"),
@@ -182,10 +182,15 @@ fn apply_options(
                 source.partitions = number.ok_or_else(|| option.invalid("it can be 1 to 10000"))?;
             }
             "format" => {
-                source.format = match option.value.to_lowercase().as_str() {
-                    "json" => SourceFormat::Json,
-                    "event" => SourceFormat::Event,
-                    _ => return Err(option.invalid("it can be 'json' or 'event'")),
+                source.format = match (option.value.to_lowercase().as_str(), source.is_table()) {
+                    ("json", _) => SourceFormat::Json,
+                    ("event", false) => SourceFormat::Event,
+                    ("debezium", true) => SourceFormat::Debezium,
+                    ("debezium", false) => {
+                        return Err(option.invalid("it is of tables: CREATE TABLE with the PRIMARY KEY of the rows"));
+                    }
+                    (_, false) => return Err(option.invalid("it can be 'json' or 'event'")),
+                    (_, true) => return Err(option.invalid("it can be 'json' or 'debezium'")),
                 };
             }
             "timestamp_unit" => {

@@ -25,6 +25,8 @@ pub enum SourceFormat {
     Json,
     /// A CloudEvent in Kafka's binary mode: attributes in headers, the value one JSON object.
     Event,
+    /// A change of a row in another database: Debezium's envelope as JSON. Of tables alone.
+    Debezium,
 }
 
 /// What the numbers of `TIMESTAMP` columns count, since 1970.

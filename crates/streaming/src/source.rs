@@ -8,6 +8,7 @@
 //! What must hold: every row carries where it came from (`_partition`, `_offset`, `_arrival_time`); a record that
 //! cannot be decoded or evaluated neither stops the reader nor disappears.
 
+mod change_event;
 mod checked_ranges;
 mod column_values;
 mod dead_letter;

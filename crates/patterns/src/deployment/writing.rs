@@ -34,6 +34,10 @@ impl Deployment {
         let target = self.sources.read().get(name).cloned();
         let target = target.ok_or_else(|| Error::not_found(format!("there is no source {name}")))?;
         authorise(principal, Access::Write, self.topic_of(&target)?.resource())?;
+        if target.format == SourceFormat::Debezium {
+            let message = format!("table {name} follows the changes of another database, and is not written over SQL");
+            return Err(Error::invalid(message).with_hint("write to that database"));
+        }
         if target.format == SourceFormat::Event {
             return Err(Error::invalid(format!(
                 "the records of source {name} are events, which are not written over SQL"

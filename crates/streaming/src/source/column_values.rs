@@ -13,7 +13,7 @@ use arrow::{
     compute::kernels::cast_utils::Parser,
     datatypes::{DataType, Date32Type, Field, TimeUnit},
 };
-use sql::{TimestampUnit, type_name};
+use sql::{SourceDefinition, SourceFormat, TimestampUnit, type_name};
 
 use super::{
     number_text::{self, Misfit, scaled},
@@ -43,9 +43,20 @@ enum Values {
     BigInt(Int64Builder),
     Real(Float32Builder),
     Double(Float64Builder),
-    Numeric { builder: Decimal128Builder, precision: u8, scale: i8 },
-    Date(Date32Builder),
-    Timestamp { builder: TimestampMicrosecondBuilder, unit: Option<TimestampUnit> },
+    Numeric {
+        builder: Decimal128Builder,
+        precision: u8,
+        scale: i8,
+    },
+    /// Numbers are days since 1970, or none.
+    Date {
+        builder: Date32Builder,
+        takes_days: bool,
+    },
+    Timestamp {
+        builder: TimestampMicrosecondBuilder,
+        unit: Option<TimestampUnit>,
+    },
 }
 
 /// Why a field is no value of its column.
@@ -66,7 +77,8 @@ enum FieldText<'v> {
 }
 
 impl ColumnValues {
-    pub(super) fn new(field: &Field, unit: Option<TimestampUnit>) -> Result<Self> {
+    /// A column of `source`.
+    pub(super) fn new(field: &Field, source: &SourceDefinition) -> Result<Self> {
         let values = match field.data_type() {
             DataType::Utf8 => Values::Text(StringBuilder::new()),
             DataType::Boolean => Values::Boolean(BooleanBuilder::new()),
@@ -80,10 +92,12 @@ impl ColumnValues {
                 precision: *precision,
                 scale: *scale,
             },
-            DataType::Date32 => Values::Date(Date32Builder::new()),
+            DataType::Date32 => {
+                Values::Date { builder: Date32Builder::new(), takes_days: source.format == SourceFormat::Debezium }
+            }
             DataType::Timestamp(TimeUnit::Microsecond, _) => Values::Timestamp {
                 builder: TimestampMicrosecondBuilder::new().with_data_type(field.data_type().clone()),
-                unit,
+                unit: source.timestamp_unit,
             },
             other => {
                 let reason = format!("no field of JSON becomes a column of type {other}");
@@ -116,7 +130,7 @@ impl ColumnValues {
             Values::Real(builder) => builder.append_null(),
             Values::Double(builder) => builder.append_null(),
             Values::Numeric { builder, .. } => builder.append_null(),
-            Values::Date(builder) => builder.append_null(),
+            Values::Date { builder, .. } => builder.append_null(),
             Values::Timestamp { builder, .. } => builder.append_null(),
         }
     }
@@ -132,7 +146,7 @@ impl ColumnValues {
             Values::Real(builder) => Arc::new(builder.finish()),
             Values::Double(builder) => Arc::new(builder.finish()),
             Values::Numeric { builder, .. } => Arc::new(builder.finish()),
-            Values::Date(builder) => Arc::new(builder.finish()),
+            Values::Date { builder, .. } => Arc::new(builder.finish()),
             Values::Timestamp { builder, .. } => Arc::new(builder.finish()),
         }
     }
@@ -155,7 +169,7 @@ impl ColumnValues {
             Values::Real(builder) => builder.append_value(float(field, f32::NAN, f32::classify)?),
             Values::Double(builder) => builder.append_value(float(field, f64::NAN, f64::classify)?),
             Values::Numeric { builder, precision, scale } => builder.append_value(numeric(field, *precision, *scale)?),
-            Values::Date(builder) => builder.append_value(date(field)?),
+            Values::Date { builder, takes_days } => builder.append_value(date(field, *takes_days)?),
             Values::Timestamp { builder, unit } => builder.append_value(timestamp(field, *unit)?),
         }
         Ok(())
@@ -238,8 +252,12 @@ fn float<T: FromStr + Copy>(field: &str, nan: T, classify: fn(T) -> FpCategory) 
     }
 }
 
-fn date(field: &str) -> Result<i32, Unfit> {
-    let FieldText::Text(text) = field_text(field)? else { return Err(Unfit::Other) };
+fn date(field: &str, takes_days: bool) -> Result<i32, Unfit> {
+    let text = match field_text(field)? {
+        FieldText::Text(text) => text,
+        FieldText::Number(_) if takes_days => return shown_days(integer(field)?),
+        _ => return Err(Unfit::Other),
+    };
     let days = if text.len() <= 10 && !text.starts_with(['+', '-']) {
         Date32Type::parse(&text).ok_or(Unfit::Other)?
     } else {
@@ -249,6 +267,10 @@ fn date(field: &str) -> Result<i32, Unfit> {
         }
         i32::try_from(us.div_euclid(DAY_US)).map_err(|_| Unfit::Other)?
     };
+    shown_days(days)
+}
+
+fn shown_days(days: i32) -> Result<i32, Unfit> {
     if DAYS_SHOWN.contains(&days) { Ok(days) } else { Err(Unfit::Why("it is not in the years 1 to 9999".into())) }
 }
 

@@ -7,14 +7,16 @@ use arrow::{
     compute::take_record_batch,
     datatypes::SchemaRef,
 };
+use bytes::Bytes;
 use eventlog::{Record, StoredBatch};
 use model::Offset;
 use sql::{SourceDefinition, SourceFormat, TimestampUnit};
 
 use super::{
     RejectedRecord,
+    change_event::{RowChange, change},
     json::{DecodedJson, JsonDecoder, accepted},
-    metadata::{self, ArrivedRecord},
+    metadata::{self, ArrivedRecord, Event},
     reason::{Reason, ReasonClass},
     table_records::TableRecords,
     unmatched::Unmatched,
@@ -79,7 +81,7 @@ impl SourceDecoder {
             match batch.records() {
                 Ok(stored) => {
                     for record in stored.into_iter().filter(|record| (from..to).contains(&record.offset)) {
-                        values_bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
+                        values_bytes += record.value.as_ref().map_or(0, Bytes::len);
                         self.sort_out(record, batch.arrival_time_ms, &mut records, &mut rejected);
                     }
                 }
@@ -101,28 +103,34 @@ impl SourceDecoder {
     /// Puts a record with the good ones, or with the rejected ones when that can be seen without decoding its value.
     fn sort_out(
         &self,
-        mut record: Record,
+        record: Record,
         arrival_time_ms: i64,
         records: &mut Vec<ArrivedRecord>,
         rejected: &mut Vec<RejectedRecord>,
     ) {
-        if let (None, Some(table)) = (&record.value, &self.table) {
-            match table.deleted(&record) {
-                Ok(object) => {
-                    record.value = Some(object);
-                    records.push(ArrivedRecord { record, arrival_time_ms, deletes: true, event: None });
-                }
-                Err(reason) => rejected.push(reject(&record, reason)),
+        match self.said(&record) {
+            Ok((object, deletes, event)) => {
+                records.push(ArrivedRecord { record, arrival_time_ms, object, deletes, event });
             }
-            return;
-        }
-        let checked = match &record.value {
-            None => Err(Reason::new(ReasonClass::NoValue, "the record has no value (a tombstone)")),
-            Some(_) => metadata::event(self.format, &record).map_err(|why| Reason::new(ReasonClass::Attribute, why)),
-        };
-        match checked {
-            Ok(event) => records.push(ArrivedRecord { record, arrival_time_ms, deletes: false, event }),
             Err(reason) => rejected.push(reject(&record, reason)),
+        }
+    }
+
+    /// The object of a record that is decoded, whether it deletes, and the attributes of an event.
+    fn said(&self, record: &Record) -> Result<(Bytes, bool, Option<Event>), Reason> {
+        if self.format == SourceFormat::Debezium {
+            return Ok(match change(record)? {
+                RowChange::Is(object) => (object, false, None),
+                RowChange::Gone(object) => (object, true, None),
+            });
+        }
+        match (&record.value, &self.table) {
+            (None, Some(table)) => Ok((table.deleted(record)?, true, None)),
+            (None, None) => Err(Reason::new(ReasonClass::NoValue, "the record has no value (a tombstone)")),
+            (Some(value), _) => {
+                let event = metadata::event(self.format, record);
+                Ok((value.clone(), false, event.map_err(|why| Reason::new(ReasonClass::Attribute, why))?))
+            }
         }
     }
 
@@ -132,14 +140,14 @@ impl SourceDecoder {
         records: &[ArrivedRecord],
         rejected: &mut Vec<RejectedRecord>,
     ) -> Result<(RecordBatch, Unmatched)> {
-        let values: Vec<&[u8]> = records.iter().map(|arrived| arrived.record.value.as_deref().unwrap_or(b"")).collect();
+        let values: Vec<&[u8]> = records.iter().map(|arrived| arrived.object.as_ref()).collect();
         let DecodedJson { rows: mut declared, rejected: bad, unmatched } = self.json.decode(&values)?;
         let mut good: Vec<&ArrivedRecord> = accepted(records.len(), &bad).into_iter().map(|i| &records[i]).collect();
-        rejected.extend(bad.into_iter().map(|(i, reason)| records[i].reject(reason)));
+        rejected.extend(bad.into_iter().map(|(i, reason)| reject(&records[i].record, reason)));
         let without_key = self.table.as_ref().map(|table| table.without_key(&declared)).unwrap_or_default();
         if !without_key.is_empty() {
             let kept = accepted(good.len(), &without_key);
-            rejected.extend(without_key.into_iter().map(|(i, reason)| good[i].reject(reason)));
+            rejected.extend(without_key.into_iter().map(|(i, reason)| reject(&good[i].record, reason)));
             let numbers = UInt64Array::from_iter_values(kept.iter().map(|i| *i as u64));
             declared = take_record_batch(&declared, &numbers).map_err(Error::arrow("leave out rows without a key"))?;
             good = kept.into_iter().map(|i| good[i]).collect();
@@ -148,17 +156,6 @@ impl SourceDecoder {
         columns.extend(metadata::columns(self.format, self.table.is_some(), partition, &good));
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns);
         Ok((rows.map_err(Error::arrow("build the rows of a source"))?, unmatched))
-    }
-}
-
-impl ArrivedRecord {
-    /// The record as it came.
-    fn reject(&self, reason: Reason) -> RejectedRecord {
-        let mut rejected = reject(&self.record, reason);
-        if self.deletes {
-            rejected.value = None;
-        }
-        rejected
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) struct DecodedJson {
 impl JsonDecoder {
     pub(super) fn new(source: &SourceDefinition) -> Result<Self> {
         let fields = source.columns.fields();
-        let columns = fields.iter().map(|field| ColumnValues::new(field, source.timestamp_unit));
+        let columns = fields.iter().map(|field| ColumnValues::new(field, source));
         Ok(Self {
             schema: Arc::clone(&source.columns),
             names: FieldNames::new(fields),

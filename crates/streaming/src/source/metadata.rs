@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use bytes::Bytes;
 use eventlog::Record;
 use model::Offset;
 use sql::SourceFormat;
@@ -20,7 +21,9 @@ const EVENT_VERSION: &str = "ff_version";
 pub(super) struct ArrivedRecord {
     pub(super) record: Record,
     pub(super) arrival_time_ms: i64,
-    /// Whether it deletes a row of a table; its value is then what its key says.
+    /// The object that is decoded: the record's value, or what is said in it or in its key of a table's row.
+    pub(super) object: Bytes,
+    /// Whether it deletes a row of a table.
     pub(super) deletes: bool,
     /// The attributes of an event; `None` for plain JSON.
     pub(super) event: Option<Event>,
@@ -38,7 +41,7 @@ pub(super) struct Event {
 
 /// Reads the attributes that the format has; the error is the reason to reject the record.
 pub(super) fn event(format: SourceFormat, record: &Record) -> Result<Option<Event>, String> {
-    if format == SourceFormat::Json {
+    if format != SourceFormat::Event {
         return Ok(None);
     }
     let header = |name: &str| {
