@@ -26,8 +26,12 @@ const VIEWS: TableDefinition<'_, &str, (u64, u128, &str)> = TableDefinition::new
 const BUILT: TableDefinition<'_, &str, u64> = TableDefinition::new("built");
 // The topics of views that fold several, by view and name.
 const TOPICS: TableDefinition<'_, (&str, &str), u128> = TableDefinition::new("topics");
+// Versions that were replaced and are kept, by view and version: until when, the topics, and the definition.
+const KEPT: TableDefinition<'_, (&str, u64), (i64, &str, &str)> = TableDefinition::new("kept");
 const FORMAT: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
-const FORMAT_VERSION: u64 = 4;
+const FORMAT_VERSION: u64 = 5;
+// Without the table `kept`: no version is.
+const FORMAT_WITHOUT_KEPT: u64 = 4;
 // Without the table `topics`: every view of it folds one.
 const FORMAT_OF_ONE_TOPIC: u64 = 3;
 // Without the table `built` too: every view of it has answered.
@@ -60,7 +64,20 @@ pub(crate) struct StoredView {
     pub(crate) built: bool,
 }
 
+/// A version of a view that was replaced and is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeptVersion {
+    pub(crate) stored: StoredView,
+    /// When its time is over, in milliseconds since 1970.
+    pub(crate) until_ms: i64,
+}
+
 impl StoredView {
+    /// The name under which this version is read once it was replaced.
+    pub(crate) fn kept_name(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+
     /// The topic of this name as its state knows it.
     pub(crate) fn topic_id(&self, topic: &str) -> Uuid {
         let only = || self.topic_ids.get("").filter(|_| self.topic_ids.len() == 1);
@@ -114,10 +131,13 @@ impl Catalogue {
     /// # Errors
     /// What the file system says.
     pub(crate) fn copy_to(&self, file: &Path) -> Result<()> {
-        let (sources, views) = self.read(|transaction| Ok((sources_in(transaction)?, views_in(transaction)?)))?;
+        let read = |transaction: &redb::ReadTransaction| {
+            Ok((sources_in(transaction)?, views_in(transaction)?, kept_in(transaction)?))
+        };
+        let (sources, views, kept) = self.read(read)?;
         let copy = Self::open(file)?;
         sources.iter().try_for_each(|(name, text)| copy.put_source(name, text))?;
-        copy.change(&views, &[])
+        copy.change(&views, &[], &kept)
     }
 
     /// Stores a source.
@@ -125,9 +145,20 @@ impl Catalogue {
         self.write(|transaction| transaction.open_table(SOURCES)?.insert(name, text).map(drop).map_err(Into::into))
     }
 
-    /// Stores views, replacing their older versions, and forgets others, in one step.
-    pub(crate) fn change(&self, views: &[StoredView], removed: &[String]) -> Result<()> {
+    /// All versions that are kept.
+    pub(crate) fn kept(&self) -> Result<Vec<KeptVersion>> {
+        self.read(kept_in)
+    }
+
+    /// Forgets a version that was kept.
+    pub(crate) fn forget_kept(&self, name: &str, version: u64) -> Result<()> {
+        self.write(|transaction| transaction.open_table(KEPT)?.remove((name, version)).map(drop).map_err(Into::into))
+    }
+
+    /// Stores views, replacing their older versions, of which some are kept, and forgets others, in one step.
+    pub(crate) fn change(&self, views: &[StoredView], removed: &[String], kept: &[KeptVersion]) -> Result<()> {
         self.write(|transaction| {
+            kept.iter().try_for_each(|kept| put_kept(transaction, kept))?;
             views.iter().try_for_each(|view| put_view(transaction, view))?;
             removed.iter().try_for_each(|name| remove_view(transaction, name))
         })
@@ -211,6 +242,30 @@ fn put_view(transaction: &redb::WriteTransaction, view: &StoredView) -> Result<(
     Ok(())
 }
 
+fn put_kept(transaction: &redb::WriteTransaction, kept: &KeptVersion) -> Result<(), redb::Error> {
+    let KeptVersion { stored, until_ms } = kept;
+    // No name of a topic has such characters.
+    let topics = stored.topic_ids.iter().map(|(topic, id)| format!("{topic}={id}"));
+    let topics = topics.collect::<Vec<_>>().join(";");
+    let key = (stored.name.as_str(), stored.version);
+    transaction.open_table(KEPT)?.insert(key, (*until_ms, topics.as_str(), stored.text.as_str()))?;
+    Ok(())
+}
+
+fn kept_in(transaction: &redb::ReadTransaction) -> Result<Vec<KeptVersion>, redb::Error> {
+    let table = transaction.open_table(KEPT)?;
+    let entries = table.iter()?.map(|entry| {
+        let (key, kept) = entry?;
+        let ((name, version), (until_ms, topics, text)) = (key.value(), kept.value());
+        let ids = topics.split(';').filter_map(|topic| topic.split_once('='));
+        // What is no id is that of no topic: the version is then given up.
+        let topic_ids = ids.map(|(topic, id)| (topic.to_owned(), Uuid::parse_str(id).unwrap_or_default())).collect();
+        let (name, text) = (name.to_owned(), text.to_owned());
+        Ok(KeptVersion { stored: StoredView { name, version, topic_ids, text, built: true }, until_ms })
+    });
+    entries.collect()
+}
+
 fn remove_view(transaction: &redb::WriteTransaction, name: &str) -> Result<(), redb::Error> {
     transaction.open_table(BUILT)?.remove(name)?;
     transaction.open_table(TOPICS)?.retain_in(of_view(name), |_, _| false)?;
@@ -262,6 +317,7 @@ pub fn copy_catalogue(from: &Path, to: &Path) -> Result<()> {
 pub fn check_catalogue(file: &Path) -> Result<()> {
     let catalogue = Catalogue::open(file)?;
     catalogue.sources()?;
+    catalogue.kept()?;
     catalogue.views().map(drop)
 }
 
@@ -282,6 +338,7 @@ fn prepare(database: &Database) -> Result<u64, redb::Error> {
     if upgraded(found) == FORMAT_VERSION {
         transaction.open_table(SOURCES)?;
         transaction.open_table(TOPICS)?;
+        transaction.open_table(KEPT)?;
         let (views, mut built) = (transaction.open_table(VIEWS)?, transaction.open_table(BUILT)?);
         if found == FORMAT_WITHOUT_BUILT {
             for entry in views.iter()? {
@@ -296,7 +353,11 @@ fn prepare(database: &Database) -> Result<u64, redb::Error> {
 
 /// The format that a file of another one becomes by being opened.
 fn upgraded(found: u64) -> u64 {
-    if [FORMAT_OF_ONE_TOPIC, FORMAT_WITHOUT_BUILT].contains(&found) { FORMAT_VERSION } else { found }
+    if [FORMAT_WITHOUT_KEPT, FORMAT_OF_ONE_TOPIC, FORMAT_WITHOUT_BUILT].contains(&found) {
+        FORMAT_VERSION
+    } else {
+        found
+    }
 }
 
 /// The keys of a view's topics.

@@ -13,7 +13,7 @@ use serving::views::Snapshot;
 use sql::{Show, SourceDefinition, SqlError, Statement, sql_error, sqlstate};
 use streaming::{PlannedView, RowRecord};
 
-use crate::{deployment::Deployment, source_list};
+use crate::{deployment::Deployment, running_view::RunningView, source_list};
 
 #[async_trait]
 impl Definitions for Deployment {
@@ -127,6 +127,11 @@ impl Deployment {
                 notices.extend(self.refresh_view(&name).await?);
                 "REFRESH MATERIALIZED VIEW"
             }
+            Statement::RollbackView { name } => {
+                may_alter(Resource::View(&name))?;
+                notices.extend(self.rollback_view(&name).await?);
+                "ROLLBACK MATERIALIZED VIEW"
+            }
             Statement::Show(_) | Statement::Explain(_) | Statement::Query(_) => {
                 return Err(Error::internal("a statement that defines nothing was given as a definition"));
             }
@@ -161,18 +166,29 @@ impl Deployment {
     }
 
     fn show_views(&self) -> Result<RecordBatch, ArrowError> {
-        let views = self.running();
-        let lag = |view: &Arc<crate::running_view::RunningView>| {
+        let lag = |view: &RunningView| {
             let reached = view.positions();
             let end = self.end_of_all(view.sources()).unwrap_or_default();
             end.iter().map(|(partition, end)| end - reached.next_offset(partition)).sum::<i64>().max(0)
         };
+        let running = self.running().into_iter().map(|view| {
+            let (name, state, lag) = (view.stored.name.clone(), self.state_of(&view), lag(&view));
+            (name, state, lag, view)
+        });
+        let kept = self.kept().into_iter().map(|kept| {
+            let until = chrono::DateTime::from_timestamp_millis(kept.until_ms).unwrap_or_default();
+            let state = format!("kept until {}", until.format("%Y-%m-%d %H:%M:%S"));
+            (kept.view.stored.kept_name(), state, lag(&kept.view), kept.view)
+        });
+        let mut shown: Vec<_> = running.chain(kept).collect();
+        shown.sort_by(|(left, ..), (right, ..)| left.cmp(right));
+        let views: Vec<&Arc<RunningView>> = shown.iter().map(|(.., view)| view).collect();
         RecordBatch::try_from_iter([
-            ("view", strings(views.iter().map(|view| view.stored.name.clone()))),
+            ("view", strings(shown.iter().map(|(name, ..)| name.clone()))),
             ("version", numbers(views.iter().map(|view| i64::try_from(view.stored.version).unwrap_or(i64::MAX)))),
             ("pattern", strings(views.iter().map(|view| view.wiring.pattern().to_owned()))),
-            ("state", strings(views.iter().map(|view| self.state_of(view)))),
-            ("lag_records", numbers(views.iter().map(lag))),
+            ("state", strings(shown.iter().map(|(_, state, ..)| state.clone()))),
+            ("lag_records", numbers(shown.iter().map(|(_, _, lag, _)| *lag))),
             ("positions", strings(views.iter().map(|view| view.positions().to_string()))),
             ("definition", strings(views.iter().map(|view| view.stored.text.clone()))),
         ])

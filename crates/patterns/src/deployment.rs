@@ -13,6 +13,7 @@
 //! - what is missing of the catalogue is never taken for a catalogue that has nothing.
 
 mod defining;
+mod kept;
 mod starting;
 mod tables;
 mod writing;
@@ -25,15 +26,17 @@ use std::{
 };
 
 use eventlog::{EventLog, Topic, TopicSpec};
+use kept::Kept;
 use model::{Epoch, Error, ErrorKind, Positions, Result};
 use parking_lot::{Mutex, RwLock};
 use serving::views::{Snapshot, Views};
 use sql::{SourceDefinition, ViewDefinition};
 use streaming::SourceTable;
+use tokio::task::JoinHandle;
 
 use crate::{
     captures::Captures,
-    catalogue::{Catalogue, StoredView},
+    catalogue::{Catalogue, KeptVersion, StoredView},
     dependencies::Dependencies,
     resources::Resources,
     running_view::{self, RunningView},
@@ -49,6 +52,10 @@ pub struct Deployment {
     pub(crate) catalogue: Catalogue,
     sources: RwLock<BTreeMap<String, SourceDefinition>>,
     running: RwLock<BTreeMap<String, Arc<RunningView>>>,
+    /// Versions that were replaced and are kept, by the names under which they are read.
+    kept: RwLock<BTreeMap<String, Kept>>,
+    /// Ends those whose time is over.
+    looking: Mutex<Option<JoinHandle<()>>>,
     captures: Captures,
     // Definitions are carried out one after the other; reads of the maps above do not wait for them.
     defining: tokio::sync::Mutex<()>,
@@ -73,6 +80,8 @@ impl Deployment {
             catalogue,
             sources: RwLock::default(),
             running: RwLock::default(),
+            kept: RwLock::default(),
+            looking: Mutex::default(),
             defining: tokio::sync::Mutex::default(),
             write_locks: Mutex::default(),
             next_partition: AtomicU32::default(),
@@ -88,13 +97,21 @@ impl Deployment {
         }
         let mut current = deployment.catalogue.views()?;
         current.extend(deployment.views_of_tables(&current));
-        if let Err(error) = running_view::remove_all_but(&deployment.resources, &current).await {
+        let now_ms = deployment.resources.clock.now_ms();
+        let (kept, over): (Vec<_>, Vec<_>) =
+            deployment.catalogue.kept()?.into_iter().partition(|kept| kept.until_ms > now_ms);
+        for KeptVersion { stored, .. } in &over {
+            deployment.catalogue.forget_kept(&stored.name, stored.version)?;
+        }
+        let left: Vec<StoredView> = current.iter().chain(kept.iter().map(|kept| &kept.stored)).cloned().collect();
+        if let Err(error) = running_view::remove_all_but(&deployment.resources, &left).await {
             tracing::warn!(%error, "what old versions of views have left behind stays until the next start");
         }
         for group in groups(current) {
             let group = deployment.start_again(group).await;
             deployment.publish(group);
         }
+        deployment.start_kept(kept).await;
         Ok(deployment)
     }
 
@@ -240,6 +257,9 @@ impl Deployment {
     /// The first thing that failed by being stopped; everything is stopped all the same.
     pub async fn stop(&self) -> Result<()> {
         let _one_at_a_time = self.defining.lock().await;
+        if let Some(looking) = self.looking.lock().take() {
+            looking.abort();
+        }
         let mut outcome = Ok(());
         for view in self.running() {
             outcome = outcome.and(view.stop().await);

@@ -40,6 +40,29 @@ impl KappaView {
         version: u64,
         incarnation: Incarnation,
     ) -> Result<Vec<Self>> {
+        Self::begin(resources, plans, version, incarnation, false).await
+    }
+
+    /// As [`start`](Self::start), but the views stay where their checkpoint is.
+    ///
+    /// # Errors
+    /// As there; [`Corrupt`](model::ErrorKind::Corrupt) without a checkpoint that the log bears out.
+    pub(crate) async fn start_frozen(
+        resources: &Resources,
+        plans: &[PlannedView],
+        version: u64,
+        incarnation: Incarnation,
+    ) -> Result<Vec<Self>> {
+        Self::begin(resources, plans, version, incarnation, true).await
+    }
+
+    async fn begin(
+        resources: &Resources,
+        plans: &[PlannedView],
+        version: u64,
+        incarnation: Incarnation,
+        is_frozen: bool,
+    ) -> Result<Vec<Self>> {
         let Some(first) = plans.first() else { return Ok(Vec::new()) };
         let topics: Vec<_> = first.sources().iter().map(|source| source.topic.clone()).collect();
         let views = plans.iter().map(|plan| {
@@ -50,18 +73,27 @@ impl KappaView {
         let checkpoints =
             CheckpointStore::new(Arc::clone(&resources.checkpoints), &checkpoint_prefix(first.name(), version));
         let extent = Extent::of(resources.log.as_ref(), first.sources())?;
+        let until = if is_frozen { Some(stand(checkpoints.clone(), first, &extent).await?) } else { None };
         let (checkpoints, building) = restorable(checkpoints, first, &extent).await?;
         for view in &views {
             for source in first.sources() {
                 view.frontier().note_partitions(source.topic.clone(), source.partitions);
             }
-            view.frontier().build(building.clone());
+            // What is frozen is whole.
+            if !is_frozen {
+                view.frontier().build(building.clone());
+            }
         }
         let shown = Shown { group: ViewGroup::of(&views), views: views.clone(), incarnation };
         let task = match first {
-            PlannedView::Chain(plan) => spawn(resources, plan, checkpoints, shown).await?,
-            PlannedView::Dataflow(plan, _) => spawn(resources, plan, checkpoints, shown).await?,
+            PlannedView::Chain(plan) => spawn(resources, plan, checkpoints, until.clone(), shown).await?,
+            PlannedView::Dataflow(plan, _) => spawn(resources, plan, checkpoints, until.clone(), shown).await?,
         };
+        if until.is_some() {
+            // It ends once it has shown what was restored.
+            let mut progress = task.progress();
+            while progress.changed().await.is_ok() {}
+        }
         for view in &views {
             tokio::spawn(tell_end(Arc::clone(view), task.progress()));
         }
@@ -106,6 +138,7 @@ async fn spawn<P: RowPlan>(
     resources: &Resources,
     plan: &Arc<P>,
     checkpoints: CheckpointStore,
+    until: Option<Positions>,
     shown: Shown,
 ) -> Result<ViewTaskHandle> {
     let Shown { views, group, incarnation } = shown;
@@ -116,7 +149,7 @@ async fn spawn<P: RowPlan>(
         dead_letters: Arc::clone(&resources.dead_letters),
         checkpoints: Some(checkpoints),
         start: Positions::new(),
-        until: None,
+        until,
         settings: resources.settings.view_task.clone(),
         metrics: resources.metrics.clone(),
         memory: StateMemory::new(plan.name(), &resources.state_memory).with_served(served),
@@ -127,6 +160,22 @@ async fn spawn<P: RowPlan>(
         group.apply(&changes, positions)
     };
     Ok(task.spawn(emit).await?)
+}
+
+/// Where a version stands that is to stay there.
+async fn stand(mut checkpoints: CheckpointStore, plan: &PlannedView, extent: &Extent) -> Result<Positions> {
+    let stand = checkpoints.positions(&plan.hash()).await?;
+    let stand = stand.ok_or_else(|| Error::corrupt(format!("a version of view {} has no checkpoint", plan.name())))?;
+    match extent.disbelief("its checkpoint", &stand) {
+        None => Ok(stand),
+        Some(reason) => Err(Error::corrupt(reason)),
+    }
+}
+
+/// Copies what a version of a view has folded, for another one that computes the same.
+pub(crate) async fn copy(resources: &Resources, view: &str, from: u64, to: u64) -> Result<()> {
+    let at = |version| CheckpointStore::new(Arc::clone(&resources.checkpoints), &checkpoint_prefix(view, version));
+    Ok(at(to).copy_from(&mut at(from)).await?)
 }
 
 /// The checkpoints to go on from, and what is left to fold then. Those that the log does not bear out are deleted.

@@ -85,6 +85,11 @@ pub enum Statement {
         /// The view's name.
         name: String,
     },
+    /// `ROLLBACK MATERIALIZED VIEW name`: the newest version that is kept is current again.
+    RollbackView {
+        /// The view's name.
+        name: String,
+    },
     /// `SHOW SOURCES`, `SHOW VIEWS`, `SHOW TOPICS`.
     Show(Show),
     /// `EXPLAIN statement`.
@@ -155,6 +160,11 @@ fn parse_statement(text: &str, tokens: &[PlacedToken]) -> Result<Statement, SqlE
         let name = cursor.relation_name("the name of a view")?;
         cursor.expect_end()?;
         return Ok(Statement::RefreshView { name });
+    }
+    if cursor.eat(&["rollback", "materialized", "view"]) {
+        let name = cursor.relation_name("the name of a view")?;
+        cursor.expect_end()?;
+        return Ok(Statement::RollbackView { name });
     }
     if cursor.eat(&["show"]) {
         let all = [("sources", Show::Sources), ("views", Show::Views), ("topics", Show::Topics)];

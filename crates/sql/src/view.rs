@@ -14,7 +14,7 @@ use super::{
     text_of, tokenize,
 };
 
-const OPTIONS: &[&str] = &["batch", "emit"];
+const OPTIONS: &[&str] = &["batch", "emit", "keep"];
 
 /// A view as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct ViewOptions {
     pub batch_interval: Option<Duration>,
     /// `emit = 'changes'`.
     pub emit: Emit,
+    /// `keep = '1 day'`: for how long the version is kept that this one replaces.
+    pub keep: Option<Duration>,
 }
 
 /// When a view shows what it folded.
@@ -98,11 +100,16 @@ pub(super) fn parse(
 
 fn view_options(options: Vec<SqlOption>) -> Result<ViewOptions, SqlError> {
     let mut parsed = ViewOptions::default();
+    let keep_position = options.iter().find(|option| option.name == "keep").map(|option| option.value_position);
     for option in options {
         match (option.name.as_str(), option.value.to_lowercase().as_str()) {
             ("batch", text) => match options::duration(text) {
                 Some(interval) => parsed.batch_interval = Some(interval),
                 None => return Err(option.invalid("write a length of time such as '1 hour'")),
+            },
+            ("keep", text) => match options::duration(text) {
+                Some(time) => parsed.keep = Some(time),
+                None => return Err(option.invalid("write a length of time such as '1 day'")),
             },
             ("emit", "changes") => parsed.emit = Emit::Changes,
             ("emit", "final") => {
@@ -112,6 +119,10 @@ fn view_options(options: Vec<SqlOption>) -> Result<ViewOptions, SqlError> {
             }
             _ => return Err(option.invalid("it can be 'changes'")),
         }
+    }
+    if let (Some(_), Some(_), Some(position)) = (parsed.keep, parsed.batch_interval, keep_position) {
+        let error = SqlError::unsupported("keep of a view with a batch layer").at(position);
+        return Err(error.with_hint("leave batch out, or create the corrected view under another name"));
     }
     Ok(parsed)
 }

@@ -148,6 +148,20 @@ impl CheckpointStore {
         Ok(self.current().await?.filter(|manifest| manifest.plan_hash == plan_hash))
     }
 
+    /// Copies the last checkpoint of another store, if it has one, to where none is.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the store fails, [`Error::CheckpointCorrupt`] when a part is missing.
+    pub async fn copy_from(&mut self, other: &mut Self) -> Result<()> {
+        let Some(manifest) = other.current().await? else { return Ok(()) };
+        for Segment { name, .. } in &manifest.segments {
+            let bytes = other.get(name).await?.ok_or_else(|| other.corrupt(name, "it is missing".to_owned()))?;
+            self.put(name, bytes.to_vec()).await?;
+        }
+        let bytes = manifest.to_bytes().map_err(|reason| self.corrupt(MANIFEST, reason))?;
+        self.put(MANIFEST, bytes).await
+    }
+
     /// Deletes everything under the prefix, damaged or not: the view is rebuilt from the log.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use model::ErrorKind;
 use redb::{Builder, Database, StorageBackend, backends::FileBackend};
 use uuid::Uuid;
 
-use super::{Catalogue, FORMAT, FORMAT_VERSION, FORMAT_WITHOUT_BUILT, StoredView, TableDefinition};
+use super::{Catalogue, FORMAT, FORMAT_VERSION, FORMAT_WITHOUT_BUILT, KeptVersion, StoredView, TableDefinition};
 
 mod stored;
 
@@ -35,8 +35,8 @@ fn definitions_survive_reopening() {
         catalogue.put_source("flights", "CREATE SOURCE flights ...").unwrap();
         catalogue.put_source("gone", "CREATE SOURCE gone ...").unwrap();
         catalogue.remove_source("gone").unwrap();
-        catalogue.change(&[view(1, "first")], &[]).unwrap();
-        catalogue.change(&[view(2, "second")], &[]).unwrap();
+        catalogue.change(&[view(1, "first")], &[], &[]).unwrap();
+        catalogue.change(&[view(2, "second")], &[], &[]).unwrap();
     }
     let catalogue = Catalogue::open(&file).unwrap();
     assert_eq!(catalogue.sources().unwrap(), [("flights".to_owned(), "CREATE SOURCE flights ...".to_owned())]);
@@ -45,9 +45,9 @@ fn definitions_survive_reopening() {
     assert_eq!(catalogue.views().unwrap(), [view(2, "second")], "another version has answered");
     catalogue.note_built("v", 2).unwrap();
     assert_eq!(catalogue.views().unwrap(), [StoredView { built: true, ..view(2, "second") }]);
-    catalogue.change(&[view(3, "third")], &[]).unwrap();
+    catalogue.change(&[view(3, "third")], &[], &[]).unwrap();
     assert_eq!(catalogue.views().unwrap(), [view(3, "third")]);
-    catalogue.change(&[], &["v".to_owned()]).unwrap();
+    catalogue.change(&[], &["v".to_owned()], &[]).unwrap();
     assert!(catalogue.views().unwrap().is_empty());
 }
 

@@ -3,7 +3,7 @@
 //! What must hold: all views of a group change in one step, in the catalogue and for those who read them; until then the old
 //! ones answer, and where anything fails they go on.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use model::{Error, Positions, Result};
 use sql::{SqlError, ViewDefinition};
@@ -11,7 +11,7 @@ use streaming::{DataflowPlan, PlannedView};
 
 use super::Deployment;
 use crate::{
-    catalogue::StoredView,
+    catalogue::{KeptVersion, StoredView},
     dependencies::Dependencies,
     running_view::{self, RunningView},
     stored_statement::view_definition,
@@ -57,7 +57,7 @@ impl Deployment {
                 return Ok(Vec::new());
             }
         }
-        Ok(self.change(groups, &[]).await?.1)
+        Ok(self.change(groups, &[], definition.options.keep).await?.1)
     }
 
     /// Drops a view with its state; with `cascade` also those that read it. Answers what else was done, as sentences.
@@ -88,7 +88,8 @@ impl Deployment {
         let group = before.group_of([name]);
         let stay = group.iter().map(String::as_str).filter(|name| left.contains_key(*name));
         let groups = self.groups(&left, stay)?;
-        let (_, mut notices) = self.change(groups, &dropped).await?;
+        let (_, mut notices) = self.change(groups, &dropped, None).await?;
+        self.end_kept(|kept| dropped.contains(&kept.view.stored.name)).await;
         notices.extend(dependents.iter().map(|view| format!("drop cascades to view {view}")));
         Ok(notices)
     }
@@ -108,9 +109,11 @@ impl Deployment {
         }
         let mut definitions = self.definitions();
         // What cannot be read any more says so.
-        definitions.insert(name.to_owned(), view_definition(&view.stored)?);
+        let definition = view_definition(&view.stored)?;
+        let keep = definition.options.keep;
+        definitions.insert(name.to_owned(), definition);
         let groups = self.groups(&definitions, [name])?;
-        let (target, mut notices) = self.change(groups, &[]).await?;
+        let (target, mut notices) = self.change(groups, &[], keep).await?;
         notices.push(format!("rebuilt by replay up to {target}"));
         Ok(notices)
     }
@@ -146,7 +149,7 @@ impl Deployment {
     }
 
     /// The groups that change when a view is defined so.
-    fn proposed(&self, definition: &ViewDefinition) -> Result<Vec<Vec<Member>>> {
+    pub(super) fn proposed(&self, definition: &ViewDefinition) -> Result<Vec<Vec<Member>>> {
         let mut definitions = self.definitions();
         let before = Dependencies::of(definitions.values())?.group_of([definition.name.as_str()]);
         definitions.insert(definition.name.clone(), definition.clone());
@@ -206,9 +209,14 @@ impl Deployment {
         definitions.map(|definition| (definition.name.clone(), definition)).collect()
     }
 
-    /// Puts groups in the place of what there is of their views, and drops others. Answers up to where they were built, and
-    /// what else was done.
-    async fn change(&self, groups: Vec<Vec<Member>>, dropped: &[String]) -> Result<(Positions, Vec<String>)> {
+    /// Puts groups in the place of what there is of their views, which is kept for so long, and drops others. Answers up to where
+    /// they were built, and what else was done.
+    pub(super) async fn change(
+        &self,
+        groups: Vec<Vec<Member>>,
+        dropped: &[String],
+        keep: Option<Duration>,
+    ) -> Result<(Positions, Vec<String>)> {
         let started = self.resources.clock.instant();
         let (mut new, mut notices, mut target) = (Vec::new(), Vec::new(), Positions::new());
         for group in &groups {
@@ -238,21 +246,27 @@ impl Deployment {
             }
         }
         let stored: Vec<StoredView> = new.iter().flatten().map(|view| view.stored.clone()).collect();
+        let replaced: Vec<Arc<RunningView>> = groups.iter().flatten().filter_map(|member| member.old.clone()).collect();
+        let kept = self.to_keep(&replaced, keep);
         // The catalogue first: a crash after it restarts the new versions from their own checkpoints or from the log.
-        if let Err(error) = self.catalogue.change(&stored, dropped) {
+        if let Err(error) = self.catalogue.change(&stored, dropped, &kept) {
             return Err(self.give_up(new, error).await);
         }
-        let is_rebuilt = groups.iter().flatten().any(|member| member.old.is_some());
-        if is_rebuilt {
+        if !replaced.is_empty() {
             self.resources.metrics.view_rebuild.observe((self.resources.clock.instant() - started).as_secs_f64());
         }
-        let mut old: Vec<Arc<RunningView>> = groups.into_iter().flatten().filter_map(|member| member.old).collect();
+        let mut old = replaced;
         old.extend(dropped.iter().filter_map(|name| self.running.write().remove(name)));
         dropped.iter().for_each(|name| drop(self.views.remove(name)));
         self.publish(new.into_iter().flatten().collect());
         for old in old {
             // Stopped, it would never move again: there is no way back to it.
             self.views.discard_previous(&old.stored.name);
+            if let Some(KeptVersion { until_ms, .. }) = kept.iter().find(|kept| kept.stored == old.stored) {
+                notices.push(format!("version {} is kept as \"{}\"", old.stored.version, old.stored.kept_name()));
+                self.freeze(old, *until_ms).await;
+                continue;
+            }
             if let Err(error) = old.discard(&self.resources).await {
                 let view = &old.stored.name;
                 tracing::warn!(view, %error, "what the old version has left behind stays until the next start");
@@ -274,6 +288,7 @@ impl Deployment {
             stored.push((view, definition.clone(), plan.clone()));
             notice = notice.or(said);
         }
+        self.seed(&stored).await?;
         Ok((self.start(stored).await?, notice))
     }
 

@@ -141,7 +141,7 @@ impl Deployment {
         RunningView::new(stored, plan, incarnation, wiring)
     }
 
-    fn incarnation(&self, stored: &StoredView, plan: &PlannedView) -> Incarnation {
+    pub(super) fn incarnation(&self, stored: &StoredView, plan: &PlannedView) -> Incarnation {
         let topics = plan.sources().iter().map(|source| (source.topic.clone(), stored.topic_id(source.topic.as_str())));
         Incarnation::new(&self.resources.log, topics.collect())
     }

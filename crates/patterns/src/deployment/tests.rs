@@ -22,6 +22,7 @@ use crate::{
 mod asked;
 mod damaged;
 mod groups;
+mod kept;
 mod lost;
 mod tables;
 mod whole;
@@ -311,7 +312,7 @@ async fn a_view_that_cannot_be_started_stops_nothing_else() {
                 text: (*text).to_owned(),
                 built: true,
             };
-            catalogue.change(&[view], &[]).unwrap();
+            catalogue.change(&[view], &[], &[]).unwrap();
         }
     }
     // The checkpoint of one is damaged.

@@ -7,10 +7,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use uuid::Uuid;
 
-use super::{Catalogue, StoredView};
+use super::{Catalogue, KeptVersion, StoredView};
 
 const CATALOGUE_3: &str = "tests/stored/catalogue-3.redb";
 const CATALOGUE_4: &str = "tests/stored/catalogue-4.redb";
+const CATALOGUE_5: &str = "tests/stored/catalogue-5.redb";
 
 const GATES: &str = "CREATE SOURCE gates (gate TEXT, \"Höhe\" INT) WITH (topic = 'gates')";
 const SEATS: &str = "CREATE MATERIALIZED VIEW seats AS SELECT gate, count(*) AS n FROM gates GROUP BY gate";
@@ -39,6 +40,14 @@ fn joined() -> StoredView {
     }
 }
 
+/// Versions that are kept, of views of one topic and of two; one is forgotten.
+fn kept() -> [KeptVersion; 2] {
+    let [_, seats] = views();
+    let until_ms = 1_798_761_600_000;
+    let joined = KeptVersion { stored: StoredView { version: 1, ..joined() }, until_ms };
+    [joined, KeptVersion { stored: StoredView { version: 2, ..seats }, until_ms: until_ms + 1 }]
+}
+
 /// What the fixture is made by.
 fn write(file: &Path) {
     let catalogue = Catalogue::open(file).unwrap();
@@ -47,14 +56,17 @@ fn write(file: &Path) {
     }
     for view in views() {
         let first = StoredView { version: 1, text: "an earlier one".to_owned(), built: false, ..view.clone() };
-        catalogue.change(&[first], &[]).unwrap();
-        catalogue.change(&[view], &[]).unwrap();
+        catalogue.change(&[first], &[], &[]).unwrap();
+        catalogue.change(&[view], &[], &[]).unwrap();
     }
     for name in ["gone", "joined"] {
-        catalogue.change(&[StoredView { name: name.to_owned(), ..joined() }], &[]).unwrap();
+        catalogue.change(&[StoredView { name: name.to_owned(), ..joined() }], &[], &[]).unwrap();
     }
     catalogue.remove_source("gone").unwrap();
-    catalogue.change(&[], &["gone".to_owned()]).unwrap();
+    catalogue.change(&[], &["gone".to_owned()], &kept()).unwrap();
+    let forgotten = KeptVersion { stored: StoredView { version: 9, ..joined() }, until_ms: 1 };
+    catalogue.change(&[], &[], &[forgotten]).unwrap();
+    catalogue.forget_kept("joined", 9).unwrap();
 }
 
 #[test]
@@ -69,15 +81,30 @@ fn a_catalogue_of_format_3_is_what_it_was() {
 fn a_catalogue_of_format_4_is_what_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("catalogue.redb");
-    if !Path::new(CATALOGUE_4).exists() {
-        write(&file);
-        std::fs::create_dir_all("tests/stored").unwrap();
-        std::fs::copy(&file, CATALOGUE_4).unwrap();
-        panic!("{CATALOGUE_4} was not there, and was written: look at it, and keep it");
-    }
     std::fs::copy(CATALOGUE_4, &file).unwrap();
     let [both, seats] = views();
     is_what_it_was(&file, &[both, joined(), seats]);
+    assert_eq!(Catalogue::open(&file).unwrap().kept().unwrap(), []);
+}
+
+#[test]
+fn a_catalogue_of_format_5_is_what_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("catalogue.redb");
+    if !Path::new(CATALOGUE_5).exists() {
+        write(&file);
+        std::fs::create_dir_all("tests/stored").unwrap();
+        std::fs::copy(&file, CATALOGUE_5).unwrap();
+        panic!("{CATALOGUE_5} was not there, and was written: look at it, and keep it");
+    }
+    std::fs::copy(CATALOGUE_5, &file).unwrap();
+    let [both, seats] = views();
+    is_what_it_was(&file, &[both, joined(), seats]);
+    let copy = directory.path().join("copy.redb");
+    Catalogue::open(&file).unwrap().copy_to(&copy).unwrap();
+    for file in [file, copy] {
+        assert_eq!(Catalogue::open(&file).unwrap().kept().unwrap(), kept());
+    }
 }
 
 fn is_what_it_was(file: &Path, expected: &[StoredView]) {
@@ -87,8 +114,10 @@ fn is_what_it_was(file: &Path, expected: &[StoredView]) {
         assert_eq!(catalogue.views().unwrap(), expected);
         // It goes on from there.
         for view in expected {
-            catalogue.change(&[StoredView { version: 9, topic_ids: joined().topic_ids, ..view.clone() }], &[]).unwrap();
-            catalogue.change(std::slice::from_ref(view), &[]).unwrap();
+            catalogue
+                .change(&[StoredView { version: 9, topic_ids: joined().topic_ids, ..view.clone() }], &[], &[])
+                .unwrap();
+            catalogue.change(std::slice::from_ref(view), &[], &[]).unwrap();
         }
     }
 }
