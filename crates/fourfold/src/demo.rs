@@ -3,6 +3,7 @@
 //! What must hold: every event goes through the Kafka door; every part ends with `same answer` or the demo fails; what
 //! is printed was measured in this run; however it ends, its folder is removed.
 
+mod airports;
 mod cqrs;
 mod event_sourcing;
 mod feed;

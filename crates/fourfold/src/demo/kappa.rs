@@ -1,6 +1,8 @@
 //! Kappa: a view moves while events arrive; then its corrected definition is built by replay beside it and swapped in,
 //! while a reader keeps reading.
 
+mod chain;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,7 +12,7 @@ use serde_json::json;
 use serving::views::Views;
 
 use super::feed::Pace;
-use super::stage::{MAIN_SHARE, PACED_SHARE, Stage};
+use super::stage::{MAIN_SHARE, MEASURED_SHARE, Stage};
 use super::{Finding, oracle, rounded};
 
 /// The view's first definition: it counts cancelled flights as departures.
@@ -49,7 +51,7 @@ pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
         fed.elapsed.as_secs_f64(),
         fed.rate()
     ))?;
-    let paced = stage.feed(PACED_SHARE, Pace::EventsPerSecond(stage.pace()), Some("carrier_hours")).await?;
+    let paced = stage.feed(MEASURED_SHARE, Pace::EventsPerSecond(stage.pace()), Some("carrier_hours")).await?;
     stage.tell(format!("  event to visible at {:.0} events/s: {}", paced.rate(), paced.latencies.summary()))?;
     let replaced = replace(stage).await?;
     stage.tell(
@@ -63,17 +65,27 @@ pub(crate) async fn show(stage: &mut Stage<'_>) -> Result<Finding> {
     stage.show_rows("SELECT * FROM carrier_hours WHERE carrier = 'UA' ORDER BY hour LIMIT 3").await?;
     let same_rows = oracle::same_answer(&rows, &oracle::answer(stage.sent_flights(), ORACLE).await?)?;
     stage.tell(format!("  every answer says how far it has read: {positions}"))?;
+    let chained = chain::show(stage).await?;
+    stage.tell(
+        "  three views that read each other, one of them joined to a table of airports: the first was corrected in",
+    )?;
+    stage.tell(format!(
+        "  {:.2} s while flights came in, and {} reads found all of them at one moment:",
+        chained.seconds, chained.reads
+    ))?;
+    stage.show_rows("SELECT * FROM zones ORDER BY departures DESC LIMIT 3").await?;
     let figures = json!({
         "events": fed.events, "events_per_second": rounded(fed.rate(), 1),
         "event_to_visible_ms": paced.latencies.to_json(), "paced_events_per_second": rounded(paced.rate(), 1),
         "replay_seconds": rounded(replaced.seconds, 6), "reads_during_replay": replaced.reads,
+        "chain_replay_seconds": rounded(chained.seconds, 6), "chain_reads_during_replay": chained.reads,
     });
     let look = vec![
         stage.kcat("flights"),
         stage.psql("SELECT * FROM carrier_hours ORDER BY hour, carrier LIMIT 5"),
         stage.psql("\\d"),
     ];
-    Ok(Finding { same_rows, figures, look })
+    Ok(Finding { same_rows: same_rows + chained.same_rows, figures, look })
 }
 
 struct Replaced {

@@ -12,8 +12,20 @@ use super::flights::{Flight, to_arrow};
 
 /// Answers `sql` over the table `flights`, which holds exactly these.
 pub(crate) async fn answer(flights: &[Flight], sql: &str) -> Result<Vec<RecordBatch>> {
+    answer_with(flights, &[], sql).await
+}
+
+/// Answers `sql` over the table `flights` and some others.
+pub(crate) async fn answer_with(
+    flights: &[Flight],
+    others: &[(&str, RecordBatch)],
+    sql: &str,
+) -> Result<Vec<RecordBatch>> {
     let session = SessionContext::new();
     session.register_batch("flights", to_arrow(flights)?)?;
+    for (name, rows) in others {
+        session.register_batch(*name, rows.clone())?;
+    }
     Ok(session.sql(sql).await?.collect().await?)
 }
 

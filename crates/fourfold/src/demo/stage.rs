@@ -21,7 +21,9 @@ use crate::server::Server;
 
 /// The share of the flights that is fed at full speed, in percent.
 pub(crate) const MAIN_SHARE: usize = 80;
-/// The share up to which the paced feed goes on.
+/// The share up to which a paced feed is measured.
+pub(crate) const MEASURED_SHARE: usize = 85;
+/// The share up to which paced feeds go on.
 pub(crate) const PACED_SHARE: usize = 90;
 /// All flights.
 pub(crate) const WHOLE: usize = 100;
