@@ -84,6 +84,7 @@ impl Deployment {
 
     /// Freezes a version that was replaced.
     pub(super) async fn freeze(&self, view: Arc<RunningView>, until_ms: i64) {
+        view.relation().frontier().freeze();
         if let Err(error) = view.stop().await {
             tracing::warn!(view = view.stored.name, %error, "a version that is kept has stopped with an error");
         }
@@ -121,6 +122,7 @@ impl Deployment {
                 Ok(views) => {
                     for view in views {
                         let name = view.stored.kept_name();
+                        view.relation().frontier().freeze();
                         self.views.publish(&name, view.relation());
                         self.kept.write().insert(name, Kept { view: Arc::new(view), until_ms });
                     }

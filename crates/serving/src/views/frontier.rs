@@ -21,6 +21,8 @@ pub struct Frontier {
 struct State {
     positions: Positions,
     failure: Option<String>,
+    /// Whether it stays where it is, as it is meant to.
+    is_frozen: bool,
     /// How many partitions the topics have, as far as that was told.
     partitions: BTreeMap<TopicName, i32>,
     /// What is left to fold before it is whole; absent once it was.
@@ -91,6 +93,11 @@ impl Frontier {
         self.state.send_modify(|state| state.failure = Some(failure));
     }
 
+    /// Notes that it is meant to go no further.
+    pub fn freeze(&self) {
+        self.state.send_modify(|state| state.is_frozen = true);
+    }
+
     /// Waits until it is whole and everything before `demanded` is reflected.
     ///
     /// # Errors
@@ -107,9 +114,16 @@ impl Frontier {
     /// [`Unavailable`](model::ErrorKind::Unavailable) at once when the relation fails before.
     pub async fn settled(&self, demanded: &Positions) -> Result<()> {
         let mut state = self.state.subscribe();
-        let settled = state.wait_for(|state| state.has(demanded) || state.failure.is_some()).await;
-        match settled {
+        let is_settled = |state: &State| state.has(demanded) || state.is_frozen || state.failure.is_some();
+        match state.wait_for(is_settled).await {
             Ok(state) if state.has(demanded) => Ok(()),
+            Ok(state) if state.is_frozen => {
+                let message = format!(
+                    "this version of view {} is kept as it was at {}, and will not reach {demanded}",
+                    self.name, state.positions
+                );
+                Err(Error::unavailable(message).with_hint("read the view itself, or demand no later position"))
+            }
             Ok(state) => {
                 let reason = state.failure.as_deref().unwrap_or_default();
                 let message = match &state.building {
