@@ -26,7 +26,8 @@ pub(crate) fn cases(cases: u32) -> ProptestConfig {
         cases: if is_set { default.cases } else { cases },
         rng_seed: if is_set { default.rng_seed } else { RngSeed::Fixed(2013) },
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
-        max_shrink_iters: 500,
+        // `PROPTEST_MAX_SHRINK_ITERS=0` is for those who only want to know whether something fails.
+        max_shrink_iters: default.max_shrink_iters.min(500),
         ..default
     }
 }
