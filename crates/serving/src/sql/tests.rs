@@ -436,8 +436,8 @@ async fn a_cursor_hands_out_every_row_once() {
     let fixture = Fixture::with_settings(SqlSettings { cursors_max: 2, ..SqlSettings::shipped() });
     let session = fixture.sql.session(Principal::anonymous());
     check(&session, "BEGIN", &["BEGIN"]).await;
-    check(&session, "DECLARE c NO SCROLL CURSOR FOR SELECT hour FROM hours WHERE carrier = 'AA'", &["DECLARE CURSOR"])
-        .await;
+    let ordered = "DECLARE c NO SCROLL CURSOR FOR SELECT hour FROM hours WHERE carrier = 'AA' ORDER BY hour";
+    check(&session, ordered, &["DECLARE CURSOR"]).await;
     check(&session, "FETCH c", &["0"]).await;
     check(&session, "FETCH FORWARD 2 FROM c", &["1", "2"]).await;
     let (mut fetched, mut seen) = (vec![String::new()], 3);
@@ -449,7 +449,7 @@ async fn a_cursor_hands_out_every_row_once() {
     assert_eq!(seen, 10_000);
     check(
         &session,
-        "DECLARE h CURSOR WITH HOLD FOR SELECT hour FROM hours WHERE hour < 2 AND carrier = 'AA'",
+        "DECLARE h CURSOR WITH HOLD FOR SELECT hour FROM hours WHERE hour < 2 AND carrier = 'AA' ORDER BY hour",
         &["DECLARE CURSOR"],
     )
     .await;
