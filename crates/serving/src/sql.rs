@@ -32,6 +32,7 @@ mod memory_pool;
 mod outcome;
 mod parameter_types;
 mod parser;
+mod passing;
 mod pg_catalog;
 mod placeholder;
 mod planner;

@@ -5,21 +5,19 @@
 //!
 //! What must hold: the other side meets as many rows as there were.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::{
     common::{
         config::ConfigOptions,
-        internal_err,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+        tree_node::{Transformed, TreeNode},
     },
     error::Result,
-    execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::PhysicalExpr,
+    execution::SendableRecordBatchStream,
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+        ExecutionPlan,
         joins::{CrossJoinExec, NestedLoopJoinExec},
         replace_children_if_necessary,
         stream::RecordBatchStreamAdapter,
@@ -27,25 +25,29 @@ use datafusion::{
 };
 use futures::{StreamExt as _, stream};
 
+use super::passing::Passing;
+
 /// The rule that counts what joins hold.
 #[derive(Debug)]
 pub(super) struct CountedRows;
 
 impl PhysicalOptimizerRule for CountedRows {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        let counted = plan.transform_up(|node| {
+        let rewritten = plan.transform_up(|node| {
             if !node.is::<CrossJoinExec>() && !node.is::<NestedLoopJoinExec>() {
                 return Ok(Transformed::no(node));
             }
             let mut inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
             match inputs.first_mut() {
                 // Of the two it is the first that is held.
-                Some(held) if held.schema().fields().is_empty() => *held = Arc::new(Counted(Arc::clone(held))),
+                Some(held) if held.schema().fields().is_empty() => {
+                    *held = Passing::around("Counted", Arc::clone(held), counted);
+                }
                 _ => return Ok(Transformed::no(node)),
             }
             Ok(Transformed::yes(replace_children_if_necessary(node, inputs)?))
         });
-        Ok(counted?.data)
+        Ok(rewritten?.data)
     }
 
     fn name(&self) -> &'static str {
@@ -57,59 +59,17 @@ impl PhysicalOptimizerRule for CountedRows {
     }
 }
 
-/// Passes rows without columns on as one batch.
-#[derive(Debug)]
-struct Counted(Arc<dyn ExecutionPlan>);
-
-impl DisplayAs for Counted {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Counted")
-    }
-}
-
-impl ExecutionPlan for Counted {
-    fn name(&self) -> &'static str {
-        "Counted"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.0.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.0]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) if children.is_empty() => Ok(Arc::new(Self(input))),
-            _ => internal_err!("rows are counted of one input"),
+/// Rows without columns as one batch.
+fn counted(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let held = Arc::clone(&schema);
+    let counted = stream::once(async move {
+        let mut count = 0;
+        while let Some(batch) = rows.next().await {
+            count += batch?.num_rows();
         }
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let mut rows = self.0.execute(partition, context)?;
-        let schema = rows.schema();
-        let held = Arc::clone(&schema);
-        let counted = stream::once(async move {
-            let mut count = 0;
-            while let Some(batch) = rows.next().await {
-                count += batch?.num_rows();
-            }
-            let options = RecordBatchOptions::new().with_row_count(Some(count));
-            Ok(RecordBatch::try_new_with_options(held, Vec::new(), &options)?)
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, counted)))
-    }
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        Ok(RecordBatch::try_new_with_options(held, Vec::new(), &options)?)
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, counted))
 }

@@ -5,20 +5,18 @@
 //!
 //! What must hold: the rows that leave are those that come in.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use datafusion::{
     common::{
         config::ConfigOptions,
-        internal_err,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+        tree_node::{Transformed, TreeNode},
     },
     error::Result,
-    execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::PhysicalExpr,
+    execution::SendableRecordBatchStream,
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary,
+        ExecutionPlan, replace_children_if_necessary,
         stream::RecordBatchStreamAdapter,
         windows::{BoundedWindowAggExec, WindowAggExec},
     },
@@ -26,23 +24,26 @@ use datafusion::{
 use futures::StreamExt as _;
 use model::MemoryBudget;
 
+use super::passing::Passing;
+
 /// The rule that puts reservations around window operators.
 #[derive(Debug)]
 pub(super) struct WindowMemory(pub(super) MemoryBudget);
 
 impl PhysicalOptimizerRule for WindowMemory {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        let around = |plan, copies| -> Arc<dyn ExecutionPlan> {
-            Arc::new(Reserved { input: plan, memory: self.0.clone(), copies })
+        let around = |plan, copies| {
+            let memory = self.0.clone();
+            Passing::around("Reserved", plan, move |rows| reserved(rows, memory.clone(), copies))
         };
-        let reserved = plan.transform_up(|node| {
+        let rewritten = plan.transform_up(|node| {
             if !node.is::<WindowAggExec>() && !node.is::<BoundedWindowAggExec>() {
                 return Ok(Transformed::no(node));
             }
             let inputs = node.children().into_iter().map(|input| around(Arc::clone(input), 2)).collect();
             Ok(Transformed::yes(around(replace_children_if_necessary(node, inputs)?, 1)))
         });
-        Ok(reserved?.data)
+        Ok(rewritten?.data)
     }
 
     fn name(&self) -> &'static str {
@@ -54,58 +55,9 @@ impl PhysicalOptimizerRule for WindowMemory {
     }
 }
 
-/// Passes rows on, reserved.
-#[derive(Debug)]
-struct Reserved {
-    input: Arc<dyn ExecutionPlan>,
-    memory: MemoryBudget,
-    /// How often the rows are held.
-    copies: u64,
-}
-
-impl DisplayAs for Reserved {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reserved")
-    }
-}
-
-impl ExecutionPlan for Reserved {
-    fn name(&self) -> &'static str {
-        "Reserved"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) if children.is_empty() => {
-                Ok(Arc::new(Self { input, memory: self.memory.clone(), copies: self.copies }))
-            }
-            _ => internal_err!("rows are reserved for one input"),
-        }
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.input.execute(partition, context)?;
-        let (schema, memory, copies) = (rows.schema(), self.memory.clone(), self.copies);
-        let reserved = rows.map(move |batch| streaming::reserved(&batch?, &memory, copies));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, reserved)))
-    }
+/// Rows that are reserved as often as they are held.
+fn reserved(rows: SendableRecordBatchStream, memory: MemoryBudget, copies: u64) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let reserved = rows.map(move |batch| streaming::reserved(&batch?, &memory, copies));
+    Box::pin(RecordBatchStreamAdapter::new(schema, reserved))
 }
