@@ -29,7 +29,6 @@ use crate::{
     exact_sum::ExactSum,
     normal::plain_text,
 };
-pub use average::average_type;
 pub(crate) use count::counts_of;
 pub use position::Places;
 use total::Total;

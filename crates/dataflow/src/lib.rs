@@ -48,6 +48,6 @@ pub use join::{InnerJoin, JoinKeys};
 pub use normal::{normal_key, plain, plain_text};
 pub use operator::{Operator, PartKind, StatePart, written_rows};
 pub use presence::{Keep, PresenceJoin};
-pub use quotient::rounded_quotient;
+pub use quotient::{quotient_type, rounded_quotient};
 pub use run::{Layout, Run, net};
 pub use upsert::{Upsert, UpsertColumns};

@@ -1,6 +1,15 @@
 //! Quotients of decimals, rounded as PostgreSQL rounds them.
 
-use arrow::datatypes::i256;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, i256};
+
+/// How many digits after the point PostgreSQL gives a quotient from 1 to 10,000 (`select_div_scale` of its `numeric.c`).
+const SCALE_MIN: i8 = 16;
+
+/// The type of a quotient, or an average, of decimals with so many digits after the point: as many as PostgreSQL gives from 1 to
+/// 10,000, or those that there are where they are more.
+pub fn quotient_type(scale: i8) -> DataType {
+    DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale.max(SCALE_MIN))
+}
 
 /// `dividend / divisor`, rounded half away from zero; `None` when the divisor is zero, or where an end of 256 bits is near.
 pub fn rounded_quotient(dividend: i256, divisor: i256) -> Option<i256> {

@@ -12,6 +12,7 @@ mod float_equality;
 mod input_schema;
 mod number_pattern;
 mod number_types;
+mod rewriting;
 mod time_pattern;
 mod to_char;
 mod tumble;

@@ -1,12 +1,9 @@
 //! Averages of exact totals: rounded once.
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, i256};
+use arrow::datatypes::{DataType, i256};
 
 use super::shape;
 use crate::{error::Result, quotient::rounded_quotient};
-
-/// How many digits after the point PostgreSQL gives an average below 10,000 (`select_div_scale` of its `numeric.c`).
-const AVERAGE_SCALE: i8 = 16;
 
 /// The float nearest to `total / count`; the count is not 0.
 pub(super) fn of_integers(total: i128, count: i64) -> f64 {
@@ -19,12 +16,6 @@ pub(super) fn of_integers(total: i128, count: i64) -> f64 {
     // Both are exact: the power of two, and a change of sign.
     let magnitude = quotient as f64 * 2_f64.powi(-i32::try_from(shift).unwrap_or(0));
     if (total < 0) == (count < 0) { magnitude } else { -magnitude }
-}
-
-/// The type of an average of decimals: as many digits after the point as PostgreSQL gives below 10,000, or those of the
-/// values where they have more.
-pub fn average_type(scale: i8) -> DataType {
-    DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale.max(AVERAGE_SCALE))
 }
 
 /// An average of decimals, rounded half away from zero; `None` when it is larger than any decimal.
@@ -49,7 +40,8 @@ mod tests {
 
     use arrow::datatypes::{DataType, i256};
 
-    use super::{average_type, of_decimals, of_integers};
+    use super::{of_decimals, of_integers};
+    use crate::quotient::quotient_type;
 
     #[test]
     fn an_average_of_decimals_has_the_digits_of_postgresql_and_is_rounded_half_away_from_zero() {
@@ -61,7 +53,7 @@ mod tests {
             (20, 20, &[(1, 2, "1"), (1, 3, "0"), (-3, 2, "-2")]),
             (38, 38, &[(5, 10, "1")]),
         ] {
-            let output = average_type(scale);
+            let output = quotient_type(scale);
             assert_eq!(output, DataType::Decimal128(38, average_scale));
             let average = of_decimals(scale, &output).unwrap();
             for (total, count, expected) in cases {
@@ -69,7 +61,7 @@ mod tests {
                 assert_eq!(value.to_string(), *expected, "{total} / {count} of scale {scale}");
             }
         }
-        let average = of_decimals(0, &average_type(0)).unwrap();
+        let average = of_decimals(0, &quotient_type(0)).unwrap();
         assert_eq!(average(&i256::MAX, 1), None);
     }
 

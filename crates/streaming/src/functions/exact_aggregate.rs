@@ -11,7 +11,7 @@
 use std::{hash::Hash, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use dataflow::{AggregateKind, kernel::average_type};
+use dataflow::{AggregateKind, quotient_type};
 use datafusion::{
     error::{DataFusionError, Result},
     execution::FunctionRegistry,
@@ -132,7 +132,7 @@ impl AggregateUDFImpl for ExactAggregate {
         match (self.kind, types) {
             (AggregateKind::Sum, [DataType::Int32]) => Ok(DataType::Int64),
             (AggregateKind::Sum, [DataType::Int64]) => Ok(NUMERIC),
-            (AggregateKind::Avg, [DataType::Decimal128(_, scale)]) => Ok(average_type(*scale)),
+            (AggregateKind::Avg, [DataType::Decimal128(_, scale)]) => Ok(quotient_type(*scale)),
             (AggregateKind::Variance { .. }, _) => Ok(DataType::Float64),
             _ => self.inner.return_type(types),
         }

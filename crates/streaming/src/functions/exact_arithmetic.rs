@@ -10,6 +10,7 @@
 mod conversion;
 mod decimals;
 mod integers;
+mod written;
 
 use datafusion::{
     arrow::datatypes::DataType,
@@ -18,15 +19,16 @@ use datafusion::{
         config::ConfigOptions,
         tree_node::{Transformed, TreeNode},
     },
-    logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr_rewriter::NamePreserver},
+    logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator},
     optimizer::AnalyzerRule,
 };
 use sql::{SqlError, sqlstate};
 
-use super::input_schema::schema_of_inputs;
+use super::{input_schema::schema_of_inputs, rewriting::rewritten};
 use conversion::Conversion;
 pub(super) use decimals::Decimals;
 use integers::{Integers, Operation};
+use written::written;
 
 /// The rule.
 #[derive(Debug)]
@@ -46,12 +48,7 @@ impl AnalyzerRule for ExactArithmetic {
 pub(crate) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| {
         let schema = schema_of_inputs(&node)?;
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expression| {
-            let name = names.save(&expression);
-            let exact = expression.transform_up(|part| computed_exactly(part, &schema))?;
-            Ok(exact.update_data(|expression| name.restore(expression)))
-        })
+        rewritten(node, |part| computed_exactly(part, &schema))
     })?;
     Ok(rewritten.data)
 }
@@ -91,27 +88,20 @@ fn are_integers(left: &Expr, right: &Expr, schema: &DFSchema) -> Result<bool> {
 /// Whether it is a call of these functions with constants alone. None is left of those that can be computed.
 pub(crate) fn is_failing_constant(expression: &Expr) -> bool {
     let Expr::ScalarFunction(call) = expression else { return false };
-    let function = call.func.inner();
-    (function.is::<Integers>() || function.is::<Decimals>() || function.is::<Conversion>())
+    written(call.func.inner().as_ref()).is_some()
         && call.args.iter().all(|argument| matches!(argument, Expr::Literal(..)))
 }
 
 /// An expression with operators and casts in the place of these functions: what messages and names are made of.
 pub(crate) fn as_written(expression: &Expr) -> Expr {
-    let written = expression.clone().transform_up(|part| {
+    let shown = expression.clone().transform_up(|part| {
         let Expr::ScalarFunction(call) = &part else { return Ok(Transformed::no(part)) };
-        let function = call.func.inner();
-        Ok(if let Some(integers) = function.downcast_ref::<Integers>() {
-            Transformed::yes(integers.as_written(&call.args))
-        } else if let Some(decimals) = function.downcast_ref::<Decimals>() {
-            Transformed::yes(decimals.as_written(&call.args))
-        } else if let Some(conversion) = function.downcast_ref::<Conversion>() {
-            Transformed::yes(conversion.as_written(&call.args))
-        } else {
-            Transformed::no(part)
+        Ok(match written(call.func.inner().as_ref()) {
+            Some(function) => Transformed::yes(function.stands_for(&call.args)),
+            None => Transformed::no(part),
         })
     });
-    written.map_or_else(|_| expression.clone(), |written| written.data)
+    shown.map_or_else(|_| expression.clone(), |shown| shown.data)
 }
 
 /// PostgreSQL's name of a type of numbers.

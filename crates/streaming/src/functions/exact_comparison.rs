@@ -8,15 +8,12 @@
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{
-        Result, ScalarValue,
-        config::ConfigOptions,
-        tree_node::{Transformed, TreeNode},
-    },
-    logical_expr::{Between, BinaryExpr, Cast, Expr, LogicalPlan, expr::InList, expr_rewriter::NamePreserver},
+    common::{Result, ScalarValue, config::ConfigOptions, tree_node::Transformed},
+    logical_expr::{Between, BinaryExpr, Cast, Expr, LogicalPlan, expr::InList},
     optimizer::AnalyzerRule,
 };
 
+use super::rewriting;
 use crate::source::digits_after_point;
 
 /// The digits of the type in which is compared: that of the column and that of the text fit.
@@ -28,14 +25,8 @@ pub struct ExactComparison;
 
 impl AnalyzerRule for ExactComparison {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|node| {
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let exact = expression.transform_up(|part| Ok(compared_exactly(part)))?;
-                Ok(exact.update_data(|expression| name.restore(expression)))
-            })
-        })?;
+        let rewritten =
+            plan.transform_up_with_subqueries(|node| rewriting::rewritten(node, |part| Ok(compared_exactly(part))))?;
         Ok(rewritten.data)
     }
 

@@ -6,18 +6,13 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{
-        Result,
-        config::ConfigOptions,
-        tree_node::{Transformed, TreeNode},
-    },
+    common::{Result, config::ConfigOptions, tree_node::Transformed},
     functions_aggregate::expr_fn::count,
-    logical_expr::{
-        Expr, FetchType, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery, expr::Exists,
-        expr_rewriter::NamePreserver, lit,
-    },
+    logical_expr::{Expr, FetchType, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery, expr::Exists, lit},
     optimizer::AnalyzerRule,
 };
+
+use super::rewriting;
 
 /// The rule.
 #[derive(Debug)]
@@ -29,14 +24,9 @@ impl AnalyzerRule for ExistsValue {
             if !matches!(node, LogicalPlan::Projection(_)) {
                 return Ok(Transformed::no(node));
             }
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let counted = expression.transform_up(|part| match part {
-                    Expr::Exists(exists) => counted(exists).map(Transformed::yes),
-                    other => Ok(Transformed::no(other)),
-                })?;
-                Ok(counted.update_data(|expression| name.restore(expression)))
+            rewriting::rewritten(node, |part| match part {
+                Expr::Exists(exists) => counted(exists).map(Transformed::yes),
+                other => Ok(Transformed::no(other)),
             })
         })?;
         Ok(rewritten.data)

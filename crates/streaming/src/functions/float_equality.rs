@@ -26,7 +26,7 @@ use datafusion::{
     optimizer::AnalyzerRule,
 };
 
-use super::input_schema::schema_of_inputs;
+use super::{input_schema::schema_of_inputs, rewriting};
 use comparisons::Comparisons;
 use normal_form::NormalForm;
 
@@ -39,12 +39,7 @@ impl AnalyzerRule for FloatEquality {
         let rewritten = plan.transform_up_with_subqueries(|node| {
             let schema = schema_of_inputs(&node)?;
             let mut comparisons = Comparisons::of(&node, &schema);
-            let names = NamePreserver::new(&node);
-            let compared = node.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let compared = expression.transform_up(|part| comparisons.normal(part))?;
-                Ok(compared.update_data(|expression| name.restore(expression)))
-            })?;
+            let compared = rewriting::rewritten(node, |part| comparisons.normal(part))?;
             compared.transform_data(|node| Ok(Transformed::yes(with_normal_keys(comparisons.provide(node)?, &schema)?)))
         })?;
         Ok(rewritten.data)

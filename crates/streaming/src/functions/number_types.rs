@@ -25,11 +25,10 @@ use datafusion::{
     logical_expr::{
         Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery, cast,
         expr::{InSubquery, SetComparison},
-        expr_rewriter::NamePreserver,
     },
 };
 
-use super::{exact_arithmetic::Decimals, input_schema::schema_of_inputs};
+use super::{exact_arithmetic::Decimals, input_schema::schema_of_inputs, rewriting::rewritten};
 
 /// The functions that give one of their arguments.
 const CHOICES: [&str; 7] = ["coalesce", "nvl", "nvl2", "nullif", "greatest", "least", "make_array"];
@@ -45,13 +44,7 @@ pub fn with_settled_numbers(plan: LogicalPlan) -> Result<LogicalPlan> {
     }
     let plan = plan.map_children(|child| with_settled_numbers(child).map(Transformed::yes))?.data;
     let schema = schema_of_inputs(&plan)?;
-    let names = NamePreserver::new(&plan);
-    let settled = plan.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let settled = expression.transform_up(|part| settled(part, &schema))?;
-        Ok(settled.update_data(|expression| name.restore(expression)))
-    })?;
-    match settled.data {
+    match rewritten(plan, |part| settled(part, &schema))?.data {
         LogicalPlan::Union(branches) => union::settled(branches),
         LogicalPlan::Join(join) => with_settled_keys(join)?.recompute_schema(),
         other => other.recompute_schema(),

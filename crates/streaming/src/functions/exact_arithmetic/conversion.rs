@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, LargeStringArray, StringArray, UInt64Array},
     compute::{CastOptions, cast, cast_with_options},
-    datatypes::{DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float32Type, Float64Type},
+    datatypes::{DataType, Decimal128Type, Decimal256Type, FieldRef, Float32Type, Float64Type},
 };
 use datafusion::{
     common::ScalarValue,
@@ -21,7 +21,10 @@ use datafusion::{
 
 use sql::{SqlError, double_text, real_text, sqlstate};
 
-use super::{as_written, name_of, out_of_range};
+use super::{
+    name_of, out_of_range,
+    written::{Written, strict_field},
+};
 use crate::source::with_seconds;
 
 /// A cast to a type of numbers.
@@ -54,15 +57,6 @@ impl Conversion {
         let signature = Signature::any(1, Volatility::Immutable);
         let function = ScalarUDF::new_from_impl(Self { target: Arc::clone(target), of_written_number, signature });
         Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![argument]))
-    }
-
-    /// The cast of an argument that is as written.
-    pub(super) fn as_written(&self, arguments: &[Expr]) -> Expr {
-        Expr::Cast(Cast::new_from_field(Box::new(arguments[0].clone()), Arc::clone(&self.target)))
-    }
-
-    fn written(&self, arguments: &[Expr]) -> Expr {
-        self.as_written(&[as_written(&arguments[0])])
     }
 
     fn converted(&self, values: &ArrayRef) -> Result<ArrayRef> {
@@ -103,6 +97,12 @@ impl Conversion {
     }
 }
 
+impl Written for Conversion {
+    fn stands_for(&self, arguments: &[Expr]) -> Expr {
+        Expr::Cast(Cast::new_from_field(Box::new(arguments[0].clone()), Arc::clone(&self.target)))
+    }
+}
+
 impl ScalarUDFImpl for Conversion {
     fn name(&self) -> &'static str {
         "to_number_in_range"
@@ -113,11 +113,11 @@ impl ScalarUDFImpl for Conversion {
     }
 
     fn display_name(&self, arguments: &[Expr]) -> Result<String> {
-        Ok(self.written(arguments).to_string())
+        Ok(self.shown(arguments).to_string())
     }
 
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        Ok(self.written(arguments).schema_name().to_string())
+        Ok(self.shown(arguments).schema_name().to_string())
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
@@ -125,8 +125,7 @@ impl ScalarUDFImpl for Conversion {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let is_nullable = arguments.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(self.name(), self.target.data_type().clone(), is_nullable)))
+        Ok(strict_field(self.name(), self.target.data_type().clone(), &arguments))
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {

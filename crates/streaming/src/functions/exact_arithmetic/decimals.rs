@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, Decimal128Array},
-    datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, i256},
+    datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, FieldRef, i256},
     error::ArrowError,
 };
-use dataflow::rounded_quotient;
+use dataflow::{quotient_type, rounded_quotient};
 use datafusion::{
     common::ScalarValue,
     error::{DataFusionError, Result},
@@ -21,10 +21,11 @@ use datafusion::{
     },
 };
 
-use super::{as_written, out_of_range};
+use super::{
+    out_of_range,
+    written::{Written, strict_field},
+};
 
-/// The digits after the point of a quotient, at least.
-const SCALE_MIN: i8 = 16;
 /// The digits after the point of a product that has all of them, at most.
 const EXACT_PRODUCT_SCALE_MAX: i8 = 20;
 
@@ -68,21 +69,6 @@ impl Decimals {
         Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![left, right]))
     }
 
-    /// The operation on arguments that are as written.
-    pub(super) fn as_written(&self, arguments: &[Expr]) -> Expr {
-        let op = match self.operation {
-            Operation::Divide => Operator::Divide,
-            Operation::Multiply => Operator::Multiply,
-        };
-        let [left, right] = [&arguments[0], &arguments[1]].map(|argument| Box::new(argument.clone()));
-        Expr::BinaryExpr(BinaryExpr { left, op, right })
-    }
-
-    fn written(&self, arguments: &[Expr]) -> Expr {
-        let arguments: Vec<_> = arguments.iter().map(as_written).collect();
-        self.as_written(&arguments)
-    }
-
     /// The numbers of both, as numbers of `scale`.
     fn computed(&self, left: &ArrayRef, right: &ArrayRef, scale: i8) -> Result<ArrayRef> {
         let scales = [left, right].map(|side| match side.data_type() {
@@ -122,6 +108,17 @@ fn power_of_ten(digits: i32) -> Option<i256> {
     i256::from_i128(10).checked_pow(u32::try_from(digits).ok()?)
 }
 
+impl Written for Decimals {
+    fn stands_for(&self, arguments: &[Expr]) -> Expr {
+        let op = match self.operation {
+            Operation::Divide => Operator::Divide,
+            Operation::Multiply => Operator::Multiply,
+        };
+        let [left, right] = [&arguments[0], &arguments[1]].map(|argument| Box::new(argument.clone()));
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+    }
+}
+
 impl ScalarUDFImpl for Decimals {
     fn name(&self) -> &'static str {
         match self.operation {
@@ -135,24 +132,23 @@ impl ScalarUDFImpl for Decimals {
     }
 
     fn display_name(&self, arguments: &[Expr]) -> Result<String> {
-        Ok(self.written(arguments).to_string())
+        Ok(self.shown(arguments).to_string())
     }
 
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        Ok(self.written(arguments).schema_name().to_string())
+        Ok(self.shown(arguments).schema_name().to_string())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         let [DataType::Decimal128(_, left), DataType::Decimal128(_, right)] = types else {
             return Err(DataFusionError::Internal(format!("{} of {types:?}", self.name())));
         };
-        Ok(DataType::Decimal128(DECIMAL128_MAX_PRECISION, SCALE_MIN.max(*left).max(*right)))
+        Ok(quotient_type(*left.max(right)))
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        let is_nullable = arguments.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, is_nullable)))
+        Ok(strict_field(self.name(), self.return_type(&types)?, &arguments))
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {

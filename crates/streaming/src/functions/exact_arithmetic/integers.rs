@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::{
     compute::kernels::numeric::{add, mul, neg, sub},
-    datatypes::{DataType, Field, FieldRef},
+    datatypes::{DataType, FieldRef},
     error::ArrowError,
 };
 use datafusion::{
@@ -17,7 +17,10 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-use super::{as_written, name_of, out_of_range};
+use super::{
+    name_of, out_of_range,
+    written::{Written, strict_field},
+};
 
 /// What is done with one or two integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,9 +44,10 @@ impl Integers {
         let function = ScalarUDF::new_from_impl(Self { operation, signature });
         Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), arguments))
     }
+}
 
-    /// The operation on arguments that are as written.
-    pub(super) fn as_written(&self, arguments: &[Expr]) -> Expr {
+impl Written for Integers {
+    fn stands_for(&self, arguments: &[Expr]) -> Expr {
         let operator = match self.operation {
             Operation::Add => Operator::Plus,
             Operation::Subtract => Operator::Minus,
@@ -52,11 +56,6 @@ impl Integers {
         };
         let [left, right] = [&arguments[0], &arguments[1]].map(|argument| Box::new(argument.clone()));
         Expr::BinaryExpr(BinaryExpr { left, op: operator, right })
-    }
-
-    fn written(&self, arguments: &[Expr]) -> Expr {
-        let arguments: Vec<_> = arguments.iter().map(as_written).collect();
-        self.as_written(&arguments)
     }
 }
 
@@ -75,11 +74,11 @@ impl ScalarUDFImpl for Integers {
     }
 
     fn display_name(&self, arguments: &[Expr]) -> Result<String> {
-        Ok(self.written(arguments).to_string())
+        Ok(self.shown(arguments).to_string())
     }
 
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        Ok(self.written(arguments).schema_name().to_string())
+        Ok(self.shown(arguments).schema_name().to_string())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
@@ -87,8 +86,8 @@ impl ScalarUDFImpl for Integers {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let is_nullable = arguments.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(self.name(), arguments.arg_fields[0].data_type().clone(), is_nullable)))
+        let data_type = arguments.arg_fields[0].data_type().clone();
+        Ok(strict_field(self.name(), data_type, &arguments))
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
