@@ -77,13 +77,8 @@ pub(crate) enum Command {
     Tail(TailArguments),
     /// Run SQL: a shell, or -c for one text
     Sql(SqlArguments),
-    /// Rebuild a view from the log beside the old one, then swap
-    Replay {
-        /// The view
-        view: String,
-        #[command(flatten)]
-        door: HttpDoor,
-    },
+    /// Rebuild a view from the log beside the old one, then swap; or replay a part of the log, or compare, and swap nothing
+    Replay(ReplayArguments),
     /// Read or append events
     Events(EventsArguments),
     /// Send a command to an aggregate, and print the position after it
@@ -150,6 +145,35 @@ pub(crate) struct SettingsArguments {
     /// A settings file, as for `dev`
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// `replay`
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// The view
+    pub(crate) view: String,
+    /// Build another version beside it, from here: a time, or positions such as topic/0:100
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) from: Option<String>,
+    /// Build another version beside it, up to here: a time, or positions
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) to: Option<String>,
+    /// Build another version beside it and print the rows that differ from the version that answers, or from one that is
+    /// kept; fails when some do
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, conflicts_with_all = ["from", "to"])]
+    pub(crate) compare: Option<Option<u64>>,
+    /// For how long the version beside it can be read as "VIEW@VERSION" [default: 1 day; not at all with --compare]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) keep: Option<String>,
+    #[command(flatten)]
+    pub(crate) door: HttpDoor,
+}
+
+impl ReplayArguments {
+    /// Whether the view is left as it is, and another version built beside it.
+    pub(crate) fn is_beside(&self) -> bool {
+        self.from.is_some() || self.to.is_some() || self.compare.is_some() || self.keep.is_some()
+    }
 }
 
 /// `topic ...`

@@ -37,7 +37,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Produce(arguments) => produce::run(arguments, as_json).await,
         Command::Tail(arguments) => tail::run(arguments, as_json).await,
         Command::Sql(arguments) => sql::run(arguments, as_json).await,
-        Command::Replay { view, door } => replay::run(&view, &Http::new(&door), as_json).await,
+        Command::Replay(arguments) => replay::run(&arguments, as_json).await,
         Command::Events(arguments) => events::run(arguments, as_json).await,
         Command::Send(arguments) => command_sending::run(arguments, as_json).await,
         Command::Backup(arguments) => backup::run(arguments, as_json).await,

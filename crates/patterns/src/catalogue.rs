@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Error, Result};
+use model::{Error, Positions, Result};
 use parking_lot::RwLock;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use uuid::Uuid;
@@ -26,13 +26,17 @@ const VIEWS: TableDefinition<'_, &str, (u64, u128, &str)> = TableDefinition::new
 const BUILT: TableDefinition<'_, &str, u64> = TableDefinition::new("built");
 // The topics of views that fold several, by view and name.
 const TOPICS: TableDefinition<'_, (&str, &str), u128> = TableDefinition::new("topics");
-// Versions that were replaced and are kept, by view and version: until when, the topics, and the definition.
+// Versions that are kept beside the current one, by view and version: until when, the topics, and the definition.
 const KEPT: TableDefinition<'_, (&str, u64), (i64, &str, &str)> = TableDefinition::new("kept");
+// Which of those were never current, but replayed beside the current one: where in the log each begins.
+const REPLAYED: TableDefinition<'_, (&str, u64), &str> = TableDefinition::new("replayed");
 const FORMAT: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
-const FORMAT_VERSION: u64 = 5;
-// Without the table `kept`: no version is.
+const FORMAT_VERSION: u64 = 6;
+// Without the table `replayed`: no version was.
+const FORMAT_WITHOUT_REPLAYED: u64 = 5;
+// Without the table `kept` too: no version is.
 const FORMAT_WITHOUT_KEPT: u64 = 4;
-// Without the table `topics`: every view of it folds one.
+// Without the table `topics` too: every view of it folds one.
 const FORMAT_OF_ONE_TOPIC: u64 = 3;
 // Without the table `built` too: every view of it has answered.
 const FORMAT_WITHOUT_BUILT: u64 = 2;
@@ -64,12 +68,14 @@ pub(crate) struct StoredView {
     pub(crate) built: bool,
 }
 
-/// A version of a view that was replaced and is kept.
+/// A version of a view that is kept beside the current one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeptVersion {
     pub(crate) stored: StoredView,
     /// When its time is over, in milliseconds since 1970.
     pub(crate) until_ms: i64,
+    /// Where in the log it begins, if it was replayed beside the current one; one that was replaced begins where the log did.
+    pub(crate) replayed_from: Option<Positions>,
 }
 
 impl StoredView {
@@ -152,7 +158,10 @@ impl Catalogue {
 
     /// Forgets a version that was kept.
     pub(crate) fn forget_kept(&self, name: &str, version: u64) -> Result<()> {
-        self.write(|transaction| transaction.open_table(KEPT)?.remove((name, version)).map(drop).map_err(Into::into))
+        self.write(|transaction| {
+            transaction.open_table(REPLAYED)?.remove((name, version))?;
+            transaction.open_table(KEPT)?.remove((name, version)).map(drop).map_err(Into::into)
+        })
     }
 
     /// Stores views, replacing their older versions, of which some are kept, and forgets others, in one step.
@@ -174,6 +183,7 @@ impl Catalogue {
             Ok(())
         })
     }
+
     /// Forgets a source.
     pub(crate) fn remove_source(&self, name: &str) -> Result<()> {
         self.write(|transaction| transaction.open_table(SOURCES)?.remove(name).map(drop).map_err(Into::into))
@@ -243,25 +253,30 @@ fn put_view(transaction: &redb::WriteTransaction, view: &StoredView) -> Result<(
 }
 
 fn put_kept(transaction: &redb::WriteTransaction, kept: &KeptVersion) -> Result<(), redb::Error> {
-    let KeptVersion { stored, until_ms } = kept;
+    let KeptVersion { stored, until_ms, replayed_from } = kept;
     // No name of a topic has such characters.
     let topics = stored.topic_ids.iter().map(|(topic, id)| format!("{topic}={id}"));
     let topics = topics.collect::<Vec<_>>().join(";");
     let key = (stored.name.as_str(), stored.version);
     transaction.open_table(KEPT)?.insert(key, (*until_ms, topics.as_str(), stored.text.as_str()))?;
+    if let Some(from) = replayed_from {
+        transaction.open_table(REPLAYED)?.insert(key, from.to_string().as_str())?;
+    }
     Ok(())
 }
 
 fn kept_in(transaction: &redb::ReadTransaction) -> Result<Vec<KeptVersion>, redb::Error> {
-    let table = transaction.open_table(KEPT)?;
+    let (table, replayed) = (transaction.open_table(KEPT)?, transaction.open_table(REPLAYED)?);
     let entries = table.iter()?.map(|entry| {
         let (key, kept) = entry?;
+        // What is no place any more is that of a version all the same that was never current.
+        let replayed_from = replayed.get(key.value())?.map(|from| from.value().parse().unwrap_or_default());
         let ((name, version), (until_ms, topics, text)) = (key.value(), kept.value());
         let ids = topics.split(';').filter_map(|topic| topic.split_once('='));
         // What is no id is that of no topic: the version is then given up.
         let topic_ids = ids.map(|(topic, id)| (topic.to_owned(), Uuid::parse_str(id).unwrap_or_default())).collect();
         let (name, text) = (name.to_owned(), text.to_owned());
-        Ok(KeptVersion { stored: StoredView { name, version, topic_ids, text, built: true }, until_ms })
+        Ok(KeptVersion { stored: StoredView { name, version, topic_ids, text, built: true }, until_ms, replayed_from })
     });
     entries.collect()
 }
@@ -339,6 +354,7 @@ fn prepare(database: &Database) -> Result<u64, redb::Error> {
         transaction.open_table(SOURCES)?;
         transaction.open_table(TOPICS)?;
         transaction.open_table(KEPT)?;
+        transaction.open_table(REPLAYED)?;
         let (views, mut built) = (transaction.open_table(VIEWS)?, transaction.open_table(BUILT)?);
         if found == FORMAT_WITHOUT_BUILT {
             for entry in views.iter()? {
@@ -353,11 +369,8 @@ fn prepare(database: &Database) -> Result<u64, redb::Error> {
 
 /// The format that a file of another one becomes by being opened.
 fn upgraded(found: u64) -> u64 {
-    if [FORMAT_WITHOUT_KEPT, FORMAT_OF_ONE_TOPIC, FORMAT_WITHOUT_BUILT].contains(&found) {
-        FORMAT_VERSION
-    } else {
-        found
-    }
+    let known = [FORMAT_WITHOUT_REPLAYED, FORMAT_WITHOUT_KEPT, FORMAT_OF_ONE_TOPIC, FORMAT_WITHOUT_BUILT];
+    if known.contains(&found) { FORMAT_VERSION } else { found }
 }
 
 /// The keys of a view's topics.

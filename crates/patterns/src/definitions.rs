@@ -8,12 +8,16 @@ use arrow::{
 };
 use async_trait::async_trait;
 use model::{Access, Error, ErrorKind, Positions, Principal, Resource, Result, principal::authorise};
-use serving::sql::{Defined, Definitions, WriteClaim};
+use serving::sql::{Defined, Definitions, Replayed, WriteClaim};
 use serving::views::Snapshot;
-use sql::{Show, SourceDefinition, SqlError, Statement, sql_error, sqlstate};
+use sql::{Replay, Show, SourceDefinition, SqlError, Statement, sql_error, sqlstate};
 use streaming::{PlannedView, RowRecord};
 
-use crate::{deployment::Deployment, running_view::RunningView, source_list};
+use crate::{
+    deployment::{Deployment, Kept},
+    running_view::RunningView,
+    source_list,
+};
 
 #[async_trait]
 impl Definitions for Deployment {
@@ -27,6 +31,21 @@ impl Definitions for Deployment {
         defining
             .await
             .unwrap_or_else(|e| Err(sql_error(&Error::internal("a definition ended abnormally").with_source(e))))
+    }
+
+    // In a task of its own, as a definition.
+    async fn replay(&self, principal: &Principal, replay: Replay) -> Result<Replayed, SqlError> {
+        let Some(deployment) = self.this() else {
+            return Err(sql_error(&Error::unavailable("the server is stopping")));
+        };
+        authorise(principal, Access::Alter, Resource::View(&replay.view)).map_err(|error| sql_error(&error))?;
+        if replay.compare.is_some() {
+            authorise(principal, Access::Read, Resource::View(&replay.view)).map_err(|error| sql_error(&error))?;
+        }
+        let replaying = tokio::spawn(async move { deployment.replay_view(&replay).await });
+        let replayed =
+            replaying.await.unwrap_or_else(|e| Err(Error::internal("a replay ended abnormally").with_source(e)));
+        replayed.map_err(|error| sql_error(&error))
     }
 
     async fn explain(&self, principal: &Principal, statement: Statement) -> Result<Vec<String>, SqlError> {
@@ -132,7 +151,7 @@ impl Deployment {
                 notices.extend(self.rollback_view(&name).await?);
                 "ROLLBACK MATERIALIZED VIEW"
             }
-            Statement::Show(_) | Statement::Explain(_) | Statement::Query(_) => {
+            Statement::ReplayView(_) | Statement::Show(_) | Statement::Explain(_) | Statement::Query(_) => {
                 return Err(Error::internal("a statement that defines nothing was given as a definition"));
             }
         };
@@ -176,8 +195,7 @@ impl Deployment {
             (name, state, lag, view)
         });
         let kept = self.kept().into_iter().map(|kept| {
-            let until = chrono::DateTime::from_timestamp_millis(kept.until_ms).unwrap_or_default();
-            let state = format!("kept until {}", until.format("%Y-%m-%d %H:%M:%S"));
+            let state = state_of_kept(&kept);
             (kept.view.stored.kept_name(), state, lag(&kept.view), kept.view)
         });
         let mut shown: Vec<_> = running.chain(kept).collect();
@@ -205,6 +223,23 @@ impl Deployment {
             ("partitions", numbers(topics.iter().map(|topic| i64::from(topic.partitions)))),
             ("offsets", numbers(topics.iter().map(records))),
         ])
+    }
+}
+
+/// What a version does that is kept, for people.
+fn state_of_kept(kept: &Kept) -> String {
+    if let Some(progress) = kept.view.relation().frontier().building() {
+        return format!("building {progress}");
+    }
+    let replayed = match &kept.replayed_from {
+        Some(from) if from.is_empty() => "replayed, ".to_owned(),
+        Some(from) => format!("replayed from {from}, "),
+        None => String::new(),
+    };
+    match chrono::DateTime::from_timestamp_millis(kept.until_ms) {
+        Some(until) => format!("{replayed}kept until {}", until.format("%Y-%m-%d %H:%M:%S")),
+        // It was built this moment, or its time is never over.
+        None => format!("{replayed}kept"),
     }
 }
 

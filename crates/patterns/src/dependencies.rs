@@ -71,6 +71,13 @@ impl Dependencies {
         self.ordered(&dependents.cloned().collect())
     }
 
+    /// A view and those that it reads, directly or by way of others, each after those that it reads.
+    pub(crate) fn with_read(&self, name: &str) -> Vec<String> {
+        let mut all = self.all_read_by(name);
+        all.insert(name.to_owned());
+        self.ordered(&all)
+    }
+
     fn readers_of(&self, name: &str) -> impl Iterator<Item = &str> {
         self.reads.iter().filter(move |(_, read)| read.contains(name)).map(|(reader, _)| reader.as_str())
     }

@@ -14,6 +14,7 @@
 
 mod defining;
 mod kept;
+mod replaying;
 mod starting;
 mod tables;
 mod writing;
@@ -26,7 +27,7 @@ use std::{
 };
 
 use eventlog::{EventLog, Topic, TopicSpec};
-use kept::Kept;
+pub(crate) use kept::Kept;
 use model::{Epoch, Error, ErrorKind, Positions, Result};
 use parking_lot::{Mutex, RwLock};
 use serving::views::{Snapshot, Views};
@@ -52,7 +53,7 @@ pub struct Deployment {
     pub(crate) catalogue: Catalogue,
     sources: RwLock<BTreeMap<String, SourceDefinition>>,
     running: RwLock<BTreeMap<String, Arc<RunningView>>>,
-    /// Versions that were replaced and are kept, by the names under which they are read.
+    /// Versions that are kept beside the current ones, by the names under which they are read.
     kept: RwLock<BTreeMap<String, Kept>>,
     /// Ends those whose time is over.
     looking: Mutex<Option<JoinHandle<()>>>,
@@ -263,6 +264,9 @@ impl Deployment {
         let mut outcome = Ok(());
         for view in self.running() {
             outcome = outcome.and(view.stop().await);
+        }
+        for kept in self.kept() {
+            outcome = outcome.and(kept.view.stop().await);
         }
         outcome.and(self.captures.stop().await)
     }

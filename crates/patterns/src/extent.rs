@@ -48,6 +48,29 @@ impl Extent {
         })
     }
 
+    /// Refuses a part of the log, from one place to another, that is not all there.
+    ///
+    /// # Errors
+    /// [`Invalid`](model::ErrorKind::Invalid) with the partition, and what it has.
+    pub(crate) fn require_between(&self, from: &Positions, to: &Positions) -> Result<()> {
+        let misplaced = |partition: &model::TopicPartition, what: &str, offset: i64| {
+            Err(Error::invalid(format!("there is nothing to replay {what} {partition}:{offset}")).with_hint(format!(
+                "the log of it is from {} to {}",
+                self.start.next_offset(partition),
+                self.end.next_offset(partition)
+            )))
+        };
+        for (partition, first) in from.iter() {
+            if first < self.start.next_offset(partition) || first > to.next_offset(partition) {
+                return misplaced(partition, "from", first);
+            }
+        }
+        match to.iter().find(|(partition, next)| *next > self.end.next_offset(partition)) {
+            Some((partition, next)) => misplaced(partition, "up to", next),
+            None => Ok(()),
+        }
+    }
+
     /// Whether `captured` has records after `from` that the log has no more, and nothing less than `from`.
     pub(crate) fn needs(&self, captured: &Positions, from: &Positions) -> bool {
         let is_lost = |(partition, next): (&model::TopicPartition, i64)| {

@@ -27,41 +27,30 @@ pub(crate) struct KappaView {
     task: Arc<Mutex<Option<ViewTaskHandle>>>,
 }
 
+/// How the views of a version move.
+#[derive(Clone, Debug)]
+pub(crate) enum Course {
+    /// On, from their checkpoint when there is one that the log bears out, else from the log's beginning.
+    On,
+    /// Not at all: they stay where their checkpoint is.
+    Frozen,
+    /// From one place in the log to another, and no further. Nothing may be stored of them.
+    Between(Positions, Positions),
+}
+
 impl KappaView {
-    /// Starts a version of the views of one dataflow, in the order in which they read each other: from their checkpoint when
-    /// there is one that the log bears out, else from the log's beginning. `version` is that of the first, in whose name the
-    /// checkpoint is.
+    /// Starts a version of the views of one dataflow, in the order in which they read each other. `version` is that of the
+    /// first, in whose name the checkpoint is.
     ///
     /// # Errors
-    /// Those of loading the checkpoint and of opening the sources.
+    /// Those of loading the checkpoint and of opening the sources; [`Corrupt`](model::ErrorKind::Corrupt) for frozen ones
+    /// without a checkpoint that the log bears out.
     pub(crate) async fn start(
         resources: &Resources,
         plans: &[PlannedView],
         version: u64,
         incarnation: Incarnation,
-    ) -> Result<Vec<Self>> {
-        Self::begin(resources, plans, version, incarnation, false).await
-    }
-
-    /// As [`start`](Self::start), but the views stay where their checkpoint is.
-    ///
-    /// # Errors
-    /// As there; [`Corrupt`](model::ErrorKind::Corrupt) without a checkpoint that the log bears out.
-    pub(crate) async fn start_frozen(
-        resources: &Resources,
-        plans: &[PlannedView],
-        version: u64,
-        incarnation: Incarnation,
-    ) -> Result<Vec<Self>> {
-        Self::begin(resources, plans, version, incarnation, true).await
-    }
-
-    async fn begin(
-        resources: &Resources,
-        plans: &[PlannedView],
-        version: u64,
-        incarnation: Incarnation,
-        is_frozen: bool,
+        course: Course,
     ) -> Result<Vec<Self>> {
         let Some(first) = plans.first() else { return Ok(Vec::new()) };
         let topics: Vec<_> = first.sources().iter().map(|source| source.topic.clone()).collect();
@@ -73,23 +62,35 @@ impl KappaView {
         let checkpoints =
             CheckpointStore::new(Arc::clone(&resources.checkpoints), &checkpoint_prefix(first.name(), version));
         let extent = Extent::of(resources.log.as_ref(), first.sources())?;
-        let until = if is_frozen { Some(stand(checkpoints.clone(), first, &extent).await?) } else { None };
-        let (checkpoints, building) = restorable(checkpoints, first, &extent).await?;
+        let (start, until, checkpoints, building) = match &course {
+            Course::On => {
+                let (checkpoints, building) = restorable(checkpoints, first, &extent).await?;
+                (Positions::new(), None, checkpoints, Some(building))
+            }
+            // What is frozen is whole.
+            Course::Frozen => {
+                let until = stand(checkpoints.clone(), first, &extent).await?;
+                (Positions::new(), Some(until), checkpoints, None)
+            }
+            Course::Between(from, to) => {
+                (from.clone(), Some(to.clone()), checkpoints, Some(Building::new(from.clone(), to.clone())))
+            }
+        };
         for view in &views {
             for source in first.sources() {
                 view.frontier().note_partitions(source.topic.clone(), source.partitions);
             }
-            // What is frozen is whole.
-            if !is_frozen {
+            if let Some(building) = &building {
                 view.frontier().build(building.clone());
             }
         }
         let shown = Shown { group: ViewGroup::of(&views), views: views.clone(), incarnation };
+        let part = Part { checkpoints, start, until };
         let task = match first {
-            PlannedView::Chain(plan) => spawn(resources, plan, checkpoints, until.clone(), shown).await?,
-            PlannedView::Dataflow(plan, _) => spawn(resources, plan, checkpoints, until.clone(), shown).await?,
+            PlannedView::Chain(plan) => spawn(resources, plan, part, shown).await?,
+            PlannedView::Dataflow(plan, _) => spawn(resources, plan, part, shown).await?,
         };
-        if until.is_some() {
+        if let Course::Frozen = course {
             // It ends once it has shown what was restored.
             let mut progress = task.progress();
             while progress.changed().await.is_ok() {}
@@ -100,6 +101,13 @@ impl KappaView {
         let task = Arc::new(Mutex::new(Some(task)));
         Ok(views.into_iter().map(|view| Self { view, task: Arc::clone(&task) }).collect())
     }
+}
+
+/// What of the log a task folds, and where what it has folded is kept.
+struct Part {
+    checkpoints: CheckpointStore,
+    start: Positions,
+    until: Option<Positions>,
 }
 
 /// Where a task's changes go.
@@ -134,13 +142,8 @@ impl Wiring for KappaView {
 }
 
 /// Starts the task that folds views.
-async fn spawn<P: RowPlan>(
-    resources: &Resources,
-    plan: &Arc<P>,
-    checkpoints: CheckpointStore,
-    until: Option<Positions>,
-    shown: Shown,
-) -> Result<ViewTaskHandle> {
+async fn spawn<P: RowPlan>(resources: &Resources, plan: &Arc<P>, part: Part, shown: Shown) -> Result<ViewTaskHandle> {
+    let Part { checkpoints, start, until } = part;
     let Shown { views, group, incarnation } = shown;
     let served = move || views.iter().map(|view| view.memory_bytes()).sum();
     let task = ViewTask {
@@ -148,7 +151,7 @@ async fn spawn<P: RowPlan>(
         log: Arc::clone(&resources.log),
         dead_letters: Arc::clone(&resources.dead_letters),
         checkpoints: Some(checkpoints),
-        start: Positions::new(),
+        start,
         until,
         settings: resources.settings.view_task.clone(),
         metrics: resources.metrics.clone(),

@@ -16,6 +16,7 @@ mod assignment;
 mod boolean_comparison;
 mod catalog;
 mod column_names;
+mod comparison;
 mod compatibility;
 mod copy;
 mod counted_rows;
@@ -51,7 +52,7 @@ mod window_memory;
 mod writes;
 
 pub use copy::{CopyFormat, CopyOptions};
-pub use definitions::{Defined, Definitions, WriteClaim};
+pub use definitions::{Comparison, Defined, Definitions, Replayed, WriteClaim};
 pub use outcome::{Effect, Outcome};
 pub use service::SqlService;
 pub use session::Session;

@@ -168,6 +168,18 @@ impl<'a> Cursor<'a> {
         Ok(name)
     }
 
+    /// The name of a view, or of a version of one: `"view@version"`.
+    pub(crate) fn view_or_version_name(&mut self) -> Result<String, SqlError> {
+        let is_version = |name: &str| {
+            let version = name.split_once('@').map(|(_, version)| version);
+            version.is_some_and(|version| !version.is_empty() && version.bytes().all(|digit| digit.is_ascii_digit()))
+        };
+        match self.peek() {
+            Some(Token::Word(word)) if is_version(&word.value) => self.identifier("the name of a view"),
+            _ => self.relation_name("the name of a view"),
+        }
+    }
+
     /// The next token's place, in characters from 1.
     pub(crate) fn position(&self) -> usize {
         let byte = match (self.tokens.get(self.next), self.tokens.last()) {

@@ -18,6 +18,7 @@ mod float_text;
 mod options;
 mod precedence;
 mod reads;
+mod replay;
 mod rewriting;
 mod source;
 mod source_definition;
@@ -33,6 +34,7 @@ pub use diagnosis::{Readable, datafusion_error, nearest, syntax_error};
 pub use error::{SqlError, sql_error};
 pub use float_text::{double_text, real_text};
 pub use reads::relations_read;
+pub use replay::{Compared, Place, Replay};
 pub use rewriting::rewrite;
 pub use source_definition::{
     ARRIVAL_TIME, DELETED, KEY, OFFSET, PARTITION, SourceDefinition, SourceFormat, TimestampUnit,
@@ -73,7 +75,7 @@ pub enum Statement {
     },
     /// `DROP MATERIALIZED VIEW [IF EXISTS] name [RESTRICT | CASCADE]`.
     DropView {
-        /// The view's name.
+        /// The view's name, or that of a version that is kept.
         name: String,
         /// Whether a missing view is no error.
         if_exists: bool,
@@ -90,6 +92,8 @@ pub enum Statement {
         /// The view's name.
         name: String,
     },
+    /// `REPLAY MATERIALIZED VIEW name ...`: another version beside the one that answers.
+    ReplayView(Replay),
     /// `SHOW SOURCES`, `SHOW VIEWS`, `SHOW TOPICS`.
     Show(Show),
     /// `EXPLAIN statement`.
@@ -147,7 +151,8 @@ fn parse_statement(text: &str, tokens: &[PlacedToken]) -> Result<Statement, SqlE
         return Ok(Statement::DropSource { name, if_exists });
     }
     if cursor.eat(&["drop", "materialized", "view"]) {
-        let (name, if_exists) = drop_target(&mut cursor, "the name of a view")?;
+        let if_exists = cursor.eat(&["if", "exists"]);
+        let name = cursor.view_or_version_name()?;
         let cascade = drop_behaviour(&mut cursor)?;
         return Ok(Statement::DropView { name, if_exists, cascade });
     }
@@ -160,6 +165,9 @@ fn parse_statement(text: &str, tokens: &[PlacedToken]) -> Result<Statement, SqlE
         let name = cursor.relation_name("the name of a view")?;
         cursor.expect_end()?;
         return Ok(Statement::RefreshView { name });
+    }
+    if cursor.eat(&["replay", "materialized", "view"]) {
+        return Ok(Statement::ReplayView(replay::parse(&mut cursor)?));
     }
     if cursor.eat(&["rollback", "materialized", "view"]) {
         let name = cursor.relation_name("the name of a view")?;

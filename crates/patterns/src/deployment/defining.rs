@@ -9,7 +9,7 @@ use model::{Error, Positions, Result};
 use sql::{SqlError, ViewDefinition};
 use streaming::{DataflowPlan, PlannedView};
 
-use super::Deployment;
+use super::{Deployment, kept::Kept};
 use crate::{
     catalogue::{KeptVersion, StoredView},
     dependencies::Dependencies,
@@ -66,6 +66,10 @@ impl Deployment {
     /// [`NotFound`](model::ErrorKind::NotFound), and [`Conflict`](model::ErrorKind::Conflict) naming a view that reads it.
     pub async fn drop_view(&self, name: &str, cascade: bool) -> Result<Vec<String>> {
         let _one_at_a_time = self.defining.lock().await;
+        if let Some(version) = self.kept_as(name) {
+            self.end_kept(|kept| kept.until_ms == version.until_ms).await;
+            return Ok(Vec::new());
+        }
         self.is_no_table(name)?;
         self.end_view(name, cascade).await
     }
@@ -203,7 +207,7 @@ impl Deployment {
     }
 
     /// The definitions of all views that can be read.
-    fn definitions(&self) -> BTreeMap<String, ViewDefinition> {
+    pub(super) fn definitions(&self) -> BTreeMap<String, ViewDefinition> {
         let running = self.running();
         let definitions = running.iter().filter_map(|view| view_definition(&view.stored).ok());
         definitions.map(|definition| (definition.name.clone(), definition)).collect()
@@ -264,7 +268,7 @@ impl Deployment {
             self.views.discard_previous(&old.stored.name);
             if let Some(KeptVersion { until_ms, .. }) = kept.iter().find(|kept| kept.stored == old.stored) {
                 notices.push(format!("version {} is kept as \"{}\"", old.stored.version, old.stored.kept_name()));
-                self.freeze(old, *until_ms).await;
+                self.freeze(Kept { view: old, until_ms: *until_ms, replayed_from: None }).await;
                 continue;
             }
             if let Err(error) = old.discard(&self.resources).await {
@@ -280,7 +284,7 @@ impl Deployment {
     async fn begin(&self, group: &[Member]) -> Result<(Vec<RunningView>, Option<String>)> {
         let (mut stored, mut notice) = (Vec::with_capacity(group.len()), None);
         for Member { definition, plan, old } in group {
-            let version = old.as_ref().map_or(0, |old| old.stored.version) + 1;
+            let version = self.next_version(&definition.name);
             let (view, said) = self.prepare(definition, plan, version).await?;
             if let Some(old) = old {
                 self.hand_over(old, definition, plan, &view).await?;
@@ -293,7 +297,7 @@ impl Deployment {
     }
 
     // A version begins from nothing, whatever an earlier attempt has left behind, and with the topics as they are now.
-    async fn prepare(
+    pub(super) async fn prepare(
         &self,
         definition: &ViewDefinition,
         plan: &PlannedView,

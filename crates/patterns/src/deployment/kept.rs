@@ -1,4 +1,5 @@
-//! Versions of views that were replaced and are kept: as they were, readable as `"view@version"`, until their time is over.
+//! Versions of views that are kept beside the current one, because they were replaced or replayed: as they were, readable as
+//! `"view@version"`, until their time is over.
 //!
 //! What must hold: a kept version never moves; it ends when its time is over, also across restarts, and with its view; whatever
 //! is wrong with one keeps nothing else from starting.
@@ -9,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use model::{Error, Result};
+use model::{Error, Positions, Result};
 use sql::ViewDefinition;
 use streaming::PlannedView;
 
 use super::Deployment;
 use crate::{
     catalogue::{KeptVersion, StoredView},
-    kappa::{self, KappaView},
+    kappa::{self, Course, KappaView},
     running_view::{self, RunningView},
     stored_statement::view_definition,
     wiring::Wiring,
@@ -30,7 +31,10 @@ const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub(crate) struct Kept {
     pub(crate) view: Arc<RunningView>,
+    /// When its time is over. Those of one step have the same, and no others.
     pub(crate) until_ms: i64,
+    /// Where in the log it begins, if it was replayed beside the current one.
+    pub(crate) replayed_from: Option<Positions>,
 }
 
 impl Deployment {
@@ -43,7 +47,7 @@ impl Deployment {
         let _one_at_a_time = self.defining.lock().await;
         self.is_no_table(name)?;
         let current = self.view(name)?;
-        let kept = self.kept_of(name).pop().ok_or_else(|| {
+        let kept = self.replaced_of(name).pop().ok_or_else(|| {
             Error::not_found(format!("no version of view {name} is kept")).with_hint(
                 "CREATE OR REPLACE MATERIALIZED VIEW ... WITH (keep = '1 day') keeps the one that it replaces",
             )
@@ -61,37 +65,61 @@ impl Deployment {
         self.kept.read().values().cloned().collect()
     }
 
-    /// Those of one view, oldest first.
-    fn kept_of(&self, name: &str) -> Vec<Kept> {
-        let mut kept: Vec<Kept> = self.kept().into_iter().filter(|kept| kept.view.stored.name == name).collect();
+    /// The one that is read under this name.
+    pub(super) fn kept_as(&self, kept_name: &str) -> Option<Kept> {
+        self.kept.read().get(kept_name).cloned()
+    }
+
+    /// Those of one view that were replaced, oldest first.
+    fn replaced_of(&self, name: &str) -> Vec<Kept> {
+        let mut kept = self.kept();
+        kept.retain(|kept| kept.view.stored.name == name && kept.replayed_from.is_none());
         kept.sort_by_key(|kept| kept.view.stored.version);
         kept
+    }
+
+    /// The number of the next version of a view.
+    pub(super) fn next_version(&self, name: &str) -> u64 {
+        let current = self.running.read().get(name).map(|view| view.stored.version);
+        let kept = self.kept().into_iter().filter(|kept| kept.view.stored.name == name);
+        current.into_iter().chain(kept.map(|kept| kept.view.stored.version)).max().unwrap_or_default() + 1
+    }
+
+    /// When the time of what is kept from now on is over.
+    pub(super) fn until_ms(&self, keep: Duration) -> i64 {
+        let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let mut until_ms = self.resources.clock.now_ms().saturating_add(keep_ms);
+        while self.kept().iter().any(|kept| kept.until_ms == until_ms) {
+            until_ms -= 1;
+        }
+        until_ms
     }
 
     /// What is kept of the views that a change replaces, as the catalogue has it.
     pub(super) fn to_keep(&self, replaced: &[Arc<RunningView>], keep: Option<Duration>) -> Vec<KeptVersion> {
         let Some(keep) = keep else { return Vec::new() };
-        let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-        let mut until_ms = self.resources.clock.now_ms().saturating_add(keep_ms);
-        // By it is told what was replaced in one step.
-        while self.kept().iter().any(|kept| kept.until_ms == until_ms) {
-            until_ms += 1;
-        }
+        let until_ms = self.until_ms(keep);
         // What has failed answers nothing that is worth it, and a batch layer goes on without its version.
         let lasting = replaced.iter().filter(|view| view.wiring.lambda().is_none() && view.failure().is_none());
-        lasting.map(|view| KeptVersion { stored: view.stored.clone(), until_ms }).collect()
+        lasting.map(|view| KeptVersion { stored: view.stored.clone(), until_ms, replayed_from: None }).collect()
     }
 
-    /// Freezes a version that was replaced.
-    pub(super) async fn freeze(&self, view: Arc<RunningView>, until_ms: i64) {
+    /// Freezes a version, and keeps it.
+    pub(super) async fn freeze(&self, kept: Kept) {
+        let view = &kept.view;
         view.relation().frontier().freeze();
         if let Err(error) = view.stop().await {
             tracing::warn!(view = view.stored.name, %error, "a version that is kept has stopped with an error");
         }
-        let name = view.stored.kept_name();
-        self.views.publish(&name, view.relation());
-        self.kept.write().insert(name, Kept { view, until_ms });
+        self.show_kept(kept);
         self.look_after_kept();
+    }
+
+    /// Serves a version under its own name from now on.
+    pub(super) fn show_kept(&self, kept: Kept) {
+        let name = kept.view.stored.kept_name();
+        self.views.publish(&name, kept.view.relation());
+        self.kept.write().insert(name, kept);
     }
 
     /// Begins with what a kept version of the same dataflow has folded, where there is one.
@@ -101,7 +129,7 @@ impl Deployment {
             let is_same_plan = kept.view.plan.as_ref().is_some_and(|known| known.hash() == plan.hash());
             is_same_plan && kept.view.stored.topic_ids == first.topic_ids
         };
-        match self.kept_of(&first.name).into_iter().rfind(folds_the_same) {
+        match self.replaced_of(&first.name).into_iter().rfind(folds_the_same) {
             Some(kept) => kappa::copy(&self.resources, &first.name, kept.view.stored.version, first.version).await,
             None => Ok(()),
         }
@@ -110,21 +138,22 @@ impl Deployment {
     /// Starts what the catalogue says is kept, and forgets what is over.
     pub(super) async fn start_kept(&self, kept: Vec<KeptVersion>) {
         // What was replaced in one step was one dataflow, or several.
-        let mut steps: BTreeMap<i64, Vec<StoredView>> = BTreeMap::new();
-        for KeptVersion { stored, until_ms } in kept {
-            steps.entry(until_ms).or_default().push(stored);
+        let mut steps: BTreeMap<i64, (Vec<StoredView>, Option<Positions>)> = BTreeMap::new();
+        for KeptVersion { stored, until_ms, replayed_from } in kept {
+            let (step, from) = steps.entry(until_ms).or_default();
+            step.push(stored);
+            *from = replayed_from;
         }
-        let groups = steps
-            .into_iter()
-            .flat_map(|(until_ms, step)| super::groups(step).into_iter().map(move |group| (until_ms, group)));
-        for (until_ms, group) in groups {
+        let groups = steps.into_iter().flat_map(|(until_ms, (step, from))| {
+            super::groups(step).into_iter().map(move |group| (until_ms, from.clone(), group))
+        });
+        for (until_ms, replayed_from, group) in groups {
             match self.frozen(&group).await {
                 Ok(views) => {
                     for view in views {
-                        let name = view.stored.kept_name();
                         view.relation().frontier().freeze();
-                        self.views.publish(&name, view.relation());
-                        self.kept.write().insert(name, Kept { view: Arc::new(view), until_ms });
+                        let replayed_from = replayed_from.clone();
+                        self.show_kept(Kept { view: Arc::new(view), until_ms, replayed_from });
                     }
                 }
                 Err(error) => {
@@ -142,15 +171,27 @@ impl Deployment {
     async fn frozen(&self, group: &[StoredView]) -> Result<Vec<RunningView>> {
         let definitions = group.iter().map(view_definition).collect::<Result<Vec<_>>>()?;
         let plans = self.planned(&definitions)?;
-        let mut members = Vec::with_capacity(group.len());
-        for (stored, plan) in group.iter().zip(&plans) {
+        self.start_beside(group.iter().cloned().zip(plans).collect(), Course::Frozen).await
+    }
+
+    /// Starts versions of the views of one dataflow that are not to be current.
+    pub(super) async fn start_beside(
+        &self,
+        members: Vec<(StoredView, PlannedView)>,
+        course: Course,
+    ) -> Result<Vec<RunningView>> {
+        let mut incarnations = Vec::with_capacity(members.len());
+        for (stored, plan) in &members {
             let incarnation = self.incarnation(stored, plan);
             incarnation.check()?;
-            members.push((stored.clone(), plan.clone(), incarnation));
+            incarnations.push(incarnation);
         }
-        let Some((first, _, incarnation)) = members.first() else { return Ok(Vec::new()) };
-        let views = KappaView::start_frozen(&self.resources, &plans, first.version, incarnation.clone()).await?;
-        let views = members.into_iter().zip(views).map(|((stored, plan, incarnation), view)| {
+        let (Some((first, _)), Some(incarnation)) = (members.first(), incarnations.first()) else {
+            return Ok(Vec::new());
+        };
+        let plans: Vec<PlannedView> = members.iter().map(|(_, plan)| plan.clone()).collect();
+        let views = KappaView::start(&self.resources, &plans, first.version, incarnation.clone(), course).await?;
+        let views = members.into_iter().zip(incarnations).zip(views).map(|(((stored, plan), incarnation), view)| {
             RunningView::new(stored, plan, incarnation, Box::new(view) as Box<dyn Wiring>)
         });
         Ok(views.collect())
@@ -189,7 +230,10 @@ impl Deployment {
             while let Some(deployment) = this.upgrade() {
                 let now_ms = deployment.resources.clock.now_ms();
                 deployment.end_kept(|kept| kept.until_ms <= now_ms).await;
-                let Some(next_ms) = deployment.kept().iter().map(|kept| kept.until_ms - now_ms).min() else { return };
+                let Some(next_ms) = deployment.kept().iter().map(|kept| kept.until_ms.saturating_sub(now_ms)).min()
+                else {
+                    return;
+                };
                 drop(deployment);
                 let next = Duration::from_millis(u64::try_from(next_ms).unwrap_or_default());
                 let look = tokio::time::Instant::now() + next.clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL);

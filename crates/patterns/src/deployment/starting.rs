@@ -15,8 +15,14 @@ use streaming::PlannedView;
 
 use super::Deployment;
 use crate::{
-    catalogue::StoredView, incarnation::Incarnation, kappa::KappaView, lambda::LambdaView, running_view::RunningView,
-    stopped_view::StoppedView, stored_statement::view_definition, wiring::Wiring,
+    catalogue::StoredView,
+    incarnation::Incarnation,
+    kappa::{Course, KappaView},
+    lambda::LambdaView,
+    running_view::RunningView,
+    stopped_view::StoppedView,
+    stored_statement::view_definition,
+    wiring::Wiring,
 };
 
 impl Deployment {
@@ -43,7 +49,8 @@ impl Deployment {
             [(stored, _, plan), ..] => {
                 let all = group.iter().map(|(_, _, plan)| plan.clone()).collect::<Vec<_>>();
                 debug_assert!(all.iter().all(|other| other.hash() == plan.hash()), "a group is one dataflow");
-                let views = KappaView::start(&self.resources, &all, stored.version, incarnations[0].clone()).await?;
+                let (resources, incarnation) = (&self.resources, incarnations[0].clone());
+                let views = KappaView::start(resources, &all, stored.version, incarnation, Course::On).await?;
                 views.into_iter().map(|view| Box::new(view) as Box<dyn Wiring>).collect()
             }
         };

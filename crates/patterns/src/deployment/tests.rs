@@ -14,7 +14,7 @@ use crate::{
     catalogue::{Catalogue, StoredView},
     fixture::{Counts, Product, counts},
     incarnation::Incarnation,
-    kappa::KappaView,
+    kappa::{Course, KappaView},
     lambda::LambdaView,
     wiring::Wiring as _,
 };
@@ -24,6 +24,7 @@ mod damaged;
 mod groups;
 mod kept;
 mod lost;
+mod replayed;
 mod tables;
 mod whole;
 
@@ -220,7 +221,7 @@ async fn rows_of_another_topic_are_not_folded() {
     );
     // As when the topic went while its records were being read.
     let planned = [PlannedView::Chain(Arc::clone(&plan))];
-    let kappa = KappaView::start(resources, &planned, 7, other.clone()).await.unwrap().remove(0);
+    let kappa = KappaView::start(resources, &planned, 7, other.clone(), Course::On).await.unwrap().remove(0);
     kappa.relation().frontier().settled(&end).await.unwrap_err();
     assert_eq!(kappa.relation().row_count(), Some(0));
     let captured = product.deployment.captures.capture_of(plan.source()).await.unwrap();

@@ -26,6 +26,9 @@ use crate::sql::{Outcome, Session};
 /// More items than a list is given by hand; what is planned with them takes memory many times over.
 const LIST_ITEMS_MAX: usize = 65_536;
 
+/// How the tags begin of what is done for all, and not for a session.
+const DEFINING: &[&str] = &["CREATE", "DROP", "ALTER", "REFRESH", "REPLAY", "ROLLBACK MATERIALIZED VIEW"];
+
 /// A statement with its parameters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,7 +96,7 @@ pub(super) async fn execute(
             Ok(answer::json(StatusCode::OK, &ShownWrite { tag: format!("{tag} {rows}"), rows, notices }, &positions))
         }
         Outcome::Done { tag, notices, .. } => {
-            if !["CREATE", "DROP", "ALTER", "REFRESH"].iter().any(|word| tag.starts_with(word)) {
+            if !DEFINING.iter().any(|words| tag.starts_with(words)) {
                 let hint = "use the PostgreSQL wire for statements that belong to a session; a request has min_position \
                     and timeout_ms of its own";
                 return Err(not_here(&tag, hint));

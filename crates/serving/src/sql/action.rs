@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
-use sql::{Show, Statement, WriteStatement};
+use sql::{Replay, Show, Statement, WriteStatement};
 
 use super::{
     assignment::Assignment,
@@ -17,6 +17,7 @@ use super::{
 pub(super) enum Action {
     Define(Statement),
     ExplainDefinition(Statement),
+    Replay(Replay),
     List(Show),
     /// `INSERT`, `UPDATE` or `DELETE`.
     Write(Box<WriteStatement>),

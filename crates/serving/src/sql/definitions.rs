@@ -5,7 +5,7 @@ use std::fmt::{self, Debug};
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use model::{Positions, Principal, Result};
-use sql::{Show, SourceDefinition, SqlError, Statement};
+use sql::{Replay, Show, SourceDefinition, SqlError, Statement};
 use streaming::RowRecord;
 use tokio::sync::OwnedMutexGuard;
 
@@ -18,6 +18,24 @@ pub struct Defined {
     pub tag: String,
     /// What the user should know besides, one sentence each.
     pub notices: Vec<String>,
+}
+
+/// What a replay has brought about.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// What the user should know, one sentence each.
+    pub notices: Vec<String>,
+    /// What is to be compared, where that was asked for.
+    pub comparison: Option<Comparison>,
+}
+
+/// Two versions of a view with the same columns, as of the same Positions.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Their numbers: the one that was there, and the one that was replayed.
+    pub versions: [u64; 2],
+    /// What they show.
+    pub snapshots: [Snapshot; 2],
 }
 
 /// The right to write to a source or table over SQL. Where rows are found before they are written, nobody else has it.
@@ -42,6 +60,12 @@ pub trait Definitions: Debug + Send + Sync {
     /// Carries out `CREATE` and `DROP` of sources and views. It asks `model::principal::authorise` itself, since only
     /// it knows what a definition touches.
     async fn define(&self, principal: &Principal, statement: Statement) -> Result<Defined, SqlError>;
+
+    /// Builds a version of a view beside the current one. It asks `model::principal::authorise` itself. Whoever computes no views
+    /// refuses it.
+    async fn replay(&self, _principal: &Principal, _replay: Replay) -> Result<Replayed, SqlError> {
+        Err(SqlError::unsupported("REPLAY MATERIALIZED VIEW"))
+    }
 
     /// Says what a definition would do, one line each, and does nothing.
     async fn explain(&self, principal: &Principal, statement: Statement) -> Result<Vec<String>, SqlError>;

@@ -77,9 +77,12 @@ pub(super) fn read(piece: &Piece) -> Result<Action, SqlError> {
             Statement::Query(text) => {
                 explain::of_query(text).map(|query| Action::Query(Arc::new(query))).map_err(shifted)
             }
-            Statement::Show(_) | Statement::Explain(_) => Err(SqlError::unsupported("EXPLAIN of this statement")),
+            Statement::Show(_) | Statement::Explain(_) | Statement::ReplayView(_) => {
+                Err(SqlError::unsupported("EXPLAIN of this statement"))
+            }
             definition => Ok(Action::ExplainDefinition(definition.clone())),
         },
+        Statement::ReplayView(replay) => Ok(Action::Replay(replay.clone())),
         definition => Ok(Action::Define(definition.clone())),
     }
 }

@@ -12,6 +12,7 @@ use super::{Catalogue, KeptVersion, StoredView};
 const CATALOGUE_3: &str = "tests/stored/catalogue-3.redb";
 const CATALOGUE_4: &str = "tests/stored/catalogue-4.redb";
 const CATALOGUE_5: &str = "tests/stored/catalogue-5.redb";
+const CATALOGUE_6: &str = "tests/stored/catalogue-6.redb";
 
 const GATES: &str = "CREATE SOURCE gates (gate TEXT, \"Höhe\" INT) WITH (topic = 'gates')";
 const SEATS: &str = "CREATE MATERIALIZED VIEW seats AS SELECT gate, count(*) AS n FROM gates GROUP BY gate";
@@ -44,8 +45,15 @@ fn joined() -> StoredView {
 fn kept() -> [KeptVersion; 2] {
     let [_, seats] = views();
     let until_ms = 1_798_761_600_000;
-    let joined = KeptVersion { stored: StoredView { version: 1, ..joined() }, until_ms };
-    [joined, KeptVersion { stored: StoredView { version: 2, ..seats }, until_ms: until_ms + 1 }]
+    let joined = KeptVersion { stored: StoredView { version: 1, ..joined() }, until_ms, replayed_from: None };
+    let seats = StoredView { version: 2, ..seats };
+    [joined, KeptVersion { stored: seats, until_ms: until_ms + 1, replayed_from: None }]
+}
+
+/// And one that was replayed.
+fn replayed() -> KeptVersion {
+    let replayed_from = Some("gates/0:5,planes/1:7".parse().unwrap());
+    KeptVersion { stored: StoredView { version: 3, ..joined() }, until_ms: 1_798_761_600_002, replayed_from }
 }
 
 /// What the fixture is made by.
@@ -64,8 +72,8 @@ fn write(file: &Path) {
     }
     catalogue.remove_source("gone").unwrap();
     catalogue.change(&[], &["gone".to_owned()], &kept()).unwrap();
-    let forgotten = KeptVersion { stored: StoredView { version: 9, ..joined() }, until_ms: 1 };
-    catalogue.change(&[], &[], &[forgotten]).unwrap();
+    let forgotten = KeptVersion { stored: StoredView { version: 9, ..joined() }, until_ms: 1, ..replayed() };
+    catalogue.change(&[], &[], &[forgotten, replayed()]).unwrap();
     catalogue.forget_kept("joined", 9).unwrap();
 }
 
@@ -91,19 +99,30 @@ fn a_catalogue_of_format_4_is_what_it_was() {
 fn a_catalogue_of_format_5_is_what_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("catalogue.redb");
-    if !Path::new(CATALOGUE_5).exists() {
+    std::fs::copy(CATALOGUE_5, &file).unwrap();
+    let [both, seats] = views();
+    is_what_it_was(&file, &[both, joined(), seats]);
+    assert_eq!(Catalogue::open(&file).unwrap().kept().unwrap(), kept());
+}
+
+#[test]
+fn a_catalogue_of_format_6_is_what_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("catalogue.redb");
+    if !Path::new(CATALOGUE_6).exists() {
         write(&file);
         std::fs::create_dir_all("tests/stored").unwrap();
-        std::fs::copy(&file, CATALOGUE_5).unwrap();
-        panic!("{CATALOGUE_5} was not there, and was written: look at it, and keep it");
+        std::fs::copy(&file, CATALOGUE_6).unwrap();
+        panic!("{CATALOGUE_6} was not there, and was written: look at it, and keep it");
     }
-    std::fs::copy(CATALOGUE_5, &file).unwrap();
+    std::fs::copy(CATALOGUE_6, &file).unwrap();
     let [both, seats] = views();
     is_what_it_was(&file, &[both, joined(), seats]);
     let copy = directory.path().join("copy.redb");
     Catalogue::open(&file).unwrap().copy_to(&copy).unwrap();
+    let [first, second] = kept();
     for file in [file, copy] {
-        assert_eq!(Catalogue::open(&file).unwrap().kept().unwrap(), kept());
+        assert_eq!(Catalogue::open(&file).unwrap().kept().unwrap(), [first.clone(), replayed(), second.clone()]);
     }
 }
 

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    common::ScalarValue, error::DataFusionError, execution::SendableRecordBatchStream, logical_expr::LogicalPlan,
-    physical_plan::stream::RecordBatchStreamAdapter, sql::sqlparser::ast,
+    common::ScalarValue,
+    error::DataFusionError,
+    execution::{SendableRecordBatchStream, session_state::SessionState},
+    logical_expr::LogicalPlan,
+    physical_plan::stream::RecordBatchStreamAdapter,
+    sql::sqlparser::ast,
 };
 use futures::stream;
 use model::{Access, Positions, Resource, principal::authorise};
-use sql::{Show, SqlError, Statement, sql_error, sqlstate};
+use sql::{Replay, Show, SqlError, Statement, sql_error, sqlstate};
 use streaming::{Evaluation, Stage};
 
 use super::{
@@ -18,9 +22,9 @@ use super::{
 };
 use crate::{
     sql::{
-        Defined, Effect, Outcome, Prepared, Unread,
+        Defined, Effect, Outcome, Prepared, Replayed, Unread,
         action::Action,
-        column_names,
+        column_names, comparison,
         engine::{Failure, Interest, Lane},
         planner,
         point_read::{Lookup, PointRead},
@@ -43,6 +47,7 @@ impl Inner {
                 Ok(Outcome::Copy { schema, stream, positions, options: options.clone(), unread })
             }
             Action::Define(definition) => self.define(definition.clone()).await,
+            Action::Replay(replay) => self.replay(replay, prepared.lane).await,
             Action::ExplainDefinition(definition) => {
                 let (definitions, principal) = (Arc::clone(self.service.definitions()), self.principal.clone());
                 let definition = definition.clone();
@@ -180,14 +185,32 @@ impl Inner {
         Ok(Read { schema, stream, positions: reflected.unwrap_or_default(), unread })
     }
 
-    /// Plans on the threads that plan, computes what is constant and costly on those that compute, and begins to compute
-    /// the rows.
+    /// Plans a statement, and begins to compute its rows.
     pub(super) async fn planned_and_computed(
         &self,
         tree: &Arc<ast::Statement>,
         prepared: &Prepared,
         parameters: &[ScalarValue],
     ) -> Result<(SchemaRef, SendableRecordBatchStream), DataFusionError> {
+        let (tree, types) = (Arc::clone(tree), Arc::clone(&prepared.parameters));
+        let values = parameters.to_vec();
+        self.computed(prepared.lane, |state| async move {
+            let plan = planner::plan(&state, &tree, &types, &values).await?;
+            Ok((column_names::rename(&tree, &columns_of(&plan)), plan))
+        })
+        .await
+    }
+
+    /// Plans on the threads that plan, computes what is constant and costly on those that compute, and begins to compute
+    /// the rows, under the names that come with the plan.
+    pub(super) async fn computed<P>(
+        &self,
+        lane: Lane,
+        plan: impl FnOnce(Arc<SessionState>) -> P,
+    ) -> Result<(SchemaRef, SendableRecordBatchStream), DataFusionError>
+    where
+        P: Future<Output = Result<(SchemaRef, LogicalPlan), DataFusionError>> + Send + 'static,
+    {
         let engine = &self.service.engine;
         let evaluation = Evaluation::new(self.service.memory.clone());
         // Whatever ends the statement, its functions are told.
@@ -197,15 +220,13 @@ impl Inner {
         state.mark_start_execution();
         let state = Arc::new(state);
         let planning = {
-            let (state, tree) = (Arc::clone(&state), Arc::clone(tree));
-            let (types, values) = (Arc::clone(&prepared.parameters), parameters.to_vec());
+            let (planned, state) = (plan(Arc::clone(&state)), Arc::clone(&state));
             Box::pin(async move {
-                let plan = planner::plan(&state, &tree, &types, &values).await?;
-                let schema = column_names::rename(&tree, &columns_of(&plan));
+                let (schema, plan) = planned.await?;
                 Ok::<_, Failure>((schema, state.optimize(&plan)?))
             })
         };
-        let (schema, mut plan) = engine.run(prepared.lane, planning).await?;
+        let (schema, mut plan) = engine.run(lane, planning).await?;
         if evaluation.has_deferred() {
             evaluation.enter(Stage::Constants);
             let state = Arc::clone(&state);
@@ -220,7 +241,7 @@ impl Inner {
                 Ok::<_, Failure>((plan, state.task_ctx()))
             })
         };
-        let (plan, context) = engine.run(prepared.lane, planning).await?;
+        let (plan, context) = engine.run(lane, planning).await?;
         let rows = engine.compute(plan, context, interest);
         Ok((Arc::clone(&schema), column_names::rename_rows(rows, &schema)))
     }
@@ -230,6 +251,34 @@ impl Inner {
         let defining = Box::pin(async move { definitions.define(&principal, definition).await });
         let Defined { tag, notices } = self.service.engine.carry_out(defining).await?;
         Ok(Outcome::Done { tag, notices, effect: Effect::None })
+    }
+
+    /// Replays a view; its answer is how the new version differs, where that is asked for.
+    async fn replay(&self, replay: &Replay, lane: Lane) -> Result<Outcome, SqlError> {
+        let (definitions, principal) = (Arc::clone(self.service.definitions()), self.principal.clone());
+        let asked = replay.clone();
+        let replaying = Box::pin(async move { definitions.replay(&principal, asked).await });
+        let Replayed { notices, comparison } = self.service.engine.carry_out(replaying).await?;
+        let Some(comparison) = comparison else {
+            let tag = "REPLAY MATERIALIZED VIEW".to_owned();
+            return Ok(Outcome::Done { tag, notices, effect: Effect::None });
+        };
+        let positions = comparison.snapshots[0].positions().clone();
+        let schema = comparison::columns(&comparison.snapshots[0].table().schema());
+        let mut guard = self.guard();
+        let computed = self.computed(lane, |_| async move { Ok((schema, comparison::plan(&comparison)?)) });
+        let computed = async { computed.await.map_err(|error| self.failed(&error, "")) };
+        let (schema, stream) = guard.run(Box::pin(computed)).await?;
+        self.note_positions(&positions);
+        let stream = guard.stream(stream, Arc::clone(&schema), self.service.metrics.clone());
+        Ok(Outcome::Rows { schema, stream, positions, tag: "REPLAY", unread: Unread::default() })
+    }
+
+    /// The columns of its answer, where it has one.
+    pub(super) fn columns_of_replay(&self, replay: &Replay) -> Option<SchemaRef> {
+        replay.compare?;
+        let view = self.service.relations.views.get(&replay.view)?;
+        Some(comparison::columns(&view.schema()))
     }
 
     pub(super) async fn list(&self, show: Show) -> Result<RecordBatch, SqlError> {

@@ -104,6 +104,7 @@ impl Inner {
                 None
             }
             Action::List(show) => Some(self.list(*show).await?.schema()),
+            Action::Replay(replay) => self.columns_of_replay(replay),
             Action::ExplainDefinition(_) => Some(text_rows("QUERY PLAN", &[])?.schema()),
             Action::ShowVariable(name) => Some(self.show_variable(name)?.schema()),
             Action::ShowAllVariables => Some(self.show_all()?.schema()),
