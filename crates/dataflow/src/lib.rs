@@ -32,6 +32,7 @@ mod quotient;
 mod random;
 mod rows;
 mod run;
+mod unnest;
 mod upsert;
 mod value_rows;
 #[cfg(test)]
@@ -50,4 +51,5 @@ pub use operator::{Operator, PartKind, StatePart, written_rows};
 pub use presence::{Keep, PresenceJoin};
 pub use quotient::{quotient_type, rounded_quotient};
 pub use run::{Layout, Run, net};
+pub use unnest::{Unnest, UnnestColumns};
 pub use upsert::{Upsert, UpsertColumns};

@@ -186,6 +186,10 @@ fn plan_error(message: &str, readable: Readable<'_>) -> SqlError {
         let error = SqlError::new(sqlstate::UNDEFINED_FUNCTION, format!("there is no {call}"));
         return error.with_hint("CAST changes a type");
     }
+    if message.contains("unnest() can only be applied to array") {
+        let error = SqlError::new(sqlstate::UNDEFINED_FUNCTION, "unnest of what is no list");
+        return error.with_hint("string_to_array makes a list of a text, ARRAY[...] one of values");
+    }
     if let Some(column) = between(message, "column \"", "\" must appear in the GROUP BY clause") {
         let message = format!("column \"{column}\" must appear in GROUP BY or be used in an aggregate");
         return SqlError::new(sqlstate::GROUPING_ERROR, message);

@@ -25,6 +25,7 @@ mod source_definition;
 pub mod sqlstate;
 mod tree;
 mod types;
+mod unnest;
 mod view;
 mod write;
 

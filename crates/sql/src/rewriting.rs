@@ -13,10 +13,11 @@ use crate::{
     SqlError,
     precedence::rotate,
     tree::{Tree, visit_mut},
+    unnest,
 };
 
-/// Rewrites a statement or query: `time AT TIME ZONE zone` to `timezone(zone, time)`, and what `IS DISTINCT FROM` takes in that it
-/// should not.
+/// Rewrites a statement or query: `time AT TIME ZONE zone` to `timezone(zone, time)`, what `IS DISTINCT FROM` takes in that it
+/// should not, and `UNNEST` in `FROM`.
 ///
 /// # Errors
 /// [`SqlError`] for what is not built, such as `TABLESAMPLE`.
@@ -34,16 +35,12 @@ impl VisitorMut for Rewriter {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         if let Expr::AtTimeZone { timestamp, time_zone } = expr {
-            let arguments = [time_zone, timestamp].map(|argument| {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(std::mem::replace(
-                    &mut **argument,
-                    Expr::Identifier(Ident::new(String::new())),
-                )))
-            });
+            let arguments = [time_zone, timestamp]
+                .map(|argument| std::mem::replace(&mut **argument, Expr::Identifier(Ident::new(String::new()))));
             *expr = call("timezone", arguments.into());
         }
         rotate(expr);
-        ControlFlow::Continue(())
+        unnest::check_place(expr).map_or(ControlFlow::Continue(()), |error| ControlFlow::Break(Box::new(error)))
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
@@ -63,7 +60,7 @@ impl VisitorMut for Rewriter {
                 SqlError::unsupported("TABLESAMPLE").with_hint("choose rows with WHERE, such as by `md5` of a key");
             return ControlFlow::Break(Box::new(error));
         }
-        ControlFlow::Continue(())
+        unnest::rewrite_table(factor).map_or_else(|error| ControlFlow::Break(Box::new(error)), ControlFlow::Continue)
     }
 }
 
@@ -103,7 +100,9 @@ fn check_joins(tables: &TableWithJoins) -> Option<SqlError> {
     })
 }
 
-fn call(name: &str, args: Vec<FunctionArg>) -> Expr {
+/// A call of a function.
+pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,

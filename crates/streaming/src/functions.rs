@@ -10,6 +10,7 @@ mod exact_comparison;
 mod exists_value;
 mod float_equality;
 mod input_schema;
+mod lateral_unnest;
 mod number_pattern;
 mod number_types;
 mod rewriting;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use datafusion::{error::DataFusionError, execution::FunctionRegistry, logical_expr::ScalarUDF};
 
+pub(crate) use bounded::bytes_of;
 pub use certain_subqueries::CertainSubqueries;
 pub use collecting::reserved;
 pub use evaluation::{Evaluation, Stage};
@@ -30,6 +32,7 @@ pub(crate) use exact_arithmetic::{as_written, exact, is_failing_constant};
 pub use exact_comparison::ExactComparison;
 pub use exists_value::ExistsValue;
 pub use float_equality::FloatEquality;
+pub use lateral_unnest::with_lateral_unnests;
 use model::MemoryBudget;
 pub use number_types::with_settled_numbers;
 use to_char::{FromText, ToChar};

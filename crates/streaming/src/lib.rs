@@ -62,7 +62,8 @@ pub use error::{Error, Result};
 pub use fold::{EvaluatedRows, Fold};
 pub use functions::{
     CertainSubqueries, Evaluation, ExactArithmetic, ExactComparison, ExistsValue, FloatEquality, Stage,
-    bound_aggregates, bound_functions, register_aggregates, register_times, reserved, with_settled_numbers,
+    bound_aggregates, bound_functions, register_aggregates, register_times, reserved, with_lateral_unnests,
+    with_settled_numbers,
 };
 pub use halves::FailedRow;
 pub use plan::{DataflowPlan, InputRows, PlannedOutput, PlannedView, ViewPlan};

@@ -14,6 +14,7 @@ mod array_expression;
 mod checked_arithmetic;
 mod compiler;
 mod dataflow_plan;
+mod expandable_list;
 mod graph;
 mod lower;
 mod planned_view;
@@ -28,6 +29,7 @@ pub(crate) use compiler::Grouping;
 pub use dataflow_plan::{DataflowPlan, InputRows, PlannedOutput};
 pub(crate) use graph::BuiltGraph;
 pub use planned_view::PlannedView;
+pub(crate) use split::has_subqueries;
 
 use std::sync::Arc;
 

@@ -113,7 +113,59 @@ const QUERIES: &[&str] = &[
     "SELECT CASE WHEN b.v IS NULL THEN 'none' ELSE b.t END AS what, count(*) AS n FROM a LEFT JOIN b ON a.k = b.k GROUP BY 1",
     "SELECT * FROM (VALUES (0, 'zero'), (1, 'one')) AS names (k, name) JOIN a ON a.k = names.k",
     "SELECT a.d, count(*) AS n FROM a JOIN b ON a.d = b.d GROUP BY a.d",
+    // Elements of lists: some equal, some NULL; lists that are empty, and that are NULL.
+    "SELECT id, unnest(make_array(v, k, v)) AS x FROM a",
+    "SELECT id, unnest(make_array(v, v)) AS x, unnest(generate_series(1, v)) AS y FROM a",
+    "SELECT x, count(*) AS n FROM (SELECT unnest(generate_series(1, v)) AS x FROM a) AS u GROUP BY x",
+    "SELECT DISTINCT k, unnest(string_to_array(t || ',x,' || t, ',')) AS part FROM a",
+    "SELECT u.id, u.x, b.id AS other FROM (SELECT id, unnest(make_array(v, k)) AS x FROM a) AS u JOIN b ON u.x = b.k",
+    "SELECT u.id, u.x, b.v FROM (SELECT id, unnest(generate_series(0, v)) AS x FROM a) AS u LEFT JOIN b ON u.x = b.k",
+    "SELECT unnest(make_array(n, k)) AS x FROM (SELECT k, count(*) AS n FROM a GROUP BY k) AS counts",
+    "SELECT id FROM a WHERE k IN (SELECT unnest(make_array(v, k)) FROM b)",
+    "SELECT k FROM a EXCEPT SELECT unnest(make_array(k, k + 1)) FROM b",
 ];
+
+/// Lists beside the row that they are of, and the same as DataFusion plans it.
+const LATERAL: &[[&str; 2]] = &[
+    [
+        "SELECT a.id, u.x FROM a, UNNEST(make_array(a.v, a.k, a.v)) AS u (x)",
+        "SELECT id, unnest(make_array(v, k, v)) AS x FROM a",
+    ],
+    [
+        "SELECT a.id, x FROM a CROSS JOIN UNNEST(generate_series(1, v)) AS x WHERE x > k",
+        "SELECT id, x FROM (SELECT id, k, unnest(generate_series(1, v)) AS x FROM a) AS u WHERE x > k",
+    ],
+    [
+        "SELECT a.id, x FROM a LEFT JOIN LATERAL unnest(generate_series(1, v)) AS x ON true",
+        "SELECT id, unnest(CASE WHEN v > 0 THEN generate_series(1, v) ELSE make_array(CAST(NULL AS BIGINT)) END) AS x FROM a",
+    ],
+    [
+        "SELECT a.id, x, n FROM a, UNNEST(make_array(v, k, v)) WITH ORDINALITY AS u (x, n)",
+        "SELECT id, unnest(make_array(v, k, v)) AS x, unnest(make_array(1, 2, 3)) AS n FROM a",
+    ],
+    [
+        "SELECT a.id, b.id AS other, x FROM a, b, UNNEST(ARRAY[a.v, b.v]) AS x WHERE a.k = b.k",
+        "SELECT id, other, unnest(make_array(v, w)) AS x \
+         FROM (SELECT a.id, b.id AS other, a.v, b.v AS w FROM a JOIN b ON a.k = b.k) AS p",
+    ],
+    [
+        "SELECT x, y FROM a, UNNEST(generate_series(1, v)) AS x, UNNEST(generate_series(x, v)) AS y",
+        "SELECT x, unnest(generate_series(x, v)) AS y FROM (SELECT v, unnest(generate_series(1, v)) AS x FROM a) AS u",
+    ],
+    [
+        "SELECT u.x, count(*) AS n, max(b.t) AS t FROM a, LATERAL \
+         (SELECT y + a.k AS x FROM UNNEST(make_array(a.v, a.k)) AS w (y) WHERE y > 1) AS u JOIN b ON u.x = b.v GROUP BY u.x",
+        "SELECT u.x, count(*) AS n, max(b.t) AS t FROM \
+         (SELECT y + k AS x FROM (SELECT k, unnest(make_array(v, k)) AS y FROM a) AS w WHERE y > 1) AS u \
+         JOIN b ON u.x = b.v GROUP BY u.x",
+    ],
+    ["SELECT a.id, x FROM a, UNNEST(ARRAY[1, NULL, 1]) AS x", "SELECT id, unnest(make_array(1, NULL, 1)) AS x FROM a"],
+];
+
+/// What views are, each with what DataFusion is asked.
+fn questions() -> impl Iterator<Item = [&'static str; 2]> {
+    QUERIES.iter().map(|query| [*query; 2]).chain(LATERAL.iter().copied())
+}
 
 #[derive(Clone, Debug)]
 struct Row {
@@ -233,7 +285,7 @@ async fn expected(query: &str, over: Over, tables: &[RecordBatch]) -> RecordBatc
     concat_batches(&schema, &batches).unwrap()
 }
 
-async fn fold(query: &str, over: Over, arrivals: &[Arrival]) {
+async fn fold([query, question]: [&str; 2], over: Over, arrivals: &[Arrival]) {
     let plan = plan(query, over);
     let definitions = sources(over);
     let schemas: Vec<SchemaRef> = definitions.iter().map(SourceDefinition::schema).collect();
@@ -254,13 +306,13 @@ async fn fold(query: &str, over: Over, arrivals: &[Arrival]) {
             life.die();
         }
         if number % 6 == 5 {
-            compare(query, over, &plan, &life, &tables).await;
+            compare(question, over, &plan, &life, &tables).await;
         }
     }
-    compare(query, over, &plan, &life, &tables).await;
+    compare(question, over, &plan, &life, &tables).await;
     life.checkpoint();
     life.die();
-    compare(query, over, &plan, &life, &tables).await;
+    compare(question, over, &plan, &life, &tables).await;
 }
 
 async fn compare(query: &str, over: Over, plan: &DataflowPlan, life: &Life, tables: &[RecordBatch]) {
@@ -295,7 +347,7 @@ proptest! {
     #[test]
     fn a_view_of_operators_gives_the_answer_of_datafusion(arrivals in arrivals()) {
         block_on(async {
-            for query in QUERIES {
+            for query in questions() {
                 fold(query, Over::Sources, &arrivals).await;
             }
         });
@@ -304,7 +356,7 @@ proptest! {
     #[test]
     fn a_view_over_tables_gives_the_answer_over_the_last_rows(arrivals in arrivals()) {
         block_on(async {
-            for query in QUERIES {
+            for query in questions() {
                 fold(query, Over::Tables, &arrivals).await;
             }
         });

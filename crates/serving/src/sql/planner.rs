@@ -16,7 +16,7 @@ use datafusion::{
     sql::{parser::Statement, sqlparser::ast},
 };
 use sql::visit_expressions;
-use streaming::with_settled_numbers;
+use streaming::{with_lateral_unnests, with_settled_numbers};
 
 use super::{column_names, placeholder::placeholder, point_read::lossless};
 
@@ -162,7 +162,7 @@ async fn plan_tree(state: &SessionState, tree: ast::Statement) -> Result<Logical
         }
         (planned, _) => planned,
     };
-    planned.and_then(with_settled_numbers)
+    planned.and_then(with_lateral_unnests).and_then(with_settled_numbers)
 }
 
 /// The highest `$n` of a statement.

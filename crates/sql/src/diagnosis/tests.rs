@@ -19,6 +19,8 @@ fn what_datafusion_says_has_a_code_one_line_and_a_hint() {
     check(&plan("table 'a.b.flihgts' not found"), "42P01", "relation \"flihgts\" does not exist", hint);
     check(&plan("Cannot coerce arithmetic\nbacktrace"), "42883", "cannot coerce arithmetic", "");
     check(&plan("UNION queries have wrong lengths."), "42000", "UNION queries have wrong lengths", "");
+    let hint = "string_to_array makes a list of a text, ARRAY[...] one of values";
+    check(&plan("unnest() can only be applied to array, struct and null"), "42883", "unnest of what is no list", hint);
     let inner = SqlError::new("22023", "no").with_hint("yes");
     check(&DataFusionError::External(Box::new(inner)), "22023", "no", "yes");
     let arrow = |error| DataFusionError::ArrowError(Box::new(error), None);

@@ -27,8 +27,9 @@ use datafusion::{
 };
 
 use super::evaluation::{Cost, Evaluation};
+pub(super) use argument::ELEMENT_BYTES;
+pub(crate) use argument::bytes_of;
 use argument::{Arguments, Row};
-pub(super) use argument::{ELEMENT_BYTES, bytes_of};
 use estimate::{Estimates, FUNCTIONS};
 use operators::{CONCATENATION, Concatenation, WithBounds};
 use sql::{SqlError, sqlstate};

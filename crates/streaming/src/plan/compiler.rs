@@ -8,6 +8,7 @@ use datafusion::{
     common::DFSchema,
     execution::SessionState,
     logical_expr::{Aggregate, Expr},
+    sql::utils::UNNEST_PLACEHOLDER,
 };
 use sql::{SqlError, sqlstate};
 
@@ -47,7 +48,12 @@ pub(super) struct Compiler<'a> {
 impl Compiler<'_> {
     /// One expression over rows of `input`.
     pub(super) fn compile(&self, expression: &Expr, input: &DFSchema) -> Result<Expression, SqlError> {
-        let text = as_written(expression).to_string();
+        // A list that is taken apart has a name that nobody wrote.
+        let written = match expression {
+            Expr::Alias(alias) if alias.name.starts_with(UNNEST_PLACEHOLDER) => alias.expr.as_ref(),
+            other => other,
+        };
+        let text = as_written(written).to_string();
         let compiled =
             self.state.create_physical_expr(expression.clone(), input).and_then(checked).and_then(with_arrays);
         let physical = compiled.map_err(|error| {

@@ -16,8 +16,8 @@ use arrow::{
     datatypes::{Field, Schema, SchemaRef},
 };
 use dataflow::{
-    AggregateSignature, Change, Graph, GroupBy, GroupColumns, InnerJoin, JoinKeys, Keep, NodeId, PresenceJoin, Upsert,
-    UpsertColumns,
+    AggregateSignature, Change, Graph, GroupBy, GroupColumns, InnerJoin, JoinKeys, Keep, NodeId, PresenceJoin, Unnest,
+    UnnestColumns, Upsert, UpsertColumns,
 };
 
 use super::step::Step;
@@ -54,6 +54,8 @@ pub(crate) enum Operator {
     Presence(Keep, Sides),
     /// The last record of each key.
     Upsert(usize, UpsertPlan),
+    /// A row for each element of lists.
+    Unnest(usize, UnnestPlan),
 }
 
 /// Which columns of records say what.
@@ -64,6 +66,16 @@ pub(crate) struct UpsertPlan {
     pub(crate) place: [usize; 3],
     /// Whether a record deletes.
     pub(crate) deletes: usize,
+}
+
+/// Which columns are taken apart.
+#[derive(Clone, Debug)]
+pub(crate) struct UnnestPlan {
+    pub(crate) lists: Vec<usize>,
+    /// Whether a row without elements stays, with NULLs.
+    pub(crate) keeps_empty: bool,
+    /// Whether the number of the element is the last column.
+    pub(crate) is_numbered: bool,
 }
 
 /// Two nodes that meet by key.
@@ -205,6 +217,12 @@ impl OperatorGraph {
         self.add(Operator::Upsert(node, plan), schema, true)
     }
 
+    /// A row for each element of lists of the rows of a node; `schema` is that of what comes out.
+    pub(super) fn unnest(&mut self, node: usize, plan: UnnestPlan, schema: Schema) -> usize {
+        let is_retracting = self.nodes[node].is_retracting;
+        self.add(Operator::Unnest(node, plan), Arc::new(schema), is_retracting)
+    }
+
     /// The operators with a state of their own; `outputs` are where rows come out.
     ///
     /// # Errors
@@ -254,6 +272,15 @@ impl OperatorGraph {
                         deletes: plan.deletes,
                     });
                     graph.operator(vec![built[*input]], Box::new(upsert))
+                }
+                Operator::Unnest(input, plan) => {
+                    let unnest = Unnest::new(UnnestColumns {
+                        schema: Arc::clone(&node.schema),
+                        lists: plan.lists.clone(),
+                        keeps_empty: plan.keeps_empty,
+                        is_numbered: plan.is_numbered,
+                    });
+                    graph.operator(vec![built[*input]], Box::new(unnest))
                 }
                 Operator::Presence(keep, sides) => {
                     let join = PresenceJoin::new(*keep, sides.nulls_are_equal, keys(sides, 0), keys(sides, 1));

@@ -8,6 +8,7 @@
 
 mod group;
 mod join;
+mod unnest;
 
 use std::sync::Arc;
 
@@ -151,6 +152,7 @@ impl Lowering<'_> {
             LogicalPlan::Join(join) => self.join(join, need),
             LogicalPlan::EmptyRelation(empty) => self.empty(empty),
             LogicalPlan::Values(values) => self.values(values, need),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest, need),
             other => Err(refuse(self.text, other)),
         }
     }

@@ -69,7 +69,8 @@ pub(super) fn analyse(
     // Nothing here waits: every table is in memory.
     let plan = state.statement_to_plan(statement).now_or_never();
     let plan = plan.unwrap_or_else(|| Err(DataFusionError::Internal("planning a view waited".to_owned())));
-    let plan = plan.and_then(functions::with_settled_numbers).map_err(diagnosed)?;
+    let plan =
+        plan.and_then(functions::with_lateral_unnests).and_then(functions::with_settled_numbers).map_err(diagnosed)?;
     check_deterministic(&plan)?;
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(diagnosed)?;
     Ok(AnalysedQuery { plan, state })

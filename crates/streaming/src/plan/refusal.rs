@@ -16,7 +16,11 @@ pub(super) fn refuse(text: &str, node: &LogicalPlan) -> SqlError {
         LogicalPlan::Distinct(Distinct::On(_)) => ("DISTINCT ON in a view", "distinct", in_query),
         LogicalPlan::Values(_) => ("VALUES in a view", "values", "a view reads a source"),
         LogicalPlan::EmptyRelation(_) => ("a view without FROM", "select", "a view reads a source"),
-        LogicalPlan::Unnest(_) => ("unnest in a view", "unnest", in_query),
+        LogicalPlan::Subquery(_) => (
+            "LATERAL that reads the row around it in this way in a view",
+            "lateral",
+            "let it be an UNNEST and what is computed of its elements; LEFT JOIN LATERAL unnest(...) has ON true",
+        ),
         LogicalPlan::RecursiveQuery(_) => ("WITH RECURSIVE in a view", "recursive", in_query),
         _ => ("this kind of statement as a view", "", "write a SELECT over sources"),
     };

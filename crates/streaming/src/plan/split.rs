@@ -132,7 +132,7 @@ fn has_grouping_sets(aggregate: &Aggregate) -> bool {
 }
 
 /// Whether an expression of a node has a query of its own.
-pub(super) fn has_subqueries(node: &LogicalPlan) -> bool {
+pub(crate) fn has_subqueries(node: &LogicalPlan) -> bool {
     let mut found = false;
     // Nothing here can fail.
     let _ = node.apply_expressions(|expression| {

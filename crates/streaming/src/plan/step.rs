@@ -21,6 +21,7 @@ use datafusion::{
     physical_expr::{PhysicalExpr, expressions::Column},
 };
 
+use super::expandable_list::is_expandable_list;
 use crate::error::{Error, Result};
 
 /// One operator of the linear part.
@@ -63,7 +64,7 @@ impl Expression {
     /// Whether it is a column as it is.
     pub(crate) fn is_column(&self) -> bool {
         let physical: &dyn Any = self.physical.as_ref();
-        physical.is::<Column>()
+        physical.is::<Column>() || is_expandable_list(self.physical.as_ref())
     }
 
     /// Its text; `exactly` with the numbers of the columns that it reads.

@@ -156,7 +156,7 @@ fn nanoseconds(interval: IntervalMonthDayNano) -> Option<i128> {
 }
 
 /// How many bytes each value has in an array, with everything in it. What cannot be told counts as more than there is.
-pub(in crate::functions) fn bytes_of(values: &dyn Array) -> Vec<u64> {
+pub(crate) fn bytes_of(values: &dyn Array) -> Vec<u64> {
     let each = |bytes: &dyn Fn(usize) -> u64| (0..values.len()).map(bytes).collect();
     match values.data_type() {
         DataType::Utf8 => lengths(values.as_string::<i32>().value_offsets()),

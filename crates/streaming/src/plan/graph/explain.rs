@@ -110,6 +110,12 @@ impl OperatorGraph {
             }
             Operator::Upsert(input, plan) if is_for_people => format!("last record of {}", columns(*input, &plan.key)),
             Operator::Upsert(_, plan) => format!("upsert {:?} {:?} {}", plan.key, plan.place, plan.deletes),
+            Operator::Unnest(input, plan) if is_for_people => {
+                let empty = if plan.keeps_empty { ", also of what has none" } else { "" };
+                let number = if plan.is_numbered { ", numbered" } else { "" };
+                format!("elements of {}{empty}{number}", columns(*input, &plan.lists))
+            }
+            Operator::Unnest(_, plan) => format!("unnest {:?} {} {}", plan.lists, plan.keeps_empty, plan.is_numbered),
             Operator::Join(joined) => format!("join {}", sides(joined)),
             Operator::Presence(Keep::Present, joined) => format!("rows that are found {}", sides(joined)),
             Operator::Presence(Keep::Absent, joined) => format!("rows that are not found {}", sides(joined)),
@@ -122,7 +128,9 @@ impl Operator {
     fn inputs(&self) -> Vec<usize> {
         match self {
             Self::Input(_) | Self::Constant(_) => Vec::new(),
-            Self::Map(input, _) | Self::GroupBy(input, _, _) | Self::Upsert(input, _) => vec![*input],
+            Self::Map(input, _) | Self::GroupBy(input, _, _) | Self::Upsert(input, _) | Self::Unnest(input, _) => {
+                vec![*input]
+            }
             Self::Union(inputs) => inputs.clone(),
             Self::Join(sides) | Self::Presence(_, sides) => sides.nodes.to_vec(),
         }
