@@ -19,7 +19,7 @@ use serving::{
     topic_use::TopicUse,
     views::Views,
 };
-use streaming::DeadLetters;
+use streaming::{DeadLetters, FoldThreads};
 
 use crate::{
     backup::Backup,
@@ -40,6 +40,8 @@ pub(crate) struct Server {
     broker: Broker,
     pg: PgServer,
     http: HttpServer,
+    /// Where views fold; dropped after all that is on them was stopped.
+    _threads: FoldThreads,
 }
 
 impl Server {
@@ -80,6 +82,7 @@ impl Server {
         let views = Views::new(metrics.clone());
         let memory = MemoryBudget::new(machine_memory::budget_bytes(settings.memory.budget_bytes));
         let patterns = settings.patterns();
+        let threads = FoldThreads::start()?;
         let resources = Resources {
             state_memory: memory.part(machine_memory::for_views(memory.bytes_max())),
             log: Arc::clone(&log),
@@ -89,6 +92,7 @@ impl Server {
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
             settings: patterns,
+            threads: threads.handle(),
         };
         let deployment = Deployment::open(&catalogue, resources, Arc::clone(&views)).await?;
         let definitions = Arc::clone(&deployment) as _;
@@ -115,7 +119,19 @@ impl Server {
             backups: Some(backups(settings, identity, Arc::clone(&embedded), Arc::clone(&deployment))),
         };
         let http = http::start(settings.http.clone(), services).await?;
-        Ok(Self { identity, log: embedded, store, aggregates, deployment, views, sql, broker, pg, http })
+        Ok(Self {
+            identity,
+            log: embedded,
+            store,
+            aggregates,
+            deployment,
+            views,
+            sql,
+            broker,
+            pg,
+            http,
+            _threads: threads,
+        })
     }
 
     /// Which data folder it has open.

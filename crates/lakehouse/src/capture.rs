@@ -15,6 +15,7 @@ use model::{Epoch, ErrorKind, Metrics, Positions};
 use serde::Deserialize;
 use sql::SourceDefinition;
 use streaming::{DeadLetters, ReaderSettings, SourceBatch, SourceReader};
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -78,8 +79,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts to carry records of `source` into `table`, from where the table stands. What cannot be decoded goes to
-    /// `dead_letters`, which are the log's.
+    /// Starts to carry records of `source` into `table`, from where the table stands, on `threads`. What cannot be decoded goes
+    /// to `dead_letters`, which are the log's.
     ///
     /// # Errors
     /// Those of opening the source.
@@ -90,6 +91,7 @@ impl Capture {
         table: Arc<LakeTable>,
         settings: CaptureSettings,
         metrics: Metrics,
+        threads: &Handle,
     ) -> model::Result<Self> {
         let positions = table.positions();
         let progress = CaptureProgress { positions: positions.clone(), ..CaptureProgress::default() };
@@ -117,7 +119,7 @@ impl Capture {
             failures: 0,
             commits: 0,
         };
-        Ok(Self { progress: watched, stop, task: tokio::spawn(run.work(stopped)) })
+        Ok(Self { progress: watched, stop, task: threads.spawn(run.work(stopped)) })
     }
 
     /// How far the capture is.

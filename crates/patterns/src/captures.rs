@@ -47,8 +47,9 @@ impl Captures {
         let (table, note) = self.open_believable(source, topic_id).await?;
         let settings = self.resources.settings.capture.clone();
         let (log, dead_letters) = (Arc::clone(&self.resources.log), Arc::clone(&self.resources.dead_letters));
-        let metrics = self.resources.metrics.clone();
-        let capture = Capture::spawn(log, dead_letters, source.clone(), Arc::clone(&table), settings, metrics)?;
+        let (metrics, threads) = (self.resources.metrics.clone(), &self.resources.threads);
+        let capture =
+            Capture::spawn(log, dead_letters, source.clone(), Arc::clone(&table), settings, metrics, threads)?;
         let captured = CapturedSource { topic_id, table, capture, note };
         let side = captured.lake_side();
         running.insert(source.name.clone(), captured);

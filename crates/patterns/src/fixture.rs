@@ -63,6 +63,7 @@ impl Product {
             clock,
             metrics: metrics.clone(),
             settings,
+            threads: tokio::runtime::Handle::current(),
         };
         let views = Views::new(metrics);
         let catalogue = directory.join("catalogue.redb");

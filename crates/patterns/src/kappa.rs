@@ -156,6 +156,7 @@ async fn spawn<P: RowPlan>(resources: &Resources, plan: &Arc<P>, part: Part, sho
         settings: resources.settings.view_task.clone(),
         metrics: resources.metrics.clone(),
         memory: StateMemory::new(plan.name(), &resources.state_memory).with_served(served),
+        threads: resources.threads.clone(),
     };
     let emit = move |changes: Vec<Change>, positions: &Positions| {
         // After the rows were read and before they are seen or checkpointed.

@@ -116,7 +116,7 @@ impl LambdaView {
         });
         let (stop, stopped) = watch::channel(false);
         let (requests, received) = mpsc::channel(1);
-        let task = tokio::spawn(layered.work(batch_interval, received, stopped));
+        let task = resources.threads.spawn(layered.work(batch_interval, received, stopped));
         Ok(Self { merged, batches, stop, requests, task: Mutex::new(Some(task)) })
     }
 

@@ -8,6 +8,7 @@ use model::{Clock, MemoryBudget, Metrics};
 use object_store::ObjectStore;
 use serde::Deserialize;
 use streaming::{DeadLetters, ViewTaskSettings};
+use tokio::runtime::Handle;
 
 /// What every pattern shares.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Resources {
     pub metrics: Metrics,
     /// How the patterns work.
     pub settings: PatternSettings,
+    /// Where views fold and lakes capture.
+    pub threads: Handle,
 }
 
 /// How the patterns work.

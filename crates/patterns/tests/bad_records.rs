@@ -56,6 +56,7 @@ impl Server {
                 },
                 ..PatternSettings::shipped()
             },
+            threads: tokio::runtime::Handle::current(),
         };
         let views = Views::new(metrics.clone());
         let deployment = Deployment::open(&catalogue(life), resources, Arc::clone(&views)).await.unwrap();

@@ -92,6 +92,7 @@ impl Product {
             clock: Arc::new(SystemClock),
             metrics: metrics.clone(),
             settings,
+            threads: tokio::runtime::Handle::current(),
         };
         let views = Views::new(metrics.clone());
         let deployment = Deployment::open(&catalogue(life), resources, Arc::clone(&views)).await.unwrap();

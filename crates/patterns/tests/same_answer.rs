@@ -161,6 +161,7 @@ impl Product {
                 lambda: LambdaSettings { epoch_interval: Duration::from_millis(20) },
                 ..PatternSettings::shipped()
             },
+            threads: tokio::runtime::Handle::current(),
         };
         let views = Views::new(metrics.clone());
         let deployment = Deployment::open(&path.join("catalogue.redb"), resources, Arc::clone(&views)).await.unwrap();

@@ -43,6 +43,7 @@ mod checkpoint;
 mod dataflow_state;
 mod error;
 mod fold;
+mod fold_threads;
 mod functions;
 mod halves;
 mod hash;
@@ -60,6 +61,7 @@ pub use dataflow::{Change, PartKind, StatePart, Weights, normal_key};
 pub use dataflow_state::DataflowState;
 pub use error::{Error, Result};
 pub use fold::{EvaluatedRows, Fold};
+pub use fold_threads::FoldThreads;
 pub use functions::{
     CertainSubqueries, Evaluation, ExactArithmetic, ExactComparison, ExistsValue, FloatEquality, Stage,
     bound_aggregates, bound_functions, register_aggregates, register_times, reserved, with_lateral_unnests,

@@ -12,6 +12,7 @@ use eventlog::EventLog;
 use model::{Metrics, Positions};
 use serde::Deserialize;
 use tokio::{
+    runtime::Handle,
     sync::watch,
     task::JoinHandle,
     time::{Instant, MissedTickBehavior},
@@ -92,6 +93,8 @@ pub struct ViewTask<P = ViewPlan> {
     pub metrics: Metrics,
     /// The memory for the state.
     pub memory: StateMemory,
+    /// Where it works.
+    pub threads: Handle,
 }
 
 /// What the loop wakes up for.
@@ -113,6 +116,19 @@ impl<P: RowPlan> ViewTask<P> {
     /// # Errors
     /// Those of loading the checkpoint and of opening the sources.
     pub async fn spawn(
+        self,
+        emit: impl FnMut(Vec<Change>, &Positions) -> model::Result<()> + Send + 'static,
+    ) -> Result<ViewTaskHandle> {
+        // To restore a state takes as long as to fold much.
+        let name = self.plan.name().to_owned();
+        let begun = self.threads.clone().spawn(self.begin(emit)).await;
+        begun.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::TaskLost(format!("view {name}"))),
+        })
+    }
+
+    async fn begin(
         mut self,
         emit: impl FnMut(Vec<Change>, &Positions) -> model::Result<()> + Send + 'static,
     ) -> Result<ViewTaskHandle> {
@@ -161,7 +177,7 @@ impl<P: RowPlan> ViewTask<P> {
             unwritten_bytes: 0,
             failure_told: false,
         };
-        let join = tokio::spawn(running.run(stopped));
+        let join = running.task.threads.clone().spawn(running.run(stopped));
         Ok(ViewTaskHandle { name, progress: watched, stop, join })
     }
 }

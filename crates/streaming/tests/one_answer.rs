@@ -237,6 +237,7 @@ impl Subject {
             settings: ViewTaskSettings { checkpoint_interval, reader: ReaderSettings { read_bytes_max } },
             memory: StateMemory::new("v", &MemoryBudget::new(u64::MAX)),
             metrics: Metrics::default(),
+            threads: tokio::runtime::Handle::current(),
         };
         let kept = Arc::new(Mutex::new(Kept::default()));
         let (taken, mut left) = (Arc::clone(&kept), killed_after);

@@ -67,7 +67,16 @@ async fn open_table(store: &Arc<dyn ObjectStore>) -> Arc<LakeTable> {
 fn spawn(log: &Arc<EmbeddedLog>, table: &Arc<LakeTable>, metrics: &Metrics) -> Capture {
     let log: Arc<dyn EventLog> = Arc::clone(log) as _;
     let dead_letters = DeadLetters::new(Arc::clone(&log), Arc::new(SystemClock), metrics.clone());
-    Capture::spawn(log, dead_letters, source(), Arc::clone(table), settings(), metrics.clone()).unwrap()
+    Capture::spawn(
+        log,
+        dead_letters,
+        source(),
+        Arc::clone(table),
+        settings(),
+        metrics.clone(),
+        &tokio::runtime::Handle::current(),
+    )
+    .unwrap()
 }
 
 async fn reached(capture: &Capture, done: impl FnMut(&CaptureProgress) -> bool) -> CaptureProgress {

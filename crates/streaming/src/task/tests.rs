@@ -19,6 +19,8 @@ use object_store::{
     PutOptions, PutPayload, PutResult, memory::InMemory, path::Path,
 };
 
+use tokio::runtime::Handle;
+
 use super::{ViewTask, ViewTaskHandle, ViewTaskSettings};
 use crate::{
     Change, CheckpointStore, Error, ReaderSettings, StateMemory, ViewPlan,
@@ -91,6 +93,7 @@ impl Setup {
             },
             metrics: Metrics::default(),
             memory: StateMemory::new("v", &MemoryBudget::new(self.state_bytes_max)),
+            threads: Handle::current(),
         };
         let (plan, seen) = (Arc::clone(&self.plan), seen.clone());
         task.spawn(move |changes, positions| {
@@ -415,6 +418,7 @@ async fn what_a_task_fails_with_is_told() {
         settings: ViewTaskSettings::shipped(),
         metrics: Metrics::default(),
         memory: StateMemory::new("v", &MemoryBudget::new(u64::MAX)),
+        threads: Handle::current(),
     };
     let refused = task(&log).spawn(|_, _| Err(model::Error::conflict("not now"))).await.unwrap().wait().await;
     assert!(matches!(refused, Err(Error::Emit(error)) if error.message() == "not now"));
@@ -587,6 +591,7 @@ async fn short_records_that_become_long_rows_are_folded_a_few_at_a_time() {
             settings: ViewTaskSettings::shipped(),
             metrics: Metrics::default(),
             memory: StateMemory::new("v", &MemoryBudget::new(state_bytes_max)),
+            threads: Handle::current(),
         };
         let changes = Arc::clone(changes);
         task.spawn(move |all, _| {
