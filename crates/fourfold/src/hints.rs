@@ -223,7 +223,15 @@ fn statements(words: &[&str]) -> Vec<String> {
 
 /// Whether our parser takes it, once names are added that a hint leaves out.
 fn is_statement(phrase: &str) -> bool {
-    let endings = ["", " x", " x (a INT)", " x (a INT PRIMARY KEY)", " x AS SELECT count(*) AS n FROM y"];
+    let endings = [
+        "",
+        " x",
+        " x ADD COLUMN a INT",
+        " a INT",
+        " x (a INT)",
+        " x (a INT PRIMARY KEY)",
+        " x AS SELECT count(*) AS n FROM y",
+    ];
     let parses = |ending: &&str| match sql::parse(&format!("{phrase}{ending}")).as_deref() {
         Ok([sql::Statement::Query(_)]) | Err(_) => false,
         Ok(statements) => statements.len() == 1,

@@ -1,6 +1,7 @@
 //! [`Captures`]: one capture a source, however many views want its lake table.
 //!
-//! What must hold: the records of one incarnation of a topic, in one set of columns, are in one table. A table that is
+//! What must hold: the records of one incarnation of a topic, in one set of columns, are in one table: a source that gets a
+//! column has another one for the views that are defined from then on. A table that is
 //! in the way of another is set aside and never deleted: it may hold what the log has no more. So is one that has
 //! captured beyond the end of the log: what comes at those offsets next is captured too.
 
@@ -17,8 +18,11 @@ use crate::{captured::Captured, extent::Extent, resources::Resources};
 /// The captures that run.
 pub(crate) struct Captures {
     resources: Resources,
-    running: Mutex<BTreeMap<String, CapturedSource>>,
+    running: Mutex<BTreeMap<SourceColumns, CapturedSource>>,
 }
+
+/// The name of a source, and how many columns had been added to it.
+type SourceColumns = (String, usize);
 
 struct CapturedSource {
     topic_id: Uuid,
@@ -41,7 +45,7 @@ impl Captures {
         let topic_id = self.topic_id(source)?;
         let mut running = self.running.lock().await;
         self.stop_outdated(&mut running, source, topic_id).await;
-        if let Some(captured) = running.get(&source.name) {
+        if let Some(captured) = running.get(&columns_of(source)) {
             return Ok(captured.lake_side());
         }
         let (table, note) = self.open_believable(source, topic_id).await?;
@@ -52,7 +56,7 @@ impl Captures {
             Capture::spawn(log, dead_letters, source.clone(), Arc::clone(&table), settings, metrics, threads)?;
         let captured = CapturedSource { topic_id, table, capture, note };
         let side = captured.lake_side();
-        running.insert(source.name.clone(), captured);
+        running.insert(columns_of(source), captured);
         Ok(side)
     }
 
@@ -62,7 +66,7 @@ impl Captures {
         source: &SourceDefinition,
         topic_id: Uuid,
     ) -> Result<(Arc<LakeTable>, Option<String>)> {
-        let location = self.location(&source.name);
+        let location = self.location(&columns_of(source));
         let table = open(&location, source, topic_id).await?;
         let extent = Extent::of(self.resources.log.as_ref(), std::slice::from_ref(source))?;
         let what = format!("what was captured of source {}", source.name);
@@ -86,8 +90,8 @@ impl Captures {
         let topic_id = self.topic_id(source)?;
         let mut running = self.running.lock().await;
         self.stop_outdated(&mut running, source, topic_id).await;
-        let location = self.location(&source.name);
-        if running.contains_key(&source.name) || !location.has_table().await? {
+        let location = self.location(&columns_of(source));
+        if running.contains_key(&columns_of(source)) || !location.has_table().await? {
             return Ok(None);
         }
         match open(&location, source, topic_id).await {
@@ -101,17 +105,53 @@ impl Captures {
     }
 
     /// Ends the capture of a source that was dropped; answers what becomes of its table, as a sentence.
-    pub(crate) async fn end(&self, source: &str) -> Result<Option<String>> {
-        if let Some(captured) = self.running.lock().await.remove(source) {
-            stop(source, captured).await;
+    pub(crate) async fn end(&self, source: &str, added_columns: usize) -> Result<Option<String>> {
+        let mut running = self.running.lock().await;
+        let mut stay = Vec::new();
+        for columns in (0..=added_columns).map(|added_columns| (source.to_owned(), added_columns)) {
+            if let Some(captured) = running.remove(&columns) {
+                stop(source, captured).await;
+            }
+            let location = self.location(&columns);
+            if location.has_table().await? {
+                stay.push(location.to_string());
+            }
         }
-        let location = self.location(source);
-        Ok(location.has_table().await?.then(|| {
+        Ok((!stay.is_empty()).then(|| {
             format!(
-                "what was captured of source {source} stays in {location}; a source with the same name, topic and \
-                 columns goes on with it"
+                "what was captured of source {source} stays in {}; a source with the same name, topic and \
+                 columns goes on with it",
+                stay.join(" and ")
             )
         }))
+    }
+
+    /// Refuses to begin the table of a source that has got columns, where the one of its columns before has what the log has
+    /// no more: that cannot be read with the new ones.
+    ///
+    /// # Errors
+    /// [`Unsupported`](model::ErrorKind::Unsupported) then, and what the file system says.
+    pub(crate) async fn check_expired(&self, source: &SourceDefinition) -> Result<()> {
+        let (name, added_columns) = columns_of(source);
+        let log = &self.resources.log;
+        let starts = (0..source.partitions).map(|partition| log.bounds(&source.topic_partition(partition)));
+        let starts = starts.collect::<eventlog::Result<Vec<_>>>()?;
+        if starts.iter().all(|bounds| bounds.log_start_offset == 0)
+            || self.location(&(name.clone(), added_columns)).has_table().await?
+        {
+            return Ok(());
+        }
+        for before in (0..added_columns).map(|added_columns| (name.clone(), added_columns)) {
+            if self.location(&before).has_table().await? {
+                let message = format!(
+                    "source {name} was captured without the columns that it has got since, and the log has lost records of that: they \
+                     cannot be captured with them"
+                );
+                return Err(Error::unsupported(message)
+                    .with_hint("leave WITH (batch = ...) out: a view without a batch layer folds what the log has"));
+            }
+        }
+        Ok(())
     }
 
     /// Commits what was read, and ends all captures.
@@ -120,7 +160,7 @@ impl Captures {
     /// The first thing that failed; all are ended all the same. One that had ended by itself has been told.
     pub(crate) async fn stop(&self) -> Result<()> {
         let mut outcome = Ok(());
-        for (source, captured) in std::mem::take(&mut *self.running.lock().await) {
+        for ((source, _), captured) in std::mem::take(&mut *self.running.lock().await) {
             if captured.capture.has_ended() {
                 stop(&source, captured).await;
             } else {
@@ -132,12 +172,13 @@ impl Captures {
 
     async fn stop_outdated(
         &self,
-        running: &mut BTreeMap<String, CapturedSource>,
+        running: &mut BTreeMap<SourceColumns, CapturedSource>,
         source: &SourceDefinition,
         topic_id: Uuid,
     ) {
-        if running.get(&source.name).is_some_and(|captured| captured.topic_id != topic_id)
-            && let Some(captured) = running.remove(&source.name)
+        let columns = columns_of(source);
+        if running.get(&columns).is_some_and(|captured| captured.topic_id != topic_id)
+            && let Some(captured) = running.remove(&columns)
         {
             stop(&source.name, captured).await;
         }
@@ -148,8 +189,13 @@ impl Captures {
         topic.map(|topic| topic.id).ok_or_else(|| Error::not_found(format!("there is no topic {}", source.topic)))
     }
 
-    fn location(&self, source: &str) -> LakeLocation {
-        self.resources.lake.child("sources").child(source)
+    fn location(&self, (source, added_columns): &SourceColumns) -> LakeLocation {
+        let sources = self.resources.lake.child("sources");
+        match added_columns {
+            0 => sources.child(source),
+            // No name of a source has such a character.
+            added_columns => sources.child(&format!("{source}-{added_columns}")),
+        }
     }
 }
 
@@ -157,6 +203,10 @@ impl CapturedSource {
     fn lake_side(&self) -> Captured {
         Captured { table: Arc::clone(&self.table), progress: self.capture.progress(), note: self.note.clone() }
     }
+}
+
+fn columns_of(source: &SourceDefinition) -> SourceColumns {
+    (source.name.clone(), source.added_columns)
 }
 
 // What it could not commit is in the log, or gone with its topic.

@@ -8,6 +8,8 @@
 //!
 //! docs/formats/catalogue.md is the format.
 
+mod added_columns;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -32,8 +34,8 @@ const KEPT: TableDefinition<'_, (&str, u64), (i64, &str, &str)> = TableDefinitio
 const REPLAYED: TableDefinition<'_, (&str, u64), &str> = TableDefinition::new("replayed");
 const FORMAT: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
 const FORMAT_VERSION: u64 = 6;
-// Without the table `replayed`: no version was.
-const FORMAT_WITHOUT_REPLAYED: u64 = 5;
+// Without the tables `replayed` and `added`: no version was replayed beside another, and no source has got columns.
+const FORMAT_WITHOUT_ADDED: u64 = 5;
 // Without the table `kept` too: no version is.
 const FORMAT_WITHOUT_KEPT: u64 = 4;
 // Without the table `topics` too: every view of it folds one.
@@ -64,6 +66,8 @@ pub(crate) struct StoredView {
     pub(crate) topic_ids: BTreeMap<String, Uuid>,
     /// Its definition.
     pub(crate) text: String,
+    /// How many columns had been added to each source when it was defined; none to those that are not there.
+    pub(crate) added_columns: BTreeMap<String, usize>,
     /// Whether this version has answered once.
     pub(crate) built: bool,
 }
@@ -160,16 +164,27 @@ impl Catalogue {
     pub(crate) fn forget_kept(&self, name: &str, version: u64) -> Result<()> {
         self.write(|transaction| {
             transaction.open_table(REPLAYED)?.remove((name, version))?;
-            transaction.open_table(KEPT)?.remove((name, version)).map(drop).map_err(Into::into)
+            transaction.open_table(KEPT)?.remove((name, version))?;
+            added_columns::forget(transaction, name, version)
         })
     }
 
     /// Stores views, replacing their older versions, of which some are kept, and forgets others, in one step.
     pub(crate) fn change(&self, views: &[StoredView], removed: &[String], kept: &[KeptVersion]) -> Result<()> {
+        self.write(|transaction| change(transaction, views, removed, kept))
+    }
+
+    /// As [`change`](Self::change), with a source in the same step.
+    pub(crate) fn change_with(
+        &self,
+        source: (&str, &str),
+        views: &[StoredView],
+        removed: &[String],
+        kept: &[KeptVersion],
+    ) -> Result<()> {
         self.write(|transaction| {
-            kept.iter().try_for_each(|kept| put_kept(transaction, kept))?;
-            views.iter().try_for_each(|view| put_view(transaction, view))?;
-            removed.iter().try_for_each(|name| remove_view(transaction, name))
+            transaction.open_table(SOURCES)?.insert(source.0, source.1)?;
+            change(transaction, views, removed, kept)
         })
     }
 
@@ -234,6 +249,17 @@ impl fmt::Debug for Catalogue {
     }
 }
 
+fn change(
+    transaction: &redb::WriteTransaction,
+    views: &[StoredView],
+    removed: &[String],
+    kept: &[KeptVersion],
+) -> Result<(), redb::Error> {
+    kept.iter().try_for_each(|kept| put_kept(transaction, kept))?;
+    views.iter().try_for_each(|view| put_view(transaction, view))?;
+    removed.iter().try_for_each(|name| remove_view(transaction, name))
+}
+
 fn put_view(transaction: &redb::WriteTransaction, view: &StoredView) -> Result<(), redb::Error> {
     let (name, first) = (view.name.as_str(), view.topic_ids.values().next().copied().unwrap_or_default());
     transaction.open_table(VIEWS)?.insert(name, (view.version, first.as_u128(), view.text.as_str()))?;
@@ -249,7 +275,8 @@ fn put_view(transaction: &redb::WriteTransaction, view: &StoredView) -> Result<(
         true => drop(built.insert(name, view.version)?),
         false => drop(built.remove(name)?),
     }
-    Ok(())
+    added_columns::forget_replaced(transaction, name)?;
+    added_columns::put(transaction, view)
 }
 
 fn put_kept(transaction: &redb::WriteTransaction, kept: &KeptVersion) -> Result<(), redb::Error> {
@@ -262,7 +289,7 @@ fn put_kept(transaction: &redb::WriteTransaction, kept: &KeptVersion) -> Result<
     if let Some(from) = replayed_from {
         transaction.open_table(REPLAYED)?.insert(key, from.to_string().as_str())?;
     }
-    Ok(())
+    added_columns::put(transaction, stored)
 }
 
 fn kept_in(transaction: &redb::ReadTransaction) -> Result<Vec<KeptVersion>, redb::Error> {
@@ -275,14 +302,17 @@ fn kept_in(transaction: &redb::ReadTransaction) -> Result<Vec<KeptVersion>, redb
         let ids = topics.split(';').filter_map(|topic| topic.split_once('='));
         // What is no id is that of no topic: the version is then given up.
         let topic_ids = ids.map(|(topic, id)| (topic.to_owned(), Uuid::parse_str(id).unwrap_or_default())).collect();
+        let added_columns = added_columns::of(transaction, name, version)?;
         let (name, text) = (name.to_owned(), text.to_owned());
-        Ok(KeptVersion { stored: StoredView { name, version, topic_ids, text, built: true }, until_ms, replayed_from })
+        let stored = StoredView { name, version, topic_ids, text, added_columns, built: true };
+        Ok(KeptVersion { stored, until_ms, replayed_from })
     });
     entries.collect()
 }
 
 fn remove_view(transaction: &redb::WriteTransaction, name: &str) -> Result<(), redb::Error> {
     transaction.open_table(BUILT)?.remove(name)?;
+    added_columns::forget_replaced(transaction, name)?;
     transaction.open_table(TOPICS)?.retain_in(of_view(name), |_, _| false)?;
     transaction.open_table(VIEWS)?.remove(name).map(drop).map_err(Into::into)
 }
@@ -312,7 +342,8 @@ fn views_in(transaction: &redb::ReadTransaction) -> Result<Vec<StoredView>, redb
         if topic_ids.is_empty() {
             topic_ids.insert(String::new(), Uuid::from_u128(topic_id));
         }
-        Ok(StoredView { name, version, topic_ids, text, built })
+        let added_columns = added_columns::of(transaction, &name, version)?;
+        Ok(StoredView { name, version, topic_ids, text, added_columns, built })
     });
     entries.collect()
 }
@@ -355,6 +386,7 @@ fn prepare(database: &Database) -> Result<u64, redb::Error> {
         transaction.open_table(TOPICS)?;
         transaction.open_table(KEPT)?;
         transaction.open_table(REPLAYED)?;
+        added_columns::prepare(&transaction)?;
         let (views, mut built) = (transaction.open_table(VIEWS)?, transaction.open_table(BUILT)?);
         if found == FORMAT_WITHOUT_BUILT {
             for entry in views.iter()? {
@@ -369,7 +401,7 @@ fn prepare(database: &Database) -> Result<u64, redb::Error> {
 
 /// The format that a file of another one becomes by being opened.
 fn upgraded(found: u64) -> u64 {
-    let known = [FORMAT_WITHOUT_REPLAYED, FORMAT_WITHOUT_KEPT, FORMAT_OF_ONE_TOPIC, FORMAT_WITHOUT_BUILT];
+    let known = [FORMAT_WITHOUT_ADDED, FORMAT_WITHOUT_KEPT, FORMAT_OF_ONE_TOPIC, FORMAT_WITHOUT_BUILT];
     if known.contains(&found) { FORMAT_VERSION } else { found }
 }
 

@@ -92,6 +92,9 @@ impl Deployment {
         if let Statement::CreateView(definition) = &statement {
             self.check(definition)?;
         }
+        if let Statement::AddColumn(added) = &statement {
+            return self.add_column(principal, added).await;
+        }
         let is_drop = matches!(
             statement,
             Statement::DropSource { .. } | Statement::DropTable { .. } | Statement::DropView { .. }
@@ -151,7 +154,11 @@ impl Deployment {
                 notices.extend(self.rollback_view(&name).await?);
                 "ROLLBACK MATERIALIZED VIEW"
             }
-            Statement::ReplayView(_) | Statement::Show(_) | Statement::Explain(_) | Statement::Query(_) => {
+            Statement::AddColumn(_)
+            | Statement::ReplayView(_)
+            | Statement::Show(_)
+            | Statement::Explain(_)
+            | Statement::Query(_) => {
                 return Err(Error::internal("a statement that defines nothing was given as a definition"));
             }
         };

@@ -12,6 +12,7 @@
 //! - a version of a view folds one incarnation of each of its topics: when one is gone it is stopped, and says so;
 //! - what is missing of the catalogue is never taken for a catalogue that has nothing.
 
+mod altering;
 mod defining;
 mod kept;
 mod replaying;
@@ -180,8 +181,8 @@ impl Deployment {
 
     async fn end_source(&self, name: &str) -> Result<Option<String>> {
         self.catalogue.remove_source(name)?;
-        self.sources.write().remove(name);
-        self.captures.end(name).await
+        let source = self.sources.write().remove(name);
+        self.captures.end(name, source.map_or(0, |source| source.added_columns)).await
     }
 
     /// All sources.

@@ -10,10 +10,18 @@ use crate::catalogue::StoredView;
 /// # Errors
 /// When `text` is no definition of a source.
 pub(crate) fn source_definition(name: &str, text: &str) -> Result<SourceDefinition> {
-    match single(text)? {
-        Statement::CreateSource(source) | Statement::CreateTable(source) => Ok(source),
-        _ => Err(Error::corrupt(format!("the catalogue's source {name} is not a CREATE SOURCE"))),
+    let mut statements = sql::parse(text)?.into_iter();
+    let mut source = match statements.next() {
+        Some(Statement::CreateSource(source) | Statement::CreateTable(source)) => source,
+        _ => return Err(Error::corrupt(format!("the catalogue's source {name} is not a CREATE SOURCE"))),
+    };
+    for statement in statements {
+        match statement {
+            Statement::AddColumn(added) => source = source.with_column(&added)?,
+            _ => return Err(Error::corrupt(format!("the catalogue's source {name} was altered by no ALTER SOURCE"))),
+        }
     }
+    Ok(source)
 }
 
 /// The definition of a view.
@@ -21,17 +29,18 @@ pub(crate) fn source_definition(name: &str, text: &str) -> Result<SourceDefiniti
 /// # Errors
 /// When the text is no definition of a view.
 pub(crate) fn view_definition(stored: &StoredView) -> Result<ViewDefinition> {
-    match single(&stored.text)? {
-        Statement::CreateView(definition) => Ok(definition),
-        Statement::CreateTable(table) => Ok(ViewDefinition::of_table(&table)),
-        _ => Err(Error::corrupt(format!("the catalogue's view {} is not a CREATE MATERIALIZED VIEW", stored.name))),
-    }
-}
-
-fn single(text: &str) -> Result<Statement> {
-    let mut statements = sql::parse(text)?;
-    match (statements.pop(), statements.is_empty()) {
-        (Some(statement), true) => Ok(statement),
-        _ => Err(Error::corrupt(format!("not one statement: {text}"))),
-    }
+    let mut statements = sql::parse(&stored.text)?;
+    let mut definition = match (statements.pop(), statements.first()) {
+        (Some(Statement::CreateView(definition)), None) => definition,
+        // What was written of a table may be several statements.
+        (Some(Statement::CreateTable(_)), None) | (_, Some(Statement::CreateTable(_))) => {
+            ViewDefinition::of_table(&source_definition(&stored.name, &stored.text)?)
+        }
+        _ => {
+            let message = format!("the catalogue's view {} is not a CREATE MATERIALIZED VIEW", stored.name);
+            return Err(Error::corrupt(message));
+        }
+    };
+    definition.added_columns = Some(stored.added_columns.clone());
+    Ok(definition)
 }

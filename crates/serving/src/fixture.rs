@@ -102,6 +102,7 @@ impl Definitions for Fixed {
             name: "departures".to_owned(),
             columns: Arc::new(Schema::new(columns.to_vec())),
             key: Vec::new(),
+            added_columns: 0,
             topic: TopicName::new("flights").unwrap(),
             partitions: 1,
             format: SourceFormat::Json,

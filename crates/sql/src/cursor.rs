@@ -110,12 +110,16 @@ impl<'a> Cursor<'a> {
         self.tokens.get(self.next..).unwrap_or_default()
     }
 
+    /// Whether all of `words` come next, in any case.
+    pub(crate) fn is_next(&self, words: &[&str]) -> bool {
+        let is_word_at =
+            |(i, word): (usize, &&str)| self.tokens.get(self.next + i).is_some_and(|p| is_word(&p.token, word));
+        words.iter().enumerate().all(is_word_at)
+    }
+
     /// Walks over all of `words` when they come next, in any case.
     pub(crate) fn eat(&mut self, words: &[&str]) -> bool {
-        let matches = words
-            .iter()
-            .enumerate()
-            .all(|(i, word)| self.tokens.get(self.next + i).is_some_and(|placed| is_word(&placed.token, word)));
+        let matches = self.is_next(words);
         if matches {
             self.next += words.len();
         }

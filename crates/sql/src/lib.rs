@@ -8,6 +8,7 @@
 //! What must hold: a message names what is wrong and its position counts characters of the whole text from 1, so
 //! that psql can point at it; no option is silently ignored; nothing walks a statement before its size was checked.
 
+mod added_column;
 mod complexity;
 mod cursor;
 mod deep_stack;
@@ -29,6 +30,7 @@ mod unnest;
 mod view;
 mod write;
 
+pub use added_column::AddedColumn;
 pub use cursor::{PlacedToken, byte_of_location, character_at, folded, is_word, tokenize};
 pub use deep_stack::on_deep_stack;
 pub use diagnosis::{Readable, datafusion_error, nearest, syntax_error};
@@ -58,6 +60,8 @@ pub enum Statement {
     CreateTable(SourceDefinition),
     /// `CREATE [OR REPLACE] MATERIALIZED VIEW name [WITH (options)] AS query`.
     CreateView(ViewDefinition),
+    /// `ALTER SOURCE name ADD COLUMN column type`, or `ALTER TABLE`.
+    AddColumn(AddedColumn),
     /// `DROP SOURCE [IF EXISTS] name`.
     DropSource {
         /// The source's name.
@@ -143,8 +147,13 @@ pub fn split(text: &str) -> Result<Vec<&str>, SqlError> {
 
 fn parse_statement(text: &str, tokens: &[PlacedToken]) -> Result<Statement, SqlError> {
     let mut cursor = Cursor::new(text, tokens);
+    let start = cursor.position();
     if cursor.eat(&["create"]) {
         return parse_create(text, tokens, cursor);
+    }
+    if [["alter", "source"], ["alter", "table"]].iter().any(|words| cursor.is_next(words)) {
+        cursor.advance();
+        return Ok(Statement::AddColumn(added_column::parse(&mut cursor, text_of(text, tokens), start)?));
     }
     if cursor.eat(&["drop", "source"]) {
         let (name, if_exists) = drop_target(&mut cursor, "the name of a source")?;

@@ -18,7 +18,7 @@ const PLANNED: &[(&str, &str)] = &[
     ("early", "rows from the future are folded like any other"),
     ("on_late", "late rows are folded like any other"),
 ];
-const COLUMNS_MAX: usize = 1_000;
+pub(super) const COLUMNS_MAX: usize = 1_000;
 const PARTITIONS_MAX: i32 = 10_000;
 
 pub(super) fn parse(cursor: &mut Cursor<'_>, text: &str) -> Result<SourceDefinition, SqlError> {
@@ -63,6 +63,7 @@ fn definition(
         name,
         columns: Arc::new(Schema::new(fields)),
         key,
+        added_columns: 0,
         partitions: 1,
         format: SourceFormat::Json,
         event_time: None,
@@ -73,15 +74,7 @@ fn definition(
         apply_options(cursor, &mut source, if is_table { TABLE_OPTIONS } else { OPTIONS })?;
     }
     cursor.expect_end()?;
-    let metadata = source.metadata_fields();
-    for (field, position) in source.columns.fields().iter().zip(positions) {
-        if metadata.iter().any(|m| m.name() == field.name()) {
-            let message = format!("column \"{}\" is one that every source of this format has", field.name());
-            return Err(SqlError::new(sqlstate::DUPLICATE_COLUMN, message)
-                .at(position)
-                .with_hint("choose another name"));
-        }
-    }
+    source.check_metadata(source.columns.fields().iter().map(|field| field.name().as_str()).zip(positions))?;
     Ok(source)
 }
 

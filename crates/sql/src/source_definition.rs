@@ -82,6 +82,8 @@ pub struct SourceDefinition {
     pub columns: SchemaRef,
     /// Of a table, the columns that identify a row: its last record counts, and one without a value deletes it. None otherwise.
     pub key: Vec<usize>,
+    /// How many of the columns, the last ones, were added after it was created.
+    pub added_columns: usize,
     /// The topic; by default of the source's own name.
     pub topic: TopicName,
     /// How many partitions the topic gets when it is created.
@@ -92,7 +94,7 @@ pub struct SourceDefinition {
     pub event_time: Option<String>,
     /// What numbers in `TIMESTAMP` columns count; undeclared, they are milliseconds where that is plausible.
     pub timestamp_unit: Option<TimestampUnit>,
-    /// The statement.
+    /// The statement, and those behind it that have added columns.
     pub text: String,
 }
 

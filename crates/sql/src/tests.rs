@@ -314,3 +314,59 @@ fn a_table_is_a_source_with_a_key() {
     let drop = Statement::DropTable { name: "t".to_owned(), if_exists: true, cascade: true };
     assert_eq!(one("DROP TABLE IF EXISTS t CASCADE"), drop);
 }
+
+#[test]
+fn altering_adds_columns_to_a_definition_and_nothing_else() {
+    let Statement::CreateTable(table) = one("CREATE TABLE t (a INT PRIMARY KEY, b TEXT)") else { panic!() };
+    let added = |text: &str| match one(text) {
+        Statement::AddColumn(added) => added,
+        other => panic!("{other:?}"),
+    };
+    let first = table.with_column(&added("ALTER TABLE t ADD COLUMN c NUMERIC(10, 2)")).unwrap();
+    let second = first.with_column(&added("alter source T add if not exists \"D\" text null;")).unwrap();
+    let names: Vec<&str> = second.columns.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!((names.as_slice(), second.added_columns), (&["a", "b", "c", "D"][..], 2));
+    assert_eq!(parse(&second.text).unwrap().len(), 3, "{}", second.text);
+    assert_eq!(second.as_of(1).columns, first.columns);
+    assert_eq!(second.as_of(0).columns, table.columns);
+    assert_eq!(second.as_of(9).columns, second.columns);
+    for (text, position, code) in [
+        ("SELECT 1; ALTER TABLE t ADD COLUMN a INT", 26, "42701"),
+        ("ALTER TABLE t ADD _offset INT", 19, "42701"),
+        ("ALTER TABLE t ADD COLUMN _deleted INT", 26, "42701"),
+    ] {
+        let Statement::AddColumn(added) = parse(text).unwrap().pop().unwrap() else { panic!("{text}") };
+        let error = table.with_column(&added).unwrap_err();
+        assert_eq!((error.position, error.sqlstate), (Some(position), code), "{text}");
+    }
+    for (text, position, message) in [
+        ("ALTER SOURCE s DROP COLUMN a", 16, "ALTER SOURCE ... DROP COLUMN is not supported yet"),
+        ("ALTER TABLE s ALTER a TYPE TEXT", 15, "ALTER TABLE ... ALTER COLUMN is not supported yet"),
+        ("ALTER TABLE s RENAME TO t", 15, "ALTER TABLE ... RENAME TO is not supported yet"),
+        ("ALTER TABLE s ADD PRIMARY KEY (a)", 15, "ALTER TABLE ... ADD PRIMARY is not supported yet"),
+        ("ALTER TABLE s ADD a INT DEFAULT 1", 25, "a constraint or default of an added column is not supported yet"),
+        ("ALTER TABLE s ADD a INT, ADD b INT", 24, "adding several columns in one statement is not supported yet"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert_eq!((error.position, error.message.as_str()), (Some(position), message), "{text}");
+        assert!(error.hint.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn altering_is_nothing_to_a_view_that_was_defined_before() {
+    let Statement::CreateSource(source) = one("CREATE SOURCE s (a INT)") else { panic!() };
+    let Statement::AddColumn(added) = one("ALTER SOURCE s ADD COLUMN b INT") else { panic!() };
+    let grown = source.with_column(&added).unwrap();
+    // Also where a name of WITH hides the source.
+    for query in ["SELECT * FROM s", "WITH s AS (SELECT * FROM S) SELECT * FROM s"] {
+        let Statement::CreateView(mut view) = one(&format!("CREATE MATERIALIZED VIEW v AS {query}")) else { panic!() };
+        view.fix_columns(std::slice::from_ref(&source));
+        assert_eq!(view.seen(&grown).columns, source.columns);
+        view.fix_columns(std::slice::from_ref(&grown));
+        assert_eq!(view.seen(&grown).columns, source.columns, "it is said for good");
+        view.added_columns = None;
+        view.fix_columns(std::slice::from_ref(&grown));
+        assert_eq!(view.seen(&grown).columns, grown.columns, "{query}");
+    }
+}

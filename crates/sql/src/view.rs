@@ -1,6 +1,9 @@
 //! `CREATE [OR REPLACE] MATERIALIZED VIEW name [WITH (options)] AS query`.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sqlparser::{dialect::PostgreSqlDialect, parser::Parser, tokenizer::Token};
 
@@ -9,7 +12,7 @@ use crate::{SourceDefinition, SqlError, on_deep_stack, syntax_error};
 use super::{
     character_at,
     cursor::{Cursor, PlacedToken},
-    is_word,
+    folded, is_word,
     options::{self, SqlOption},
     text_of, tokenize,
 };
@@ -27,6 +30,9 @@ pub struct ViewDefinition {
     pub options: ViewOptions,
     /// The query after `AS`.
     pub query: String,
+    /// Which columns of its sources it reads: how many had been added to each when it was defined, none to one that is not
+    /// named. Absent while it is new: it reads all that there are.
+    pub added_columns: Option<BTreeMap<String, usize>>,
     /// Whether it is what a table shows: the query reads the table's own records.
     pub is_table: bool,
     /// The whole statement.
@@ -43,9 +49,34 @@ impl ViewDefinition {
             or_replace: false,
             options: ViewOptions::default(),
             query: format!("SELECT {} FROM {}", columns.collect::<Vec<_>>().join(", "), quoted(&table.name)),
+            added_columns: None,
             is_table: true,
             text: table.text.clone(),
         }
+    }
+
+    /// A source as the view reads it: with the columns that it had when the view was defined.
+    pub fn seen(&self, source: &SourceDefinition) -> SourceDefinition {
+        match &self.added_columns {
+            None => source.clone(),
+            Some(added) => source.as_of(added.get(&source.name).copied().unwrap_or_default()),
+        }
+    }
+
+    /// Says for good which columns of its sources it reads, where that is not said: those that there are.
+    pub fn fix_columns(&mut self, sources: &[SourceDefinition]) {
+        if self.added_columns.is_some() {
+            return;
+        }
+        // Whatever bears the name of a source may be it; for one that is not, it says nothing.
+        let tokens = tokenize(&self.query).unwrap_or_default();
+        let names = tokens.iter().filter_map(|placed| match &placed.token {
+            Token::Word(word) => Some(folded(&word.value, word.quote_style.is_some())),
+            _ => None,
+        });
+        let names: BTreeSet<String> = names.collect();
+        let grown = sources.iter().filter(|source| source.added_columns > 0 && names.contains(&source.name));
+        self.added_columns = Some(grown.map(|source| (source.name.clone(), source.added_columns)).collect());
     }
 }
 
@@ -95,7 +126,7 @@ pub(super) fn parse(
     let query = text_of(text, query);
     on_deep_stack(|| check_query(query)).map_err(|error| error.shifted(character_at(text, before) - 1))?;
     let (query, text) = (query.to_owned(), text_of(text, statement).to_owned());
-    Ok(ViewDefinition { name, or_replace, options, query, is_table: false, text })
+    Ok(ViewDefinition { name, or_replace, options, query, added_columns: None, is_table: false, text })
 }
 
 fn view_options(options: Vec<SqlOption>) -> Result<ViewOptions, SqlError> {

@@ -70,7 +70,12 @@ fn each_element_is_a_row_and_where_there_is_none_there_is_none() {
         for keeps_empty in [false, true] {
             let (mut unnest, mut out) = (unnest(keeps_empty), ZSet::default());
             unnest.push(0, Change::of_rows(rows(std::slice::from_ref(&row)))).unwrap();
-            unnest.finish(&mut |change| Ok(out.add(&change))).unwrap();
+            unnest
+                .finish(&mut |change| {
+                    out.add(&change);
+                    Ok(())
+                })
+                .unwrap();
             out.assert_is(&elements(if keeps_empty && expected.is_empty() { kept } else { expected }));
         }
     }
@@ -106,10 +111,20 @@ fn what_is_taken_back_takes_its_elements_back_wherever_changes_are_cut() {
                 let weights = Weights::of(weights[first..first + count].to_vec());
                 unnest.push(0, Change::new(whole.slice(first, count), weights).unwrap()).unwrap();
                 if random.below(2) == 0 {
-                    unnest.finish(&mut |change| Ok(out.add(&change))).unwrap();
+                    unnest
+                        .finish(&mut |change| {
+                            out.add(&change);
+                            Ok(())
+                        })
+                        .unwrap();
                 }
             }
-            unnest.finish(&mut |change| Ok(out.add(&change))).unwrap();
+            unnest
+                .finish(&mut |change| {
+                    out.add(&change);
+                    Ok(())
+                })
+                .unwrap();
             let expected: Vec<Element> = there.iter().flat_map(|row| plainly(row, keeps_empty)).collect();
             out.assert_is(&elements(&expected));
         }

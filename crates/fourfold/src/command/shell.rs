@@ -101,7 +101,7 @@ fn lines() -> mpsc::Receiver<io::Result<String>> {
 /// What becomes of a statement whose answer nobody waits for any more.
 fn interrupted(statement: &str) -> &'static str {
     let word = statement.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
-    if ["create", "drop", "refresh"].contains(&word.as_str()) {
+    if ["create", "drop", "alter", "refresh"].contains(&word.as_str()) {
         "no longer waiting: the server goes on with this definition; SHOW VIEWS says how far it is"
     } else {
         "cancelled"

@@ -28,6 +28,7 @@ fn definitions_survive_reopening() {
         version,
         topic_ids: topic_ids.clone(),
         text: text.into(),
+        added_columns: BTreeMap::from([(format!("source {version}"), 2)]),
         built: false,
     };
     {
@@ -86,7 +87,8 @@ fn every_view_of_a_catalogue_of_format_2_has_answered() {
     for _ in 0..2 {
         let views = Catalogue::open(&file).unwrap().views().unwrap();
         let topic_ids = BTreeMap::from([(String::new(), Uuid::from_u128(7))]);
-        let expected = StoredView { name: "v".into(), version: 3, topic_ids, text: "third".into(), built: true };
+        let (text, added_columns) = ("third".into(), BTreeMap::new());
+        let expected = StoredView { name: "v".into(), version: 3, topic_ids, text, added_columns, built: true };
         assert_eq!(views, [expected]);
     }
 }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use model::{Error, Positions, Result};
-use sql::{SqlError, ViewDefinition};
+use sql::{SourceDefinition, SqlError, ViewDefinition};
 use streaming::{DataflowPlan, PlannedView};
 
 use super::{Deployment, kept::Kept};
@@ -48,7 +48,8 @@ impl Deployment {
     }
 
     /// Defines a view whose name is free, or its own.
-    pub(super) async fn define_view(&self, definition: ViewDefinition) -> Result<Vec<String>> {
+    pub(super) async fn define_view(&self, mut definition: ViewDefinition) -> Result<Vec<String>> {
+        definition.fix_columns(&self.sources());
         let old = self.running.read().get(&definition.name).cloned();
         let groups = self.proposed(&definition)?;
         if let Some(old) = old.filter(|old| old.failure().is_none()) {
@@ -91,7 +92,7 @@ impl Deployment {
             definitions.into_iter().filter(|(name, _)| !dropped.contains(name)).collect();
         let group = before.group_of([name]);
         let stay = group.iter().map(String::as_str).filter(|name| left.contains_key(*name));
-        let groups = self.groups(&left, stay)?;
+        let groups = self.groups(&left, stay, &self.sources())?;
         let (_, mut notices) = self.change(groups, &dropped, None).await?;
         self.end_kept(|kept| dropped.contains(&kept.view.stored.name)).await;
         notices.extend(dependents.iter().map(|view| format!("drop cascades to view {view}")));
@@ -116,7 +117,7 @@ impl Deployment {
         let definition = view_definition(&view.stored)?;
         let keep = definition.options.keep;
         definitions.insert(name.to_owned(), definition);
-        let groups = self.groups(&definitions, [name])?;
+        let groups = self.groups(&definitions, [name], &self.sources())?;
         let (target, mut notices) = self.change(groups, &[], keep).await?;
         notices.push(format!("rebuilt by replay up to {target}"));
         Ok(notices)
@@ -127,7 +128,9 @@ impl Deployment {
     /// # Errors
     /// What is wrong with the definition.
     pub(crate) fn plans(&self, definition: &ViewDefinition) -> Result<Vec<PlannedView>> {
-        let groups = self.proposed(definition)?;
+        let mut definition = definition.clone();
+        definition.fix_columns(&self.sources());
+        let groups = self.proposed(&definition)?;
         let is_its = |group: &&Vec<Member>| group.iter().any(|member| member.definition.name == definition.name);
         Ok(groups.iter().find(is_its).into_iter().flatten().map(|member| member.plan.clone()).collect())
     }
@@ -137,6 +140,8 @@ impl Deployment {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn check(&self, definition: &ViewDefinition) -> Result<(), SqlError> {
+        let mut definition = definition.clone();
+        definition.fix_columns(&self.sources());
         let mut definitions = self.definitions();
         definitions.insert(definition.name.clone(), definition.clone());
         // Whoever carries it out says what else is wrong.
@@ -144,7 +149,7 @@ impl Deployment {
         let group = dependencies.group_of([definition.name.as_str()]);
         let group: Vec<ViewDefinition> = group.iter().filter_map(|name| definitions.get(name).cloned()).collect();
         match group.as_slice() {
-            [] | [_] => PlannedView::new(definition, &self.sources()).map(drop),
+            [] | [_] => PlannedView::new(&definition, &self.sources()).map(drop),
             group => match DataflowPlan::new(group, &self.sources()) {
                 Err((name, error)) if name == definition.name => Err(error),
                 _ => Ok(()),
@@ -159,22 +164,23 @@ impl Deployment {
         definitions.insert(definition.name.clone(), definition.clone());
         let names = before.iter().map(String::as_str).chain([definition.name.as_str()]);
         let is_read = before.iter().any(|name| *name != definition.name);
-        self.groups(&definitions, names).map_err(|error| match error.hint() {
+        self.groups(&definitions, names, &self.sources()).map_err(|error| match error.hint() {
             None if is_read => error.with_hint("drop the view that reads it first, or define that anew"),
             _ => error,
         })
     }
 
-    /// The groups of some views, planned.
-    fn groups<'a>(
+    /// The groups of some views, planned over `sources`.
+    pub(super) fn groups<'a>(
         &self,
         definitions: &BTreeMap<String, ViewDefinition>,
         names: impl IntoIterator<Item = &'a str>,
+        sources: &[SourceDefinition],
     ) -> Result<Vec<Vec<Member>>> {
         let dependencies = Dependencies::of(definitions.values())?;
         let groups = dependencies.groups_of(names).into_iter().map(|group| {
             let group: Vec<ViewDefinition> = group.iter().filter_map(|name| definitions.get(name).cloned()).collect();
-            let plans = self.planned(&group)?;
+            let plans = planned(&group, sources)?;
             let members = group.into_iter().zip(plans).map(|(definition, plan)| {
                 let old = self.running.read().get(&definition.name).cloned();
                 Member { definition, plan, old }
@@ -186,24 +192,7 @@ impl Deployment {
 
     /// The plans of a group.
     pub(super) fn planned(&self, group: &[ViewDefinition]) -> Result<Vec<PlannedView>> {
-        if let [definition] = group {
-            return Ok(vec![PlannedView::new(definition, &self.sources())?]);
-        }
-        if let Some(lambda) = group.iter().find(|definition| definition.options.batch_interval.is_some()) {
-            let message = format!("view {} has a batch interval, and reads a view or is read by one", lambda.name);
-            return Err(Error::unsupported(message).with_hint(
-                "leave WITH (batch = ...) out of it: the views that read each other are as exact without a batch layer",
-            ));
-        }
-        let plan = DataflowPlan::new(group, &self.sources()).map_err(|(name, error)| {
-            let error = Error::from(error);
-            let message = format!("view {name}: {error}");
-            match error.hint() {
-                Some(hint) => Error::new(error.kind(), message).with_hint(hint),
-                None => Error::new(error.kind(), message),
-            }
-        })?;
-        Ok(PlannedView::of_dataflow(&Arc::new(plan)))
+        planned(group, &self.sources())
     }
 
     /// The definitions of all views that can be read.
@@ -217,6 +206,17 @@ impl Deployment {
     /// they were built, and what else was done.
     pub(super) async fn change(
         &self,
+        groups: Vec<Vec<Member>>,
+        dropped: &[String],
+        keep: Option<Duration>,
+    ) -> Result<(Positions, Vec<String>)> {
+        self.change_with(None, groups, dropped, keep).await
+    }
+
+    /// As [`change`](Self::change), and with a source, which is there from the same step on.
+    pub(super) async fn change_with(
+        &self,
+        source: Option<SourceDefinition>,
         groups: Vec<Vec<Member>>,
         dropped: &[String],
         keep: Option<Duration>,
@@ -253,8 +253,15 @@ impl Deployment {
         let replaced: Vec<Arc<RunningView>> = groups.iter().flatten().filter_map(|member| member.old.clone()).collect();
         let kept = self.to_keep(&replaced, keep);
         // The catalogue first: a crash after it restarts the new versions from their own checkpoints or from the log.
-        if let Err(error) = self.catalogue.change(&stored, dropped, &kept) {
+        let changed = match &source {
+            None => self.catalogue.change(&stored, dropped, &kept),
+            Some(source) => self.catalogue.change_with((&source.name, &source.text), &stored, dropped, &kept),
+        };
+        if let Err(error) = changed {
             return Err(self.give_up(new, error).await);
+        }
+        if let Some(source) = source {
+            self.sources.write().insert(source.name.clone(), source);
         }
         if !replaced.is_empty() {
             self.resources.metrics.view_rebuild.observe((self.resources.clock.instant() - started).as_secs_f64());
@@ -306,10 +313,14 @@ impl Deployment {
         let topics = plan.sources().iter().map(|source| Ok((source.topic.to_string(), self.topic_of(source)?.id)));
         let topic_ids = topics.collect::<Result<_>>()?;
         let (name, text) = (definition.name.clone(), definition.text.clone());
-        let stored = StoredView { name, version, topic_ids, text, built: false };
+        let added_columns = definition.added_columns.clone().unwrap_or_default();
+        let stored = StoredView { name, version, topic_ids, text, added_columns, built: false };
         running_view::remove(&self.resources, &stored).await?;
         let notice = match (definition.options.batch_interval, plan.sources()) {
-            (Some(_), [source]) => self.captures.set_aside_misfit(source).await?,
+            (Some(_), [source]) => {
+                self.captures.check_expired(source).await?;
+                self.captures.set_aside_misfit(source).await?
+            }
             _ => None,
         };
         Ok((stored, notice))
@@ -361,7 +372,30 @@ impl Deployment {
     }
 }
 
+/// The plans of a group over `sources`.
+fn planned(group: &[ViewDefinition], sources: &[SourceDefinition]) -> Result<Vec<PlannedView>> {
+    if let [definition] = group {
+        return Ok(vec![PlannedView::new(definition, sources)?]);
+    }
+    if let Some(lambda) = group.iter().find(|definition| definition.options.batch_interval.is_some()) {
+        let message = format!("view {} has a batch interval, and reads a view or is read by one", lambda.name);
+        return Err(Error::unsupported(message).with_hint(
+            "leave WITH (batch = ...) out of it: the views that read each other are as exact without a batch layer",
+        ));
+    }
+    let plan = DataflowPlan::new(group, sources).map_err(|(name, error)| {
+        let error = Error::from(error);
+        let message = format!("view {name}: {error}");
+        match error.hint() {
+            Some(hint) => Error::new(error.kind(), message).with_hint(hint),
+            None => Error::new(error.kind(), message),
+        }
+    })?;
+    Ok(PlannedView::of_dataflow(&Arc::new(plan)))
+}
+
 fn is_same(old: &RunningView, new: &ViewDefinition, plan: &PlannedView) -> bool {
     let is_same_plan = old.plan.as_ref().is_some_and(|old| old.hash() == plan.hash());
-    is_same_plan && view_definition(&old.stored).is_ok_and(|old| old.options == new.options)
+    let is_as_before = |old: ViewDefinition| old.options == new.options && old.added_columns == new.added_columns;
+    is_same_plan && view_definition(&old.stored).is_ok_and(is_as_before)
 }

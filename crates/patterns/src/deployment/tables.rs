@@ -67,6 +67,7 @@ impl Deployment {
                 version: 1,
                 topic_ids: [(source.topic.to_string(), id)].into(),
                 text: source.text.clone(),
+                added_columns: [(source.name.clone(), source.added_columns)].into(),
                 built: false,
             }
         };

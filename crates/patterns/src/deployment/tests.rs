@@ -19,6 +19,7 @@ use crate::{
     wiring::Wiring as _,
 };
 
+mod altering;
 mod asked;
 mod damaged;
 mod groups;
@@ -311,6 +312,7 @@ async fn a_view_that_cannot_be_started_stops_nothing_else() {
                 version: 1,
                 topic_ids: topic_ids.clone(),
                 text: (*text).to_owned(),
+                added_columns: BTreeMap::new(),
                 built: true,
             };
             catalogue.change(&[view], &[], &[]).unwrap();

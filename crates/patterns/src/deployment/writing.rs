@@ -49,7 +49,11 @@ impl Deployment {
 
     /// Writes records; on disk when it returns.
     pub(crate) async fn write_records(&self, target: &SourceDefinition, records: Vec<RowRecord>) -> Result<Positions> {
-        if self.sources.read().get(&target.name) != Some(target) {
+        // It may have got columns since it was claimed: they are NULL.
+        let is_there = |source: &SourceDefinition| {
+            SourceDefinition { text: target.text.clone(), ..source.as_of(target.added_columns) } == *target
+        };
+        if !self.sources.read().get(&target.name).is_some_and(is_there) {
             return Err(Error::not_found(format!("{} was dropped", target.name)));
         }
         let topic = self.topic_of(target)?;

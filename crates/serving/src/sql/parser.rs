@@ -36,6 +36,7 @@ fn text_of(statement: &Statement) -> &str {
         Statement::Query(text) => text,
         Statement::CreateSource(source) | Statement::CreateTable(source) => &source.text,
         Statement::CreateView(view) => &view.text,
+        Statement::AddColumn(added) => &added.text,
         Statement::Explain(explained) => text_of(explained),
         _ => "",
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{RecordBatch, new_null_array},
-    datatypes::SchemaRef,
+    datatypes::{Schema, SchemaRef},
 };
 use dataflow::{Layout, plain};
 use datafusion::logical_expr::LogicalPlan;
@@ -88,6 +88,12 @@ impl DataflowPlan {
     }
 
     fn plan(views: &[ViewDefinition], sources: &[SourceDefinition]) -> Result<Self, (String, SqlError)> {
+        // The columns that one of them reads are decoded for all: a record is left out of all views, or of none.
+        let seen = |source: &SourceDefinition| {
+            let seen = views.iter().map(|view| view.seen(source));
+            seen.max_by_key(|source| source.added_columns).unwrap_or_else(|| source.clone())
+        };
+        let sources: &[SourceDefinition] = &sources.iter().map(seen).collect::<Vec<_>>();
         let mut readable: Vec<Readable> = (0..)
             .zip(sources)
             .map(|(number, source)| Readable {
@@ -206,7 +212,7 @@ fn lower(
     sources: &[SourceDefinition],
     graph: &mut OperatorGraph,
 ) -> Result<Output, SqlError> {
-    let tables = readable.iter().map(|readable| Table { name: &readable.name, schema: Arc::clone(&readable.schema) });
+    let tables = readable.iter().map(|readable| Table { name: &readable.name, schema: seen(view, readable, sources) });
     let query = query::analyse(&view.query, &tables.collect::<Vec<_>>(), sources)?;
     check_scalar_subqueries(&query.plan)?;
     let optimised = query.optimised(&view.query, Rules::Graph)?;
@@ -216,6 +222,19 @@ fn lower(
     }
     let compiler = Compiler { state: &query.state };
     Lowering { text: &view.query, compiler, readable, graph }.output(&optimised)
+}
+
+/// The columns of a relation that a view reads: those that it had when the view was defined.
+fn seen(view: &ViewDefinition, readable: &Readable, sources: &[SourceDefinition]) -> SchemaRef {
+    match (&readable.origin, sources.iter().find(|source| source.name == readable.name)) {
+        (Origin::View { .. }, Some(table)) => {
+            let columns = view.seen(table).columns.fields().len();
+            let fields = readable.schema.fields().iter().take(columns).map(Arc::clone);
+            Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        }
+        (_, Some(source)) => view.seen(source).schema(),
+        (_, None) => Arc::clone(&readable.schema),
+    }
 }
 
 fn reads_something(plan: &LogicalPlan) -> bool {

@@ -168,12 +168,17 @@ impl Lowering<'_> {
             return Err(internal("a scan with a filter of its own"));
         }
         let schema = Arc::clone(&readable.schema);
+        let named = |name: &str| schema.index_of(name).map_err(|error| internal(error.to_string()));
+        let seen = scan.source.schema();
         let mut columns = match &scan.projection {
             Some(columns) => columns.clone(),
-            None => (0..schema.fields().len()).collect(),
+            None => (0..seen.fields().len()).collect(),
         };
+        // What it has got since the view was defined is in between.
+        if seen.fields().len() < schema.fields().len() {
+            columns = columns.iter().map(|column| named(seen.field(*column).name())).collect::<Result<_, _>>()?;
+        }
         let visible = columns.len();
-        let named = |name: &str| schema.index_of(name).map_err(|error| internal(error.to_string()));
         if let Origin::Table(source, key) = &readable.origin {
             let (source, key) = (*source, key.clone());
             return self.table(source, &schema, columns, &key);

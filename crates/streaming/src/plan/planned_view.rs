@@ -23,11 +23,12 @@ impl PlannedView {
     /// # Errors
     /// [`SqlError`] when the query is wrong, or cannot be kept up to date. Its position counts in the view's whole text.
     pub fn new(view: &ViewDefinition, sources: &[SourceDefinition]) -> Result<Self, SqlError> {
-        let chain = on_deep_stack(|| Self::chain(view, sources));
+        let sources: Vec<SourceDefinition> = sources.iter().map(|source| view.seen(source)).collect();
+        let chain = on_deep_stack(|| Self::chain(view, &sources));
         if let Some(chain) = chain.map_err(|error| error.shifted(start_of_query(view)))? {
             return Ok(Self::Chain(Arc::new(chain)));
         }
-        let plan = DataflowPlan::new(std::slice::from_ref(view), sources).map_err(|(_, error)| error)?;
+        let plan = DataflowPlan::new(std::slice::from_ref(view), &sources).map_err(|(_, error)| error)?;
         Ok(Self::Dataflow(Arc::new(plan), 0))
     }
 

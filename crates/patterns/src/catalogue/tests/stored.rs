@@ -15,6 +15,8 @@ const CATALOGUE_5: &str = "tests/stored/catalogue-5.redb";
 const CATALOGUE_6: &str = "tests/stored/catalogue-6.redb";
 
 const GATES: &str = "CREATE SOURCE gates (gate TEXT, \"Höhe\" INT) WITH (topic = 'gates')";
+const GROWN: &str =
+    "CREATE SOURCE gates (gate TEXT);\nALTER SOURCE gates ADD COLUMN seats INT;\nALTER TABLE gates ADD a TEXT";
 const SEATS: &str = "CREATE MATERIALIZED VIEW seats AS SELECT gate, count(*) AS n FROM gates GROUP BY gate";
 const BOTH: &str = "CREATE MATERIALIZED VIEW both WITH (pattern = 'lambda') AS SELECT count(*) AS n FROM gates";
 
@@ -24,6 +26,7 @@ fn views() -> [StoredView; 2] {
         version,
         topic_ids: BTreeMap::from([(String::new(), Uuid::from_u128(topic_id))]),
         text: text.to_owned(),
+        added_columns: BTreeMap::new(),
         built,
     };
     [view("both", 1, u128::MAX, BOTH, false), view("seats", 3, 7, SEATS, true)]
@@ -37,6 +40,7 @@ fn joined() -> StoredView {
         version: 2,
         topic_ids: topic_ids.into(),
         text: "CREATE MATERIALIZED VIEW joined AS SELECT gates.gate FROM gates JOIN planes USING (gate)".to_owned(),
+        added_columns: BTreeMap::new(),
         built: true,
     }
 }
@@ -56,6 +60,13 @@ fn replayed() -> KeptVersion {
     KeptVersion { stored: StoredView { version: 3, ..joined() }, until_ms: 1_798_761_600_002, replayed_from }
 }
 
+/// The view of two topics, defined when columns had been added to one of them, and a version of it before that is kept.
+fn grown() -> (StoredView, KeptVersion) {
+    let with = |view: StoredView, columns| StoredView { added_columns: [("gates".to_owned(), columns)].into(), ..view };
+    let [joined_before, _] = kept();
+    (with(joined(), 2), KeptVersion { stored: with(joined_before.stored.clone(), 1), ..joined_before })
+}
+
 /// What the fixture is made by.
 fn write(file: &Path) {
     let catalogue = Catalogue::open(file).unwrap();
@@ -72,6 +83,8 @@ fn write(file: &Path) {
     }
     catalogue.remove_source("gone").unwrap();
     catalogue.change(&[], &["gone".to_owned()], &kept()).unwrap();
+    let ((current, before), [_, seats]) = (grown(), kept());
+    catalogue.change_with(("gates", GROWN), &[current], &[], &[before, seats]).unwrap();
     let forgotten = KeptVersion { stored: StoredView { version: 9, ..joined() }, until_ms: 1, ..replayed() };
     catalogue.change(&[], &[], &[forgotten, replayed()]).unwrap();
     catalogue.forget_kept("joined", 9).unwrap();
@@ -102,7 +115,11 @@ fn a_catalogue_of_format_5_is_what_it_was() {
     std::fs::copy(CATALOGUE_5, &file).unwrap();
     let [both, seats] = views();
     is_what_it_was(&file, &[both, joined(), seats]);
-    assert_eq!(Catalogue::open(&file).unwrap().kept().unwrap(), kept());
+    let copy = directory.path().join("copy.redb");
+    Catalogue::open(&file).unwrap().copy_to(&copy).unwrap();
+    for file in [file, copy] {
+        assert_eq!(Catalogue::open(&file).unwrap().kept().unwrap(), kept());
+    }
 }
 
 #[test]
@@ -116,20 +133,24 @@ fn a_catalogue_of_format_6_is_what_it_was() {
         panic!("{CATALOGUE_6} was not there, and was written: look at it, and keep it");
     }
     std::fs::copy(CATALOGUE_6, &file).unwrap();
-    let [both, seats] = views();
-    is_what_it_was(&file, &[both, joined(), seats]);
+    let ([both, seats], (joined, joined_before), [_, seats_before]) = (views(), grown(), kept());
+    has(&file, GROWN, &[both, joined, seats]);
     let copy = directory.path().join("copy.redb");
     Catalogue::open(&file).unwrap().copy_to(&copy).unwrap();
-    let [first, second] = kept();
+    let all = [joined_before, replayed(), seats_before];
     for file in [file, copy] {
-        assert_eq!(Catalogue::open(&file).unwrap().kept().unwrap(), [first.clone(), replayed(), second.clone()]);
+        assert_eq!(Catalogue::open(&file).unwrap().kept().unwrap(), all);
     }
 }
 
 fn is_what_it_was(file: &Path, expected: &[StoredView]) {
+    has(file, GATES, expected);
+}
+
+fn has(file: &Path, source: &str, expected: &[StoredView]) {
     for _ in 0..2 {
         let catalogue = Catalogue::open(file).unwrap();
-        assert_eq!(catalogue.sources().unwrap(), [("gates".to_owned(), GATES.to_owned())]);
+        assert_eq!(catalogue.sources().unwrap(), [("gates".to_owned(), source.to_owned())]);
         assert_eq!(catalogue.views().unwrap(), expected);
         // It goes on from there.
         for view in expected {

@@ -30,6 +30,7 @@ async fn a_mistake_has_one_code_in_a_query_and_in_a_view() {
         name: "totals".to_owned(),
         columns: Schema::new(columns.to_vec()).into(),
         key: Vec::new(),
+        added_columns: 0,
         topic: TopicName::new("totals").unwrap(),
         partitions: 1,
         format: SourceFormat::Json,
